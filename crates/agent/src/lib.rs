@@ -1,0 +1,1 @@
+//! The host agent: probes become samples in lantern.metrics.

@@ -1,0 +1,1 @@
+//! Runs Prometheus rule groups, owns alert states, sends notifications.

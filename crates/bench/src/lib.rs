@@ -1,0 +1,1 @@
+//! Load generators and comparisons with peers.

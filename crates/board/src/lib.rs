@@ -1,0 +1,1 @@
+//! Boards: sources write cells, cells become frames, frames go to viewers.

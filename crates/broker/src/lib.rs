@@ -1,0 +1,12 @@
+//! The spine: the [`Broker`] trait, which every service above speaks, and the embedded broker behind
+//! it, with topics, partitions, retention and consumer groups.
+//!
+//! Read first: [`Broker`], [`TopicSpec`], [`Tail`].
+//!
+//! Invariants: no Kafka request or response type appears here; a batch handed in is already checked
+//! ([`record::CheckedBatch`]) and leaves as the same bytes; readers see only what is as durable as
+//! its topic asks.
+
+mod api;
+
+pub use api::*;

@@ -1,0 +1,1 @@
+//! One partition's log: segments of verbatim batches, group commit, recovery.

@@ -1,0 +1,1 @@
+//! Demos that play a business over the Kafka port.

@@ -1,0 +1,1 @@
+//! Board frames: little-endian typed columns, keyframe and delta, CRC32C.

@@ -1,0 +1,1 @@
+//! The beat of the boards: ticks, jitter, drift and phase.

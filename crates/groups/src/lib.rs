@@ -1,0 +1,1 @@
+//! Consumer group membership as a state machine that is told the time.

@@ -1,0 +1,1 @@
+//! The HTTP endpoint: query API, remote write, boards, resources, metrics, health.

@@ -1,0 +1,1 @@
+//! The Kafka endpoint: TCP connections to broker calls.

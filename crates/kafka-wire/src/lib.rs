@@ -1,0 +1,1 @@
+//! Kafka requests and responses: framing, the API table, decoding within limits.

@@ -1,0 +1,2 @@
+//! Lantern.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Reads the kernel: procfs and sysfs as node_exporter names them.

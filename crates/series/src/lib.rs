@@ -1,0 +1,1 @@
+//! Prometheus series: labels, samples, compressed chunks, the in-memory store, remote write.

@@ -1,0 +1,16 @@
+//! What std lacks and every floor needs: byte sizes and durations as people write them.
+//!
+//! Invariants: parsing and printing round-trip; nothing here allocates on a hot path or knows the
+//! domain. Not here: clocks and files (`env`), the words of the house (`model`).
+//!
+//! ```
+//! use stdx::{ByteSize, HumanDuration};
+//! assert_eq!("64MiB".parse::<ByteSize>().unwrap().bytes(), 64 << 20);
+//! assert_eq!("1h30m".parse::<HumanDuration>().unwrap().get().as_secs(), 5_400);
+//! ```
+
+mod byte_size;
+mod human_duration;
+
+pub use byte_size::{ByteSize, ParseByteSizeError};
+pub use human_duration::{HumanDuration, ParseDurationError};

@@ -1,0 +1,1 @@
+//! Suites and fixtures shared by tests: broker conformance, temporary places.
