@@ -1,0 +1,111 @@
+//! Starting, stopping, and being told clearly why not.
+
+use std::fs;
+use std::net::TcpListener;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::{Lantern, Place, binary, eventually, query};
+use rustix::process::Signal;
+
+/// Runs `lantern` until it ends by itself.
+fn lantern(place: &Place, args: &[&str]) -> Result<Output> {
+    Ok(Command::new(binary()).args(args).current_dir(place.path(".")).output()?)
+}
+
+/// The text an ended run printed, which must be one line that names `parts`, with exit code `code`.
+#[track_caller]
+fn one_line(output: &Output, code: i32, parts: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{text}");
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("lantern:")).collect();
+    assert_eq!(lines.len(), 1, "one clear line: {text}");
+    for part in parts {
+        assert!(lines[0].contains(part), "'{part}' is not in: {}", lines[0]);
+    }
+}
+
+#[test]
+fn it_is_ready_within_a_second_and_ctrl_c_ends_it_with_0() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &[])?;
+    assert!(lantern.ready_after < Duration::from_secs(1), "{:?}", lantern.ready_after);
+    assert_eq!(lantern.stop()?.code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn a_second_ctrl_c_ends_it_at_once() -> Result<()> {
+    let place = Place::new()?;
+    let mut lantern = Lantern::start(&place, &[])?;
+    lantern.signal(Signal::INT)?;
+    lantern.signal(Signal::INT)?;
+    lantern.wait(Duration::from_secs(2))?;
+    Ok(())
+}
+
+#[test]
+fn a_taken_port_is_named() -> Result<()> {
+    let place = Place::new()?;
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let address = taken.local_addr()?.to_string();
+    let output = lantern(&place, &["up", "--http", &address, "--kafka", "127.0.0.1:0"])?;
+    one_line(&output, 1, &[&address, "in use", "--http"]);
+    let output = lantern(&place, &["up", "--kafka", &address, "--http", "127.0.0.1:0"])?;
+    one_line(&output, 1, &[&address, "in use", "--kafka"]);
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_in_use_is_named_with_its_holder() -> Result<()> {
+    let place = Place::new()?;
+    let running = Lantern::start(&place, &[])?;
+    let data = place.path("data");
+    let data = data.to_string_lossy();
+    let output =
+        lantern(&place, &["up", "--data-dir", &data, "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])?;
+    one_line(&output, 1, &[&data, &running.id().to_string()]);
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_named() -> Result<()> {
+    let place = Place::new()?;
+    fs::write(place.path("file"), "not a directory")?;
+    let data = place.path("file/data");
+    let data = data.to_string_lossy();
+    let output =
+        lantern(&place, &["up", "--data-dir", &data, "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])?;
+    one_line(&output, 1, &[&data]);
+    Ok(())
+}
+
+#[test]
+fn wrong_words_end_with_2_and_show_the_way() -> Result<()> {
+    let place = Place::new()?;
+    for args in [&["up", "--no-such-flag"][..], &["no-such-command"], &["up", "--http", "nowhere"]] {
+        let output = lantern(&place, args)?;
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");
+        assert!(text.contains("--help"), "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn this_host_is_measured_within_seconds() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &[])?;
+    let five = Duration::from_secs(10);
+    for expression in [
+        "node_load1",
+        "count(node_cpu_seconds_total) > 0",
+        "node_memory_MemAvailable_bytes > 0",
+        "sum(rate(node_cpu_seconds_total[10s])) > 0",
+        "process_resident_memory_bytes > 0",
+    ] {
+        eventually(expression, five, async || query(&lantern, expression).await).await?;
+    }
+    Ok(())
+}
