@@ -397,6 +397,14 @@ pub enum Error {
         /// The epoch sent.
         found: i16,
     },
+    /// A topic that Lantern itself keeps its state in: it cannot be deleted or reshaped.
+    #[error("topic '{topic}' belongs to Lantern itself: {reason}")]
+    Reserved {
+        /// The topic.
+        topic: TopicName,
+        /// What cannot be done to it.
+        reason: &'static str,
+    },
     /// A group without stored progress.
     #[error("group '{group}' is not known")]
     UnknownGroup {
@@ -467,6 +475,7 @@ impl Error {
             | Self::BatchTooLarge { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::ProducerFenced { .. }
+            | Self::Reserved { .. }
             | Self::UnknownGroup { .. } => Recovery::Reject,
         }
     }

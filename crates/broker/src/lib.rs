@@ -8,5 +8,13 @@
 //! its topic asks.
 
 mod api;
+mod config;
+mod ensure;
+mod tail;
 
 pub use api::*;
+pub use config::{
+    ConfigEntry, ConfigKey, ConfigKind, KEYS, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
+};
+pub use ensure::ensure_topic;
+pub use tail::{TAIL_BYTES, Tail};
