@@ -202,9 +202,11 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
         #[test]
         fn any_order_reads_like_a_map(
-            items in prop::collection::vec((0_i64..2_000, 0_i32..3), 0..1_500),
+            items in prop::collection::vec((0_i64..2_000, 0_i32..3), 0..900),
             cutoff in 0_i64..2_000,
         ) {
             let mut body = Body::default();
@@ -230,13 +232,13 @@ mod tests {
         }
 
         #[test]
-        fn backwards_fills_chunks(count in 1_i64..2_000) {
+        fn backwards_fills_chunks(count in 1_i64..1_000) {
             let mut body = Body::default();
             for timestamp in (0..count).rev() {
                 body.append(timestamp, 1.0);
             }
-            prop_assert_eq!(read(&body).len() as i64, count);
-            prop_assert!(body.sealed.len() as i64 <= 1 + count / 100);
+            prop_assert_eq!(read(&body).len(), usize::try_from(count).unwrap());
+            prop_assert!(body.sealed.len() <= 1 + read(&body).len() / 100);
         }
     }
 }

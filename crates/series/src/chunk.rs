@@ -246,14 +246,11 @@ impl Encoder {
         let change = zigzag(step.wrapping_sub(self.time.step));
         if change == 0 {
             self.bits.push(0, 1);
+        } else if let Some(bucket) = TIME_WIDTHS.iter().position(|w| change < 1 << w) {
+            self.push_bucket(bucket, TIME_WIDTHS[bucket], change);
         } else {
-            match TIME_WIDTHS.iter().position(|w| change < 1 << w) {
-                Some(bucket) => self.push_bucket(bucket, TIME_WIDTHS[bucket], change),
-                None => {
-                    self.bits.push(0b1111, 4);
-                    self.bits.push(change, 64);
-                }
-            }
+            self.bits.push(0b1111, 4);
+            self.bits.push(change, 64);
         }
         self.time = TimeState {
             last: timestamp,
@@ -488,7 +485,8 @@ mod tests {
             .map(|i| (1_700_000_000_000 + i64::from(i) * 1_000, values(i)))
             .collect();
         let chunk = Chunk::of(&samples);
-        assert!(chunk.iter().eq(samples.iter().copied()));
+        let same = |(a, b): ((i64, f64), &(i64, f64))| a.0 == b.0 && a.1.to_bits() == b.1.to_bits();
+        assert!(chunk.iter().zip(&samples).all(same));
         chunk.heap_bytes() as f64 / f64::from(CHUNK_SAMPLES)
     }
 

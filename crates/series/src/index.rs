@@ -202,15 +202,12 @@ impl Index {
         let Some(values) = self.by_label.get(matcher.name()) else {
             return Vec::new();
         };
-        let mut slots: Vec<u32> = match matcher.literal_values() {
-            Some(wanted) => {
-                let lists = wanted.into_iter().filter_map(|value| values.get(value));
-                lists.flatten().copied().collect()
-            }
-            None => {
-                let lists = values.iter().filter(|(value, _)| matcher.matches(value));
-                lists.flat_map(|(_, slots)| slots).copied().collect()
-            }
+        let mut slots: Vec<u32> = if let Some(wanted) = matcher.literal_values() {
+            let lists = wanted.into_iter().filter_map(|value| values.get(value));
+            lists.flatten().copied().collect()
+        } else {
+            let lists = values.iter().filter(|(value, _)| matcher.matches(value));
+            lists.flat_map(|(_, slots)| slots).copied().collect()
         };
         slots.sort_unstable();
         slots.dedup();

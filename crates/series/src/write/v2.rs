@@ -159,10 +159,7 @@ impl<'a> SeriesV2<'a> {
                 let mut position = 0;
                 while position < packed.len() {
                     let (number, length) =
-                        read_varint(&packed[position..]).map_err(|long| match long {
-                            true => WireError::LongNumber { position },
-                            false => WireError::Truncated { field: 1, position },
-                        })?;
+                        read_varint(&packed[position..]).map_err(|fault| fault.at(1, position))?;
                     push(number);
                     position += length;
                 }

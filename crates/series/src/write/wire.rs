@@ -124,10 +124,7 @@ impl<'a> Fields<'a> {
     fn varint(&mut self, field: u32) -> Result<u64, WireError> {
         let position = self.position;
         let rest = &self.bytes[position..];
-        let (value, length) = read_varint(rest).map_err(|long| match long {
-            true => WireError::LongNumber { position },
-            false => WireError::Truncated { field, position },
-        })?;
+        let (value, length) = read_varint(rest).map_err(|fault| fault.at(field, position))?;
         self.position += length;
         Ok(value)
     }
@@ -143,20 +140,40 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A varint and its length; the error says whether it is too long (or else cut off).
-pub(crate) fn read_varint(bytes: &[u8]) -> Result<(u64, usize), bool> {
+/// What can be wrong with a varint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BadVarint {
+    TooLong,
+    CutOff,
+}
+
+impl BadVarint {
+    pub(crate) fn at(self, field: u32, position: usize) -> WireError {
+        match self {
+            Self::TooLong => WireError::LongNumber { position },
+            Self::CutOff => WireError::Truncated { field, position },
+        }
+    }
+}
+
+/// A varint and its length; or what is wrong with it.
+pub(crate) fn read_varint(bytes: &[u8]) -> Result<(u64, usize), BadVarint> {
     let mut value = 0_u64;
     for (index, byte) in bytes.iter().enumerate().take(10) {
         let bits = u64::from(byte & 0x7f);
         if index == 9 && bits > 1 {
-            return Err(true);
+            return Err(BadVarint::TooLong);
         }
         value |= bits << (index * 7);
         if byte & 0x80 == 0 {
             return Ok((value, index + 1));
         }
     }
-    Err(bytes.len() >= 10)
+    Err(if bytes.len() >= 10 {
+        BadVarint::TooLong
+    } else {
+        BadVarint::CutOff
+    })
 }
 
 impl<'a> Value<'a> {
@@ -249,9 +266,9 @@ mod tests {
             put_varint(&mut out, value);
             assert_eq!(out.len(), varint_len(value));
             assert_eq!(read_varint(&out), Ok((value, out.len())));
-            assert_eq!(read_varint(&out[..out.len() - 1]), Err(false));
+            assert_eq!(read_varint(&out[..out.len() - 1]), Err(BadVarint::CutOff));
         }
-        assert_eq!(read_varint(&[0xff; 10]), Err(true));
+        assert_eq!(read_varint(&[0xff; 10]), Err(BadVarint::TooLong));
     }
 
     #[test]
