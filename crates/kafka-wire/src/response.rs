@@ -1,0 +1,120 @@
+//! Answers as frames, and (for clients) requests as frames and frames as answers.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use kafka_protocol::messages;
+use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
+
+use crate::shape::skip_tags;
+use crate::{Api, EncodeError};
+
+/// Writes `body` as the answer to request `correlation_id`, as a frame with its length.
+///
+/// # Errors
+/// [`EncodeError`] when the body has something that `version` cannot say.
+pub fn encode_response<B: Encodable>(
+    api: Api,
+    version: i16,
+    correlation_id: i32,
+    body: &B,
+) -> Result<Bytes, EncodeError> {
+    let mut frame = BytesMut::with_capacity(256);
+    frame.put_i32(0);
+    put_response_header(&mut frame, api, version, correlation_id);
+    encode_body(&mut frame, api, version, body)?;
+    finish(frame, api, version)
+}
+
+pub(crate) fn put_response_header(frame: &mut BytesMut, api: Api, version: i16, id: i32) {
+    frame.put_i32(id);
+    if api.response_header_version(version) >= 1 {
+        frame.put_u8(0);
+    }
+}
+
+/// Writes `body` as a request, as a frame with its length.
+///
+/// # Errors
+/// [`EncodeError`] when the body has something that `version` cannot say.
+pub fn encode_request<B: Encodable>(
+    api: Api,
+    version: i16,
+    correlation_id: i32,
+    client_id: &str,
+    body: &B,
+) -> Result<Bytes, EncodeError> {
+    let mut frame = BytesMut::with_capacity(256);
+    frame.put_i32(0);
+    let header = messages::RequestHeader::default()
+        .with_request_api_key(api.key())
+        .with_request_api_version(version)
+        .with_correlation_id(correlation_id)
+        .with_client_id(Some(StrBytes::from_string(client_id.to_owned())));
+    let header_version = if api.is_flexible(version) { 2 } else { 1 };
+    encode_body_as(&mut frame, api, version, header_version, &header)?;
+    encode_body(&mut frame, api, version, body)?;
+    finish(frame, api, version)
+}
+
+/// Reads an answer's frame (without its length): the correlation id and the body.
+///
+/// For answers of a server that is trusted with our memory, as a client trusts its own.
+///
+/// # Errors
+/// [`EncodeError::Answer`].
+pub fn decode_response<B: Decodable>(
+    api: Api,
+    version: i16,
+    mut frame: Bytes,
+) -> Result<(i32, B), EncodeError> {
+    let wrong = |source| EncodeError::Answer {
+        api,
+        version,
+        source,
+    };
+    let id = frame.try_get_i32().map_err(|error| wrong(error.into()))?;
+    if api.response_header_version(version) >= 1 {
+        skip_tags(&mut frame).ok_or_else(|| wrong("the header ends early".into()))?;
+    }
+    let body = B::decode(&mut frame, version).map_err(|error| wrong(error.into()))?;
+    Ok((id, body))
+}
+
+fn encode_body<B: Encodable>(
+    frame: &mut BytesMut,
+    api: Api,
+    version: i16,
+    body: &B,
+) -> Result<(), EncodeError> {
+    encode_body_as(frame, api, version, version, body)
+}
+
+fn encode_body_as<B: Encodable>(
+    frame: &mut BytesMut,
+    api: Api,
+    version: i16,
+    body_version: i16,
+    body: &B,
+) -> Result<(), EncodeError> {
+    body.encode(frame, body_version)
+        .map_err(|error| EncodeError::Body {
+            api,
+            version,
+            source: error.into(),
+        })
+}
+
+/// Writes the length, now known, over the four bytes kept for it.
+fn finish(mut frame: BytesMut, api: Api, version: i16) -> Result<Bytes, EncodeError> {
+    let length = frame.len().saturating_sub(4);
+    let Ok(announced) = i32::try_from(length) else {
+        return Err(EncodeError::TooLong {
+            api,
+            version,
+            length,
+        });
+    };
+    if let Some(head) = frame.first_chunk_mut::<4>() {
+        *head = announced.to_be_bytes();
+    }
+    Ok(frame.freeze())
+}
