@@ -80,7 +80,22 @@ fn refine(text: &str, message: String) -> Error {
             return unsupported(feature);
         }
     }
+    if message.starts_with("unexpected character inside brackets") || has_computed_offset(text) {
+        return unsupported("a computed duration");
+    }
     Error::Syntax { message }
+}
+
+/// Whether an `offset` is followed by an expression instead of a duration.
+fn has_computed_offset(text: &str) -> bool {
+    text.split("offset").skip(1).any(|rest| {
+        let rest = rest.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '+' | '-'));
+        let word = rest
+            .split(|c: char| !c.is_ascii_alphabetic() && c != '_')
+            .next();
+        let word = word.unwrap_or_default().to_ascii_lowercase();
+        rest.starts_with('(') || matches!(&*word, "step" | "range" | "min_of" | "max_of")
+    })
 }
 
 fn unsupported(feature: impl Into<String>) -> Error {
@@ -180,10 +195,6 @@ impl Compiler {
         let lhs = self.node(&binary.lhs, depth)?;
         let rhs = self.node(&binary.rhs, depth)?;
         let modifier = binary.modifier.as_ref();
-        let fill = modifier.map(|m| &m.fill_values);
-        if fill.is_some_and(|fill| fill.lhs.is_some() || fill.rhs.is_some()) {
-            return Err(unsupported("the modifier 'fill'"));
-        }
         let (cardinality, include) = match modifier.map(|m| &m.card) {
             Some(syntax::VectorMatchCardinality::ManyToOne(labels)) => {
                 (Cardinality::ManyToOne, labels.labels.clone())
@@ -206,6 +217,8 @@ impl Compiler {
                 grouping: grouping(modifier.and_then(|m| m.matching.as_ref()), false),
                 cardinality,
                 include,
+                fill_left: modifier.and_then(|m| m.fill_values.lhs),
+                fill_right: modifier.and_then(|m| m.fill_values.rhs),
             },
             signatures: self.cache(),
             results: self.cache(),
@@ -240,9 +253,13 @@ impl Compiler {
             Named::Math(math) => Function::Math(math),
             Named::Over(over) => Function::Over(over),
             Named::Instant(instant) => {
-                if matches!(instant, Instant::SortByLabel | Instant::SortByLabelDesc) {
-                    texts(&args[1..], name)?;
-                }
+                // Only what stands between quotes is a label.
+                let labels = match instant {
+                    Instant::SortByLabel | Instant::SortByLabelDesc => &args[1..],
+                    Instant::HistogramQuantiles => &args[1..2],
+                    _ => &[],
+                };
+                texts(labels, name)?;
                 Function::Instant(instant)
             }
             Named::Absent => Function::Absent(self.absent_labels(args.first())),
@@ -303,10 +320,10 @@ pub(crate) fn is_scalar(node: &Node) -> bool {
         Node::Text(_) | Node::Select(_) | Node::Subquery(_) | Node::Aggregate(_) => false,
         Node::Negate { expr, .. } => is_scalar(expr),
         Node::Binary(binary) => is_scalar(&binary.lhs) && is_scalar(&binary.rhs),
-        Node::Call(call) => matches!(
-            call.function,
-            Function::Instant(Instant::Time | Instant::Pi | Instant::Scalar)
-        ),
+        Node::Call(call) => match call.function {
+            Function::Instant(instant) => instant.is_scalar(),
+            _ => false,
+        },
     }
 }
 

@@ -79,6 +79,12 @@ impl Over {
 pub(crate) enum Instant {
     Time,
     Pi,
+    Start,
+    End,
+    Step,
+    Range,
+    MinOf,
+    MaxOf,
     Vector,
     Scalar,
     Timestamp,
@@ -91,7 +97,26 @@ pub(crate) enum Instant {
     SortByLabel,
     SortByLabelDesc,
     HistogramQuantile,
+    HistogramQuantiles,
     HistogramFraction,
+}
+
+impl Instant {
+    /// Whether it gives one number without labels.
+    pub(crate) const fn is_scalar(self) -> bool {
+        matches!(
+            self,
+            Self::Time
+                | Self::Pi
+                | Self::Start
+                | Self::End
+                | Self::Step
+                | Self::Range
+                | Self::MinOf
+                | Self::MaxOf
+                | Self::Scalar
+        )
+    }
 }
 
 /// What a function's name stands for.
@@ -192,6 +217,12 @@ fn instant(name: &str) -> Option<Instant> {
     Some(match name {
         "time" => Instant::Time,
         "pi" => Instant::Pi,
+        "start" => Instant::Start,
+        "end" => Instant::End,
+        "step" => Instant::Step,
+        "range" => Instant::Range,
+        "min_of" => Instant::MinOf,
+        "max_of" => Instant::MaxOf,
         "vector" => Instant::Vector,
         "scalar" => Instant::Scalar,
         "timestamp" => Instant::Timestamp,
@@ -204,6 +235,7 @@ fn instant(name: &str) -> Option<Instant> {
         "sort_by_label" => Instant::SortByLabel,
         "sort_by_label_desc" => Instant::SortByLabelDesc,
         "histogram_quantile" => Instant::HistogramQuantile,
+        "histogram_quantiles" => Instant::HistogramQuantiles,
         "histogram_fraction" => Instant::HistogramFraction,
         _ => return None,
     })

@@ -237,7 +237,7 @@ impl Prepared {
         let mut evaluation = Evaluation::new(
             &plan,
             options,
-            [at.millis(), at.millis(), 1],
+            [at.millis(), at.millis(), 0],
             &mut self.caches,
         );
         evaluation.load(&self.found)?;

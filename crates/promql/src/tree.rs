@@ -149,6 +149,10 @@ pub(crate) struct Matching {
     pub(crate) cardinality: Cardinality,
     /// Labels taken over from the "one" side.
     pub(crate) include: Vec<String>,
+    /// The value of a left side that is not there.
+    pub(crate) fill_left: Option<f64>,
+    /// The value of a right side that is not there.
+    pub(crate) fill_right: Option<f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,10 @@
 //! Operators between two sides, and how elements of two vectors find each other.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use series::{Labels, METRIC_NAME};
+
+use super::cache::is_metadata;
 
 use super::cache::{LabelHash, LabelSet};
 use super::{Element, Evaluation};
@@ -144,11 +146,15 @@ impl Evaluation<'_> {
         lhs: Vec<Element>,
         rhs: Vec<Element>,
     ) -> Result<Vec<Element>, Error> {
-        if lhs.is_empty() || rhs.is_empty() {
+        let matching = &binary.matching;
+        let fills = matching.fill_left.is_some() || matching.fill_right.is_some();
+        if !fills && (lhs.is_empty() || rhs.is_empty()) {
             return Ok(Vec::new());
         }
-        let swapped = binary.matching.cardinality == Cardinality::OneToMany;
+        let swapped = matching.cardinality == Cardinality::OneToMany;
         let (many, one) = if swapped { (rhs, lhs) } else { (lhs, rhs) };
+        // Under `group_right` Prometheus swaps the sides but not their fill values; so does this.
+        let (many_fill, one_fill) = (matching.fill_left, matching.fill_right);
         let one_signatures = self.signatures(binary, &one);
         let mut by_signature: HashMap<&Labels, usize, LabelHash> =
             HashMap::with_capacity_and_hasher(one.len(), LabelHash::default());
@@ -159,48 +165,31 @@ impl Evaluation<'_> {
             }
         }
         let many_signatures = self.signatures(binary, &many);
-        let one_to_one = binary.matching.cardinality == Cardinality::OneToOne;
-        let mut matched = vec![false; one.len()];
-        let mut out = Vec::with_capacity(many.len());
-        // Many-to-one: the labels of results, those filtered away included.
-        let mut results: LabelResults = LabelResults::default();
-        for (element, signature) in many.into_iter().zip(&many_signatures) {
-            let Some(index) = by_signature.get(signature).copied() else {
-                continue;
-            };
-            let other = &one[index];
-            let (left, right) = if swapped {
-                (other.value, element.value)
-            } else {
-                (element.value, other.value)
-            };
-            let labels = self.result_labels(binary, &element.labels, &other.labels);
-            if one_to_one {
-                if std::mem::replace(&mut matched[index], true) {
-                    return Err(many_matches(
-                        "many-to-one matching must be explicit (group_left/group_right)",
-                    ));
+        let mut join = Join {
+            binary,
+            swapped,
+            taken: HashSet::default(),
+            out: Vec::with_capacity(many.len()),
+        };
+        for (element, signature) in many.iter().zip(&many_signatures) {
+            match (by_signature.get(signature), one_fill) {
+                (Some(index), _) => join.add(self, element, &one[*index], signature)?,
+                (None, Some(fill)) => {
+                    join.add(self, element, &filled(signature, fill), signature)?;
                 }
-            } else if !results.insert((index, labels.clone())) {
-                return Err(many_matches("grouping labels must ensure unique matches"));
+                (None, None) => (),
             }
-            let comparison = binary.op.is_comparison();
-            if comparison && !binary.return_bool && !holds(binary.op, left, right) {
-                continue;
-            }
-            let value = if comparison && !binary.return_bool {
-                left
-            } else {
-                scalars(binary.op, left, right)
-            };
-            out.push(Element {
-                labels,
-                value,
-                drop_name: binary.return_bool || (comparison && element.drop_name),
-            });
         }
-        super::check_unique(&out)?;
-        Ok(out)
+        if let Some(fill) = many_fill {
+            let matched: LabelSet<'_> = many_signatures.iter().collect();
+            for (element, signature) in one.iter().zip(&one_signatures) {
+                if !matched.contains(signature) {
+                    join.add(self, &filled(signature, fill), element, signature)?;
+                }
+            }
+        }
+        super::check_unique(&join.out)?;
+        Ok(join.out)
     }
 
     /// The labels of what two matched elements give.
@@ -216,7 +205,7 @@ impl Evaluation<'_> {
                     Cardinality::OneToOne => named(name) == matching.grouping.only,
                     Cardinality::ManyToOne | Cardinality::OneToMany => true,
                 };
-                matched && !(drops_name && name == METRIC_NAME)
+                matched && !(drops_name && is_metadata(name))
             })
         };
         if matching.include.is_empty() {
@@ -232,7 +221,66 @@ impl Evaluation<'_> {
     }
 }
 
-type LabelResults = std::collections::HashSet<(usize, Labels), LabelHash>;
+/// What stands in for an element that is not there.
+fn filled(signature: &Labels, value: f64) -> Element {
+    Element {
+        labels: signature.clone(),
+        value,
+        drop_name: false,
+    }
+}
+
+/// Elements that found each other, one after the other.
+struct Join<'a> {
+    binary: &'a Binary,
+    /// The "many" side is the right one.
+    swapped: bool,
+    /// Signatures that were matched; with the labels of the result where several may be.
+    taken: HashSet<(Labels, Option<Labels>), LabelHash>,
+    out: Vec<Element>,
+}
+
+impl Join<'_> {
+    fn add(
+        &mut self,
+        evaluation: &mut Evaluation<'_>,
+        many: &Element,
+        one: &Element,
+        signature: &Labels,
+    ) -> Result<(), Error> {
+        let binary = self.binary;
+        let (left, right) = if self.swapped {
+            (one.value, many.value)
+        } else {
+            (many.value, one.value)
+        };
+        let labels = evaluation.result_labels(binary, &many.labels, &one.labels);
+        let one_to_one = binary.matching.cardinality == Cardinality::OneToOne;
+        let result = (!one_to_one).then(|| labels.clone());
+        // What a comparison filters away counts too.
+        if !self.taken.insert((signature.clone(), result)) {
+            return Err(many_matches(if one_to_one {
+                "many-to-one matching must be explicit (group_left/group_right)"
+            } else {
+                "grouping labels must ensure unique matches"
+            }));
+        }
+        let filters = binary.op.is_comparison() && !binary.return_bool;
+        if filters && !holds(binary.op, left, right) {
+            return Ok(());
+        }
+        self.out.push(Element {
+            labels,
+            value: if filters {
+                left
+            } else {
+                scalars(binary.op, left, right)
+            },
+            drop_name: binary.return_bool || (filters && many.drop_name),
+        });
+        Ok(())
+    }
+}
 
 fn many_matches(advice: &str) -> Error {
     Error::Matching {
@@ -241,15 +289,25 @@ fn many_matches(advice: &str) -> Error {
 }
 
 fn duplicate_series(signature: &Labels, side: &str, a: &Element, b: &Element) -> Error {
-    let (mut first, mut second) = (a.labels.to_string(), b.labels.to_string());
+    let (mut first, mut second) = (all_labels(&a.labels), all_labels(&b.labels));
     if first > second {
         std::mem::swap(&mut first, &mut second);
     }
     Error::Matching {
         message: format!(
-            "found duplicate series for the match group {signature} on the {side} hand-side of the \
+            "found duplicate series for the match group {} on the {side} hand-side of the \
              operation: [{first}, {second}];many-to-many matching not allowed: matching labels must \
-             be unique on one side"
+             be unique on one side",
+            all_labels(signature)
         ),
     }
+}
+
+/// Labels as Go writes them, with the metric name among them.
+fn all_labels(labels: &Labels) -> String {
+    let pairs: Vec<String> = labels
+        .iter()
+        .map(|(name, value)| format!("{name}={value:?}"))
+        .collect();
+    format!("{{{}}}", pairs.join(", "))
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasherDefault, Hasher};
 
-use series::Labels;
+use series::{Labels, METRIC_NAME};
 
 /// Labels carry their hash; this only mixes it when there are two.
 #[derive(Debug, Default, Clone, Copy)]
@@ -78,9 +78,19 @@ impl Caches {
 
     /// `labels` without the metric name.
     pub(crate) fn nameless(&mut self, cache: usize, labels: &Labels) -> Labels {
-        if labels.metric_name().is_none() {
+        if !labels.iter().any(|(name, _)| is_metadata(name)) {
             return labels.clone();
         }
-        self.get(cache, labels, Labels::without_name)
+        self.get(cache, labels, nameless)
     }
+}
+
+/// `labels` without what says which metric they belong to.
+pub(crate) fn nameless(labels: &Labels) -> Labels {
+    labels.filter(|name| !is_metadata(name))
+}
+
+/// Labels that say which metric a value belongs to, and so go when the value becomes another.
+pub(crate) fn is_metadata(name: &str) -> bool {
+    name.starts_with("__") && matches!(name, METRIC_NAME | "__type__" | "__unit__")
 }

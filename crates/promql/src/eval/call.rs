@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use series::{Labels, METRIC_NAME};
+use series::{Labels, METRIC_NAME, format_value};
 
 use super::aggregate::nan_last;
 use super::cache::LabelHash;
@@ -24,6 +24,16 @@ impl Evaluation<'_> {
         match (&call.function, call.args.first()) {
             (Function::Instant(Instant::Time), _) => Ok(at as f64 / 1_000.0),
             (Function::Instant(Instant::Pi), _) => Ok(std::f64::consts::PI),
+            (Function::Instant(Instant::Start), _) => Ok(self.start as f64 / 1_000.0),
+            (Function::Instant(Instant::End), _) => Ok(self.end as f64 / 1_000.0),
+            (Function::Instant(Instant::Step), _) => Ok(self.step as f64 / 1_000.0),
+            (Function::Instant(Instant::Range), _) => Ok((self.end - self.start) as f64 / 1_000.0),
+            (Function::Instant(Instant::MinOf), Some(arg)) => {
+                Ok(min(self.scalar(arg, at)?, self.scalar(&call.args[1], at)?))
+            }
+            (Function::Instant(Instant::MaxOf), Some(arg)) => {
+                Ok(max(self.scalar(arg, at)?, self.scalar(&call.args[1], at)?))
+            }
             (Function::Instant(Instant::Scalar), Some(arg)) => {
                 let vector = self.vector(arg, at)?;
                 match vector.as_slice() {
@@ -54,15 +64,19 @@ impl Evaluation<'_> {
             Function::Absent(labels) => self.absent(labels, &call.args[0], at),
             Function::LabelReplace(replace) => {
                 let elements = self.vector(&call.args[0], at)?;
-                self.relabel(call.cache, elements, &replace.target, |labels| {
+                let applies = |labels: &Labels| {
+                    replace
+                        .pattern
+                        .is_match(labels.get(&replace.source).unwrap_or_default())
+                };
+                self.relabel(call.cache, elements, &replace.target, applies, |labels| {
                     label_replace(replace, labels)
                 })
             }
             Function::LabelJoin(join) => {
                 let elements = self.vector(&call.args[0], at)?;
-                self.relabel(call.cache, elements, &join.target, |labels| {
-                    label_join(join, labels)
-                })
+                let make = |labels: &Labels| label_join(join, labels);
+                self.relabel(call.cache, elements, &join.target, |_| true, make)
             }
         }
     }
@@ -137,14 +151,14 @@ impl Evaluation<'_> {
         cache: usize,
         mut elements: Vec<Element>,
         target: &str,
+        applies: impl Fn(&Labels) -> bool,
         make: impl Fn(&Labels) -> Labels,
     ) -> Result<Vec<Element>, Error> {
         for element in &mut elements {
-            let labels = self.caches.get(cache, &element.labels, &make);
-            if target == METRIC_NAME && labels != element.labels {
+            if target == METRIC_NAME && applies(&element.labels) {
                 element.drop_name = false;
             }
-            element.labels = labels;
+            element.labels = self.caches.get(cache, &element.labels, &make);
         }
         check_unique(&elements)?;
         Ok(elements)
@@ -211,10 +225,17 @@ impl Evaluation<'_> {
                     fraction(lower, upper, buckets)
                 })
             }
+            Instant::HistogramQuantiles => self.quantiles(call, at),
             // Scalars, which `scalar_call` evaluates.
-            Instant::Time | Instant::Pi | Instant::Scalar => {
-                Ok(vec![number(self.scalar_call(call, at)?)])
-            }
+            Instant::Time
+            | Instant::Pi
+            | Instant::Start
+            | Instant::End
+            | Instant::Step
+            | Instant::Range
+            | Instant::MinOf
+            | Instant::MaxOf
+            | Instant::Scalar => Ok(vec![number(self.scalar_call(call, at)?)]),
         }
     }
 
@@ -251,6 +272,27 @@ impl Evaluation<'_> {
         };
         self.drop_names(call.cache, &mut elements)?;
         Ok(elements)
+    }
+
+    /// Several quantiles of each histogram, told apart by a label.
+    fn quantiles(&mut self, call: &Call, at: i64) -> Result<Vec<Element>, Error> {
+        let elements = self.vector(&call.args[0], at)?;
+        let Node::Text(label) = &call.args[1] else {
+            return Ok(Vec::new());
+        };
+        let mut out = Vec::new();
+        for arg in &call.args[2..] {
+            let q = self.scalar(arg, at)?;
+            let mut values =
+                self.histograms(call.cache, elements.clone(), |buckets| quantile(q, buckets))?;
+            let text = quantile_text(q);
+            for element in &mut values {
+                element.labels = element.labels.with(label, &text);
+            }
+            out.extend(values);
+        }
+        check_unique(&out)?;
+        Ok(out)
     }
 
     /// One value for each histogram among `elements`.
@@ -306,6 +348,15 @@ fn number(value: f64) -> Element {
 fn read_bound(text: &str) -> Option<f64> {
     let bound: f64 = text.parse().ok()?;
     (!bound.is_nan()).then_some(bound)
+}
+
+/// A quantile as OpenMetrics writes it: whole numbers keep a `.0`.
+fn quantile_text(q: f64) -> String {
+    let text = format_value(q);
+    if q.is_finite() && !text.contains(['.', 'e']) {
+        return text + ".0";
+    }
+    text
 }
 
 fn check_factor(what: &str, short: &str, factor: f64) -> Result<(), Error> {

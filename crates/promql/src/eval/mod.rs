@@ -21,7 +21,7 @@ use model::Timestamp;
 use series::{Labels, is_stale};
 
 pub(crate) use self::cache::Caches;
-use self::cache::{LabelHash, LabelSet};
+use self::cache::{LabelHash, LabelSet, is_metadata, nameless};
 use self::load::{Span, Track};
 use crate::Error;
 use crate::compile::is_scalar;
@@ -129,7 +129,7 @@ impl<'a> Evaluation<'a> {
         let mut places: HashMap<Labels, usize, LabelHash> = HashMap::default();
         for track in tracks {
             let labels = if track.drop_name {
-                track.labels.without_name()
+                nameless(&track.labels)
             } else {
                 track.labels
             };
@@ -194,10 +194,10 @@ impl<'a> Evaluation<'a> {
                 });
                 tracks[place].samples.push((at, element.value));
             }
-            let Some(next) = at.checked_add(step) else {
-                break;
-            };
-            at = next;
+            match at.checked_add(step) {
+                Some(next) if step > 0 => at = next,
+                _ => break,
+            }
         }
         Ok(tracks)
     }
@@ -301,7 +301,7 @@ impl<'a> Evaluation<'a> {
                 continue;
             }
             let labels = if track.drop_name {
-                track.labels.without_name()
+                nameless(&track.labels)
             } else {
                 track.labels.clone()
             };
@@ -389,8 +389,8 @@ impl Track {
 fn finish_names(mut elements: Vec<Element>) -> Result<Vec<Element>, Error> {
     let mut dropped = false;
     for element in elements.iter_mut().filter(|element| element.drop_name) {
-        if element.labels.metric_name().is_some() {
-            element.labels = element.labels.without_name();
+        if element.labels.iter().any(|(name, _)| is_metadata(name)) {
+            element.labels = nameless(&element.labels);
             dropped = true;
         }
     }
