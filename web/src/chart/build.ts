@@ -69,18 +69,19 @@ export function buildLine(points: Points, grid: Grid): Path {
   let low = 0;
   let high = 0;
   let last = -1;
-  const put = (i: number): void => {
+  let put = -1;
+  const emit = (i: number): void => {
+    if (i <= put) return;
     x.push(xOf(t[i] as number, grid));
     out.push(v[i] as number);
+    put = i;
   };
-  // Ends a column: its lowest, highest (in the order they came) and last, each once; `first` is already out.
+  // Ends a column: after its first, which is out already, its extremes in the order they came, and its last.
   const close = (): void => {
     if (last < 0) return;
-    const first = Math.min(low, high);
-    const second = Math.max(low, high);
-    if (out.length > 0 && first !== second && x[x.length - 1] !== xOf(t[first] as number, grid)) put(first);
-    if (second !== last && x[x.length - 1] !== xOf(t[second] as number, grid)) put(second);
-    if (x[x.length - 1] !== xOf(t[last] as number, grid)) put(last);
+    emit(Math.min(low, high));
+    emit(Math.max(low, high));
+    emit(last);
     last = -1;
   };
   for (let i = from; i < to; i += 1) {
@@ -100,7 +101,7 @@ export function buildLine(points: Points, grid: Grid): Path {
     if (here !== column) {
       close();
       column = here;
-      put(i);
+      emit(i);
       low = high = i;
     } else {
       if (value < (v[low] as number)) low = i;

@@ -9,17 +9,15 @@ export interface Range { readonly min: number; readonly max: number; readonly st
 /** Under this share of the scale the data has clearly shrunk, and the scale follows. */
 const SHRINK_BELOW = 0.55;
 
-/** 1, 2, 2.5 or 5 times a power of `base`'s nature: about `count` steps over `span`. */
+/** About `count` round steps over `span`: 1, 2, 2.5 or 5 times a power of ten, or a power of two for bytes. */
 export function niceStep(span: number, count: number, unit: Unit = "short"): number {
   const raw = span / Math.max(1, count);
   if (!(raw > 0) || !Number.isFinite(raw)) return 1;
-  const binary = unit === "bytes" || unit === "bytes_per_second";
-  const unitSize = binary && raw >= 1 ? 1024 ** Math.floor(Math.log(raw) / Math.log(1024)) : 1;
-  const scaled = raw / unitSize;
-  const power = 10 ** Math.floor(Math.log10(scaled));
-  const figure = scaled / power;
+  if ((unit === "bytes" || unit === "bytes_per_second") && raw >= 1) return 2 ** Math.ceil(Math.log2(raw) - 1e-9);
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const figure = raw / power;
   const nice = figure <= 1 ? 1 : figure <= 2 ? 2 : figure <= 2.5 ? 2.5 : figure <= 5 ? 5 : 10;
-  return nice * power * unitSize;
+  return nice * power;
 }
 
 /** The scale for data in `[low, high]`; a fixed end stays, zero is shown when the data is near it. */

@@ -1,0 +1,165 @@
+//! The charts lane: figures with a title, a live legend and a canvas. A chart is painted when its data changed
+//! or when its window has moved by a pixel; the legend is text and readable without the picture.
+
+import { valueAt } from "../chart/build";
+import { colourOf } from "../chart/draw";
+import { ChartView } from "../chart/view";
+import { SeriesColumns } from "../feed/columns";
+import { formatSpan, formatText } from "../units/format";
+import type { Chart, ChartsLane } from "../wire/layout";
+import { touches, type Context, type LaneView, type Touched } from "./context";
+import { attrs, el, setText } from "./dom";
+import type { Part } from "./scheduler";
+
+/** Legend entries shown; the chart itself draws every series. */
+const LEGEND_MAX = 12;
+/** The canvas' description for screen readers follows this slowly. */
+const DESCRIBE_MS = 10_000;
+
+interface Entry { readonly cell: number; readonly label: string }
+interface LegendRow { readonly element: HTMLElement; readonly value: HTMLElement; readonly label: string }
+
+const NOTHING = new SeriesColumns();
+
+class ChartFigure {
+  readonly element = el("figure", "chart");
+  private readonly canvas = el("canvas", "chart-canvas");
+  private readonly legend = el("ul", "legend");
+  private readonly view: ChartView;
+  private readonly part: Part;
+  private rows: LegendRow[] = [];
+  private entries: readonly Entry[] = [];
+  private cursor: number | undefined;
+  private described = Number.NEGATIVE_INFINITY;
+  private restyled = true;
+
+  constructor(private readonly chart: Chart, private readonly context: Context) {
+    const { words } = context;
+    this.view = new ChartView(this.canvas, chart);
+    const title = words.local(chart.title);
+    const span = words.say("last", { span: formatSpan(chart.windowMs) });
+    this.element.append(
+      el("figcaption", "chart-head", el("h3", "chart-title", title), el("span", "chart-span", span)),
+      this.legend,
+      el("div", "chart-box", this.canvas),
+    );
+    attrs(this.legend, { "aria-label": title });
+    attrs(this.canvas, { role: "img", tabindex: 0, "aria-label": title });
+    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp));
+    context.onResize(this.canvas.parentElement as Element, (width, height) => {
+      this.view.resize(width, height, devicePixelRatio);
+      this.part.mark();
+    });
+    this.canvas.addEventListener("pointermove", (event) => this.moveCursor(this.view.timeAt(event.offsetX)));
+    this.canvas.addEventListener("pointerleave", () => this.moveCursor(undefined));
+    this.canvas.addEventListener("blur", () => this.moveCursor(undefined));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+    this.readSeries();
+  }
+
+  update(touched: Touched): void {
+    if (this.chart.dynamic && (touched.full || touched.charts.has(this.chart.id))) this.readSeries();
+    if (touches(touched, this.entries.map((entry) => entry.cell))) this.part.mark();
+  }
+
+  frame(): void {
+    if (this.view.stale(this.context.now())) this.part.mark();
+  }
+
+  restyle(): void {
+    this.restyled = true;
+    this.part.mark();
+  }
+
+  remove(): void {
+    this.part.remove();
+  }
+
+  private readSeries(): void {
+    const { state, words } = this.context;
+    const fixed = this.chart.series.map((series) => ({ cell: series.cell as number, label: words.local(series.label) }));
+    const dynamic = (state.series.get(this.chart.id) ?? []).map(([cell, label]) => ({ cell: cell as number, label }));
+    const entries = [...fixed, ...dynamic];
+    const same = entries.length === this.entries.length && entries.every((entry, i) => entry.cell === this.entries[i]?.cell && entry.label === this.entries[i]?.label);
+    if (same && this.rows.length > 0) return;
+    this.entries = entries;
+    this.rows = entries.slice(0, LEGEND_MAX).map(({ label }, i) => {
+      const value = el("span", "legend-value");
+      const swatch = attrs(el("span", "legend-swatch"), { "data-series": (i % 8) + 1 });
+      return { element: el("li", "legend-row", swatch, el("span", "legend-label", label), value), value, label };
+    });
+    const more = entries.length - this.rows.length;
+    const rest = more > 0 ? [el("li", "legend-row legend-more", this.context.words.say("more", { n: more }))] : [];
+    this.legend.replaceChildren(...this.rows.map((row) => row.element), ...rest);
+    this.part.mark();
+  }
+
+  private paint(timestamp: number): void {
+    const { state, theme, words } = this.context;
+    const series = this.entries.map((entry) => state.points.get(entry.cell) ?? NOTHING);
+    this.view.paint(series, this.context.now(), theme.palette, this.cursor);
+    const values = this.rows.map((row, i) => {
+      const points = series[i] as SeriesColumns;
+      const text = formatText(this.cursor === undefined ? points.last : valueAt(points, this.cursor), this.chart.unit);
+      setText(row.value, text);
+      return `${row.label} ${text}`;
+    });
+    if (this.restyled) {
+      this.restyled = false;
+      this.rows.forEach((row, i) => {
+        const swatch = row.element.firstElementChild;
+        if (swatch instanceof HTMLElement) swatch.style.backgroundColor = colourOf(theme.palette, i);
+      });
+    }
+    if (timestamp - this.described > DESCRIBE_MS) {
+      this.described = timestamp;
+      attrs(this.canvas, { "aria-label": words.say("showsValues", { title: words.local(this.chart.title), values: values.join(", ") }) });
+    }
+  }
+
+  private moveCursor(time: number | undefined): void {
+    if (time === this.cursor) return;
+    this.cursor = time;
+    this.part.mark();
+  }
+
+  private key(event: KeyboardEvent): void {
+    const { span } = this.view;
+    if (span === undefined) return;
+    const step = (span[1] - span[0]) / 60;
+    const from = this.cursor ?? span[1];
+    if (event.key === "ArrowLeft") this.moveCursor(Math.max(span[0], from - step));
+    else if (event.key === "ArrowRight") this.moveCursor(from + step >= span[1] ? undefined : from + step);
+    else if (event.key === "Escape") this.moveCursor(undefined);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+}
+
+export class ChartsView implements LaneView {
+  readonly element: HTMLElement;
+  private readonly figures: readonly ChartFigure[];
+
+  constructor(lane: ChartsLane, context: Context, heading: HTMLElement) {
+    this.figures = lane.charts.map((chart) => new ChartFigure(chart, context));
+    const grid = el("div", "chart-grid", ...this.figures.map((figure) => figure.element));
+    this.element = attrs(el("section", "lane lane-charts", el("div", "lane-head", heading), grid), {
+      "aria-labelledby": heading.id,
+      "data-count": lane.charts.length,
+    });
+  }
+
+  update(touched: Touched): void {
+    for (const figure of this.figures) figure.update(touched);
+  }
+  frame(): void {
+    for (const figure of this.figures) figure.frame();
+  }
+  restyle(): void {
+    for (const figure of this.figures) figure.restyle();
+  }
+  remove(): void {
+    for (const figure of this.figures) figure.remove();
+  }
+}

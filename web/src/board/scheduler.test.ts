@@ -1,0 +1,110 @@
+import { beforeEach, expect, it } from "vitest";
+import { PaintScheduler, type FrameSource } from "./scheduler";
+
+class Browser implements FrameSource {
+  hidden = false;
+  private frames: ((t: number) => void)[] = [];
+  private tasks: (() => void)[] = [];
+  private time = 0;
+  requestFrame(callback: (t: number) => void): void {
+    this.frames.push(callback);
+  }
+  post(callback: () => void): void {
+    this.tasks.push(callback);
+  }
+  frame(): void {
+    this.time += 16;
+    for (const callback of this.frames.splice(0)) callback(this.time);
+    for (const task of this.tasks.splice(0)) task();
+  }
+}
+
+let browser: Browser;
+let log: string[];
+let scheduler: PaintScheduler;
+const since = (): string[] => log.splice(0);
+
+beforeEach(() => {
+  browser = new Browser();
+  log = [];
+  scheduler = new PaintScheduler(browser, {
+    onFrame: () => undefined,
+    afterPaint: () => log.push("after"),
+    onFailure: (part) => log.push(`${part} failed`),
+  });
+});
+
+it("paints a part once a frame, however often it is marked, and a clean part never", () => {
+  const a = scheduler.register("a", () => log.push("a"));
+  scheduler.register("b", () => log.push("b"));
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["a", "b", "after"]);
+  a.mark();
+  a.mark();
+  browser.frame();
+  expect(since()).toEqual(["a", "after"]);
+  browser.frame();
+  expect(since()).toEqual([]);
+});
+
+it("keeps a mark made while painting for the next frame", () => {
+  const a = scheduler.register("a", () => {
+    log.push("a");
+    if (log.length < 3) a.mark();
+  });
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["a", "after"]);
+  browser.frame();
+  expect(since()).toEqual(["a", "after"]);
+});
+
+it("drops only the paint that throws, counts it, and tries again at the next mark", () => {
+  const bad = scheduler.register("bad", () => {
+    throw new Error("no");
+  });
+  scheduler.register("good", () => log.push("good"));
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["bad failed", "good", "after"]);
+  browser.frame();
+  expect(since()).toEqual([]);
+  bad.mark();
+  browser.frame();
+  expect([since(), scheduler.failures]).toEqual([["bad failed", "after"], 2]);
+});
+
+it("paints nothing while hidden and everything when shown again", () => {
+  const a = scheduler.register("a", () => log.push("a"));
+  scheduler.register("b", () => log.push("b"));
+  scheduler.start();
+  browser.frame();
+  since();
+  browser.hidden = true;
+  a.mark();
+  browser.frame();
+  browser.frame();
+  expect(since()).toEqual([]);
+  browser.hidden = false;
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["a", "b", "after"]);
+});
+
+it("forgets a removed part", () => {
+  scheduler.register("a", () => log.push("a")).remove();
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual([]);
+});
+
+it("runs one chain of frames however often it is started", () => {
+  let frames = 0;
+  const counted = new PaintScheduler(browser, { onFrame: () => (frames += 1), afterPaint: () => undefined, onFailure: () => undefined });
+  counted.start();
+  counted.start();
+  browser.frame();
+  browser.frame();
+  expect(frames).toBe(2);
+});

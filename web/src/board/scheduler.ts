@@ -1,0 +1,135 @@
+//! The paint scheduler: when and what the page paints.
+//!
+//! Problem. Data comes in bursts from a worker, twenty times a second or sixty; pointers move, themes change,
+//! windows slide with time. If each of these painted at once, a burst would paint one chart five times in a
+//! frame, a slow lane would hold up all others, and one broken lane would stop the page.
+//!
+//! Answer. Nothing paints when something happens. What happened marks a part dirty; once per animation frame
+//! the dirty parts are painted, each inside its own fence. These guarantees hold, and `scheduler.test.ts`
+//! shows each of them:
+//!
+//! 1. **At most one paint of a part per animation frame**, however often it is marked. A mark made while
+//!    painting counts for the next frame, so a part cannot keep a frame alive.
+//! 2. **Only dirty parts are painted**, in the order they were registered; a clean part costs nothing.
+//! 3. **A throw drops only that part's paint.** It is counted in `failures` and handed to `onFailure`; the
+//!    other parts are painted in the same frame. The part is clean again and has its next chance when it is
+//!    next marked: a part that always fails costs one attempt per change, not a loop.
+//! 4. **A hidden page paints nothing.** Marks are kept. When the page is shown again every part is marked, for
+//!    the feed starts from a keyframe then and anything may have changed.
+//! 5. **After a frame in which something was painted, `afterPaint` is called once**, in a task posted from the
+//!    animation frame: browsers run it behind style, layout and paint of that frame. Event-to-pixel latency
+//!    is read there.
+//! 6. **Frames are counted from one clock**, the timestamp the browser gives each frame, and only while shown.
+//!
+//! What it does not promise: that a paint fits into a frame. That is the parts' budget (`chart/build` drops
+//! to the pixel grid); the frame meter shows when it is missed.
+//! Not here: what a part paints; whether data is good (`feed`).
+
+/** The browser, so far as painting needs it; a test brings its own. */
+export interface FrameSource {
+  requestFrame(callback: (timestamp: number) => void): void;
+  /** Runs `callback` as a task after the frame now being prepared. */
+  post(callback: () => void): void;
+  readonly hidden: boolean;
+}
+
+export interface Part {
+  readonly name: string;
+  /** Paint me in the next frame. */
+  mark(): void;
+  /** Never paint me again. */
+  remove(): void;
+}
+
+interface Entry {
+  readonly name: string;
+  readonly paint: (timestamp: number) => void;
+  dirty: boolean;
+}
+
+export class PaintScheduler {
+  /** Paints that threw. */
+  failures = 0;
+  /** Frames in which something was painted. */
+  painted = 0;
+  private entries: Entry[] = [];
+  private running = false;
+
+  constructor(
+    private readonly source: FrameSource,
+    private readonly hooks: {
+      /** Each frame, before painting: time moved, mark what shows it. */
+      readonly onFrame: (timestamp: number) => void;
+      readonly afterPaint: () => void;
+      readonly onFailure: (part: string, error: unknown) => void;
+    },
+  ) {}
+
+  /** A new part, dirty. Parts are painted in the order of these calls. */
+  register(name: string, paint: (timestamp: number) => void): Part {
+    const entry: Entry = { name, paint, dirty: true };
+    this.entries.push(entry);
+    return {
+      name,
+      mark: () => {
+        entry.dirty = true;
+      },
+      remove: () => {
+        this.entries = this.entries.filter((other) => other !== entry);
+      },
+    };
+  }
+
+  markAll(): void {
+    for (const entry of this.entries) entry.dirty = true;
+  }
+
+  /** Begins, or goes on after the page was hidden. */
+  start(): void {
+    if (this.running || this.source.hidden) return;
+    this.running = true;
+    this.markAll();
+    this.source.requestFrame(this.frame);
+  }
+
+  private readonly frame = (timestamp: number): void => {
+    if (this.source.hidden) {
+      this.running = false;
+      return;
+    }
+    this.source.requestFrame(this.frame);
+    this.fence("frame", () => this.hooks.onFrame(timestamp));
+    const due = this.entries.filter((entry) => entry.dirty);
+    if (due.length === 0) return;
+    for (const entry of due) entry.dirty = false;
+    for (const entry of due) this.fence(entry.name, () => entry.paint(timestamp));
+    this.painted += 1;
+    this.source.post(this.hooks.afterPaint);
+  };
+
+  private fence(name: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.failures += 1;
+      this.hooks.onFailure(name, error);
+    }
+  }
+}
+
+/** The real browser. */
+export function browserFrames(): FrameSource {
+  const channel = new MessageChannel();
+  const posted: (() => void)[] = [];
+  channel.port1.onmessage = () => posted.shift()?.();
+  return {
+    requestFrame: (callback) => void requestAnimationFrame(callback),
+    post: (callback) => {
+      posted.push(callback);
+      channel.port2.postMessage(0);
+    },
+    get hidden() {
+      return document.hidden;
+    },
+  };
+}

@@ -1,0 +1,127 @@
+//! The event ticker: newest first. It does not jump under the reader: while the pointer or the focus is on it,
+//! or it is scrolled away from its top, it stands still and says how many are new.
+//!
+//! Bounds: rows in memory are the board file's (`feed/state`); rows in the page are what fits the lane while
+//! it runs, all of them while it stands still.
+
+import type { Row } from "../feed/messages";
+import { formatClock } from "../units/format";
+import type { TickerLane } from "../wire/layout";
+import { touches, type Context, type LaneView, type Touched } from "./context";
+import { attrs, el, setText } from "./dom";
+import { LEVEL_NAMES } from "./levels";
+import type { Part } from "./scheduler";
+
+interface Line { readonly element: HTMLElement; readonly time: HTMLElement; readonly type: HTMLElement; readonly subject: HTMLElement; readonly text: HTMLElement; id: number }
+
+const text = (value: unknown): string => (typeof value === "string" ? value : typeof value === "number" ? `${value}` : "");
+
+export class TickerView implements LaneView {
+  readonly element: HTMLElement;
+  private readonly box: HTMLElement;
+  private readonly list = el("ol", "ticks");
+  private readonly fresh = el("button", "tool fresh");
+  private readonly empty: HTMLElement;
+  private readonly part: Part;
+  private lines: Line[] = [];
+  private height = 0;
+  private lineHeight = 0;
+  private held: readonly Row[] | undefined;
+  private pointer = false;
+  private focus = false;
+
+  constructor(private readonly lane: TickerLane, private readonly context: Context, heading: HTMLElement) {
+    this.empty = el("p", "lane-empty", context.words.say("noEvents"));
+    this.box = attrs(el("div", "lane-scroll", this.empty, this.list), { tabindex: 0, role: "group", "aria-labelledby": heading.id });
+    this.fresh.type = "button";
+    this.fresh.hidden = true;
+    this.element = attrs(el("section", "lane lane-ticker", el("div", "lane-head", heading, this.fresh), this.box), { "aria-labelledby": heading.id });
+    this.part = context.scheduler.register(`ticker ${lane.id}`, () => this.paint());
+    context.onResize(this.box, (_, height) => {
+      this.height = height;
+      this.lineHeight = 0;
+      this.part.mark();
+    });
+    const hold = (): void => {
+      const still = this.pointer || this.focus || this.box.scrollTop > 4;
+      if (still && this.held === undefined) this.held = this.rows;
+      if (!still) this.held = undefined;
+      this.part.mark();
+    };
+    this.box.addEventListener("pointerenter", () => ((this.pointer = true), hold()));
+    this.box.addEventListener("pointerleave", () => ((this.pointer = false), hold()));
+    this.box.addEventListener("focus", () => ((this.focus = this.box.matches(":focus-visible")), hold()));
+    this.box.addEventListener("blur", () => ((this.focus = false), hold()));
+    this.box.addEventListener("scroll", hold, { passive: true });
+    this.fresh.addEventListener("click", () => {
+      this.box.scrollTop = 0;
+      this.held = undefined;
+      if (this.pointer || this.focus) this.held = this.rows;
+      this.part.mark();
+    });
+  }
+
+  update(touched: Touched): void {
+    if (touches(touched, [this.lane.cell])) this.part.mark();
+  }
+
+  remove(): void {
+    this.part.remove();
+  }
+
+  private get rows(): readonly Row[] {
+    return this.context.state.rows.get(this.lane.cell) ?? [];
+  }
+
+  private paint(): void {
+    const all = this.rows;
+    const rows = this.held ?? all;
+    this.empty.hidden = rows.length > 0;
+    this.list.hidden = rows.length === 0;
+    const fits = this.lineHeight > 0 ? Math.ceil(this.height / this.lineHeight) + 1 : 12;
+    const wanted = Math.min(rows.length, this.held === undefined ? fits : this.lane.rows);
+    this.show(rows, wanted);
+    if (this.lineHeight === 0 && this.lines[0] !== undefined) this.lineHeight = this.lines[0].element.offsetHeight;
+    const newest = this.held?.[this.held.length - 1]?.id;
+    const news = newest === undefined ? 0 : all.length - 1 - all.findIndex((row) => row.id === newest);
+    this.fresh.hidden = news === 0;
+    if (news > 0) setText(this.fresh, this.context.words.say("newEvents", { n: news >= all.length ? `${all.length}+` : news }));
+    this.element.classList.toggle("is-paused", this.held !== undefined);
+  }
+
+  /** Writes the newest `wanted` of `rows`; lines of rows already shown are moved, not rewritten. */
+  private show(rows: readonly Row[], wanted: number): void {
+    const before = new Map(this.lines.map((line) => [line.id, line]));
+    const target = Array.from({ length: wanted }, (_, i) => rows[rows.length - 1 - i] as Row);
+    const keep = new Set(target.map((row) => row.id));
+    const spare = this.lines.filter((line) => !keep.has(line.id));
+    const lines = target.map((row) => {
+      const known = before.get(row.id);
+      if (known !== undefined && keep.delete(row.id)) return known;
+      return this.write(spare.pop() ?? makeLine(), row);
+    });
+    lines.forEach((line, i) => {
+      if (this.list.children[i] !== line.element) this.list.insertBefore(line.element, this.list.children[i] ?? null);
+    });
+    while (this.list.children.length > lines.length) this.list.lastElementChild?.remove();
+    this.lines = lines;
+  }
+
+  private write(line: Line, row: Row): Line {
+    line.id = row.id;
+    setText(line.time, formatClock(row.t));
+    setText(line.type, text(row.text["type"]));
+    setText(line.subject, text(row.text["subject"]));
+    setText(line.text, text(row.text["text"]));
+    attrs(line.element, { "data-level": LEVEL_NAMES[row.level] });
+    return line;
+  }
+}
+
+function makeLine(): Line {
+  const time = el("span", "tick-time");
+  const type = el("span", "tick-type");
+  const subject = el("span", "tick-subject");
+  const body = el("span", "tick-text");
+  return { element: el("li", "tick", time, type, subject, body), time, type, subject, text: body, id: Number.NaN };
+}
