@@ -1,0 +1,92 @@
+//! What an operator can set about groups.
+
+use std::time::Duration;
+
+/// Options of the group coordinator. Names in comments are Kafka's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Shortest session timeout a member may ask for (`group.min.session.timeout.ms`). Default 6 s.
+    pub session_timeout_min: Duration,
+    /// Longest session timeout a member may ask for (`group.max.session.timeout.ms`). Default 30 min.
+    pub session_timeout_max: Duration,
+    /// The first rebalance of an empty group waits this long after each member that joins, so that
+    /// members started together end up in one generation. Default 150 ms; zero does not wait.
+    pub initial_quiet: Duration,
+    /// The first rebalance of an empty group waits at most this long in total
+    /// (`group.initial.rebalance.delay.ms`). Default 500 ms.
+    pub initial_delay_max: Duration,
+    /// A new member that waits in a rebalance and cannot yet send heartbeats is dropped after this
+    /// long; it is then expected to try again. Default 5 min.
+    pub new_member_timeout: Duration,
+    /// Most members of one group (`group.max.size`). Default 1,000.
+    pub members_max: usize,
+    /// Most members of one group that were given an id and have not yet joined with it. Default 1,000.
+    pub pending_max: usize,
+    /// Most groups. When reached, the group that has been empty for longest makes room. Default 10,000.
+    pub groups_max: usize,
+    /// A group empty for this long is forgotten (its committed offsets are not). Default 7 days.
+    pub empty_retention: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            initial_quiet: Duration::from_millis(150),
+            initial_delay_max: Duration::from_millis(500),
+            new_member_timeout: Duration::from_secs(5 * 60),
+            members_max: 1_000,
+            pending_max: 1_000,
+            groups_max: 10_000,
+            empty_retention: Duration::from_secs(7 * 86_400),
+        }
+    }
+}
+
+impl Options {
+    /// All problems of these options at once; empty when they can be used.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.session_timeout_min > self.session_timeout_max {
+            problems.push(format!(
+                "the shortest session timeout {:?} is longer than the longest {:?}",
+                self.session_timeout_min, self.session_timeout_max
+            ));
+        }
+        if self.initial_quiet > self.initial_delay_max {
+            problems.push(format!(
+                "the quiet time {:?} before a first rebalance is longer than the longest wait {:?}",
+                self.initial_quiet, self.initial_delay_max
+            ));
+        }
+        for (name, value) in [
+            ("members_max", self.members_max),
+            ("pending_max", self.pending_max),
+            ("groups_max", self.groups_max),
+        ] {
+            if value == 0 {
+                problems.push(format!("{name} cannot be 0"));
+            }
+        }
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported() {
+        assert_eq!(Options::default().validate(), Vec::<String>::new());
+        let bad = Options {
+            session_timeout_min: Duration::from_hours(1),
+            initial_quiet: Duration::from_secs(1),
+            members_max: 0,
+            groups_max: 0,
+            ..Options::default()
+        };
+        assert_eq!(bad.validate().len(), 4, "{:?}", bad.validate());
+    }
+}
