@@ -1,0 +1,39 @@
+//! What one board may ask for, each limit with its reason.
+
+use std::time::Duration;
+
+/// Most lanes: more do not fit any screen.
+pub const LANES_MAX: usize = 32;
+
+/// Most items, stats or charts of one lane.
+pub const LANE_ITEMS_MAX: usize = 64;
+
+/// Most different queries of one board: at 50 µs each they cost 2 % of a core at four a second.
+pub const QUERIES_MAX: usize = 256;
+
+/// Most series of one chart: more lines than these nobody tells apart.
+pub const SERIES_MAX: u32 = 64;
+
+/// Series of a chart unless it says otherwise.
+pub const SERIES_DEFAULT: u32 = 16;
+
+/// Most rows of a ticker; the page keeps no more.
+pub const TICKER_ROWS_MAX: u32 = 200;
+
+/// Longest name of a board: it is part of an address.
+pub const NAME_BYTES_MAX: usize = 63;
+
+/// Shortest and longest turn of a marquee item.
+pub const INTERVAL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(10));
+
+/// Shortest and longest window of a chart; the series store keeps no more than hours.
+pub const WINDOW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_hours(24));
+
+/// Shortest time between two points of a chart: more often nobody sees them move.
+pub const STEP_MIN: Duration = Duration::from_millis(50);
+
+/// Points a chart aims for across its window.
+pub const CHART_POINTS: u32 = 300;
+
+/// Shortest and longest window of a rate that is counted from events.
+pub const RATE_WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
