@@ -68,3 +68,6 @@ pub use kafka_protocol::error::ResponseError as ErrorCode;
 
 /// Text inside the generated bodies.
 pub use kafka_protocol::protocol::StrBytes;
+
+/// What can be written as an answer or a request.
+pub use kafka_protocol::protocol::{Decodable, Encodable};
