@@ -1,8 +1,4 @@
 //! What queries cost over 1,000 counters of an hour at one sample a second. `cargo bench -p promql`.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make public items without any"
-)]
 
 use std::hint::black_box;
 use std::time::Duration;

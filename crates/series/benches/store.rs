@@ -1,8 +1,4 @@
 //! What an append, a selection and a read cost. `cargo bench -p series`.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make public items without any"
-)]
 
 use std::hint::black_box;
 
@@ -82,10 +78,8 @@ fn benches(c: &mut Criterion) {
         Matcher::equal("__name__", "node_cpu_seconds_total"),
         Matcher::new(MatchOp::Regex, "host", "1.").expect("a pattern"),
     ];
-    group.bench_function("find all", |b| b.iter(|| black_box(store.find(&all))));
-    group.bench_function("find by pattern", |b| {
-        b.iter(|| black_box(store.find(&some)))
-    });
+    group.bench_function("find all", |b| b.iter(|| store.find(&all).len()));
+    group.bench_function("find by pattern", |b| b.iter(|| store.find(&some).len()));
     group.bench_function("read 5 minutes", |b| {
         let found = store.find(&all);
         let (from, to) = (

@@ -56,6 +56,12 @@ pub(crate) struct BitReader {
 }
 
 impl BitReader {
+    /// Goes `count` bits on.
+    #[inline]
+    pub(crate) fn skip(&mut self, count: u32) {
+        self.position += count as usize;
+    }
+
     /// The next `count` bits, 1 to 64.
     pub(crate) fn take(&mut self, words: &[u64], count: u32) -> Option<u64> {
         let bits = self.peek(words)?;
@@ -71,7 +77,8 @@ impl BitReader {
     }
 
     /// The next 64 bits, zeros after the end; `None` at the end.
-    fn peek(self, words: &[u64]) -> Option<u64> {
+    #[inline]
+    pub(crate) fn peek(self, words: &[u64]) -> Option<u64> {
         let (word, offset) = (self.position / 64, self.position % 64);
         let first = words.get(word)? << offset;
         if offset == 0 {

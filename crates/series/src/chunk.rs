@@ -91,8 +91,13 @@ pub(crate) struct ChunkIter<'a> {
 impl Iterator for ChunkIter<'_> {
     type Item = (i64, f64);
 
+    #[inline]
     fn next(&mut self) -> Option<(i64, f64)> {
         self.decoder.next(self.chunk)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (0, Some(self.chunk.count as usize))
     }
 }
 
@@ -328,9 +333,16 @@ pub(crate) struct Decoder {
 
 impl Decoder {
     /// The next sample of `chunk`, which must be the same one at every call.
+    #[inline]
     pub(crate) fn next(&mut self, chunk: &Chunk) -> Option<(i64, f64)> {
         if self.count >= chunk.count {
             return None;
+        }
+        if let (Form::Scaled(power), true) = (chunk.form, self.count > 0)
+            && let Some(sample) = self.next_short(&chunk.words, power)
+        {
+            self.count += 1;
+            return Some(sample);
         }
         let timestamp = self.next_time(chunk)?;
         let value = match chunk.form {
@@ -339,6 +351,45 @@ impl Decoder {
         };
         self.count += 1;
         Some((timestamp, value))
+    }
+
+    /// A sample of a scaled chunk that fits into the next 64 bits, which nearly all do: one look at
+    /// the words instead of four. `None` leaves everything to the long way.
+    #[inline]
+    fn next_short(&mut self, words: &[u64], power: u8) -> Option<(i64, f64)> {
+        let bits = self.reader.peek(words)?;
+        let (time_change, time_bits) = match bits.leading_ones() {
+            0 => (0, 1),
+            ones @ 1..=2 => {
+                let width = TIME_WIDTHS[ones as usize - 1];
+                (
+                    unzigzag((bits << (ones + 1)) >> (64 - width)),
+                    ones + 1 + width,
+                )
+            }
+            _ => return None,
+        };
+        let bits = bits << time_bits;
+        let (change, value_bits) = match bits.leading_ones() {
+            0 => (0, 1),
+            ones @ 1..=5 => {
+                let width = SCALED_WIDTHS[ones as usize - 1];
+                (
+                    unzigzag((bits << (ones + 1)) >> (64 - width)),
+                    ones + 1 + width,
+                )
+            }
+            _ => return None,
+        };
+        self.reader.skip(time_bits + value_bits);
+        self.time.step = self.time.step.wrapping_add(time_change);
+        self.time.last = self.time.last.wrapping_add(self.time.step);
+        self.values.step += change;
+        self.values.integer += self.values.step;
+        Some((
+            self.time.last,
+            self.values.integer as f64 / POWERS[usize::from(power)],
+        ))
     }
 
     fn next_time(&mut self, chunk: &Chunk) -> Option<i64> {
@@ -434,6 +485,23 @@ impl Samples {
     /// At most how many samples there are.
     pub fn len_max(&self) -> usize {
         self.chunks.iter().map(|chunk| chunk.count as usize).sum()
+    }
+
+    /// Appends milliseconds and values of all samples to `out`: the quick way to read many.
+    pub fn read_into(self, out: &mut impl Extend<(i64, f64)>) {
+        let (from, to) = (self.from, self.to);
+        for chunk in &self.chunks {
+            if chunk.first >= from && chunk.last <= to {
+                out.extend(chunk.iter());
+            } else {
+                out.extend(
+                    chunk
+                        .iter()
+                        .skip_while(|s| s.0 < from)
+                        .take_while(|s| s.0 <= to),
+                );
+            }
+        }
     }
 
     /// The newest sample, without unpacking any chunk but the last one or two.

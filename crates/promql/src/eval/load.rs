@@ -88,9 +88,13 @@ impl Evaluation<'_> {
             if selector.range.is_none() && first == last {
                 samples.extend(series.newest(open, end).map(|(t, v)| (t.millis(), v)));
             } else {
-                let all = series.samples(open, end).map(|(t, v)| (t.millis(), v));
+                let all = series.samples(open, end);
+                samples.reserve_exact(all.len_max());
+                all.read_into(&mut samples);
                 // A range has no staleness markers; an instant selector stops at them.
-                samples.extend(all.filter(|(_, v)| selector.range.is_none() || !is_stale(*v)));
+                if selector.range.is_some() {
+                    samples.retain(|(_, value)| !is_stale(*value));
+                }
             }
             if samples.is_empty() {
                 continue;

@@ -335,11 +335,16 @@ impl<'a> Evaluation<'a> {
 
     /// Takes the metric names away, now or at the end, and refuses what that makes equal.
     fn drop_names(&mut self, cache: usize, elements: &mut [Element]) -> Result<(), Error> {
+        // What differs in more than the metric still differs without it.
+        let one_metric = all_of_one_metric(elements);
         for element in elements.iter_mut() {
             element.drop_name = true;
             if !self.options.delayed_name_removal {
                 element.labels = self.caches.nameless(cache, &element.labels);
             }
+        }
+        if one_metric {
+            return Ok(());
         }
         check_unique(elements)
     }
@@ -398,6 +403,13 @@ fn finish_names(mut elements: Vec<Element>) -> Result<Vec<Element>, Error> {
         check_unique(&elements)?;
     }
     Ok(elements)
+}
+
+fn all_of_one_metric(elements: &[Element]) -> bool {
+    elements.windows(2).all(|two| {
+        let of = |at: usize| two[at].labels.iter().filter(|(name, _)| is_metadata(name));
+        of(0).eq(of(1))
+    })
 }
 
 fn check_unique(elements: &[Element]) -> Result<(), Error> {
