@@ -5,7 +5,7 @@ import { valueAt } from "../chart/build";
 import { colourOf } from "../chart/draw";
 import { ChartView } from "../chart/view";
 import { SeriesColumns } from "../feed/columns";
-import { formatSpan, formatText } from "../units/format";
+import { formatText, formatWindow } from "../units/format";
 import type { Chart, ChartsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
 import { attrs, el, setText } from "./dom";
@@ -37,7 +37,7 @@ class ChartFigure {
     const { words } = context;
     this.view = new ChartView(this.canvas, chart);
     const title = words.local(chart.title);
-    const span = words.say("last", { span: formatSpan(chart.windowMs) });
+    const span = words.say("last", { span: formatWindow(chart.windowMs) });
     this.element.append(
       el("figcaption", "chart-head", el("h3", "chart-title", title), el("span", "chart-span", span)),
       this.legend,
@@ -83,13 +83,14 @@ class ChartFigure {
     const same = entries.length === this.entries.length && entries.every((entry, i) => entry.cell === this.entries[i]?.cell && entry.label === this.entries[i]?.label);
     if (same && this.rows.length > 0) return;
     this.entries = entries;
-    this.rows = entries.slice(0, LEGEND_MAX).map(({ label }, i) => {
+    this.rows = entries.slice(0, LEGEND_MAX).map(({ label }) => {
       const value = el("span", "legend-value");
-      const swatch = attrs(el("span", "legend-swatch"), { "data-series": (i % 8) + 1 });
+      const swatch = el("span", "legend-swatch");
       return { element: el("li", "legend-row", swatch, el("span", "legend-label", label), value), value, label };
     });
     const more = entries.length - this.rows.length;
     const rest = more > 0 ? [el("li", "legend-row legend-more", this.context.words.say("more", { n: more }))] : [];
+    this.restyled = true;
     this.legend.replaceChildren(...this.rows.map((row) => row.element), ...rest);
     this.part.mark();
   }

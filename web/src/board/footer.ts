@@ -87,7 +87,7 @@ export class FooterView {
 
 function milliseconds(ms: number): string {
   if (!Number.isFinite(ms)) return NO_VALUE;
-  if (ms < 1_000) return `${ms.toFixed(ms < 99.95 ? 1 : 0)}\u202Fms`;
+  if (ms < 1_000) return `${ms.toFixed(ms < 99.95 ? 1 : 0)}\u00A0ms`;
   const { number, suffix } = formatValue(ms / 1_000, "seconds");
-  return `${number}\u202F${suffix}`;
+  return `${number}\u00A0${suffix}`;
 }

@@ -50,7 +50,7 @@ class Card {
     const trend = state.points.get(this.item.cell) ?? state.history.get(this.item.cell);
     if (trend !== undefined) {
       const [width, height] = this.sparkSize;
-      paintSpark(this.spark, trend, width, height, devicePixelRatio, theme.levels[level] ?? theme.palette.text);
+      paintSpark(this.spark, trend, width, height, devicePixelRatio, theme.levels[level] ?? theme.palette.text, theme.palette);
     }
   }
 }

@@ -39,7 +39,7 @@ class Tile {
     setText(this.detail, cell?.text ?? "");
     const trend = state.points.get(this.stat.cell) ?? state.history.get(this.stat.cell);
     const colour = level > 1 ? theme.levels[level] : theme.palette.series[0];
-    if (trend !== undefined) paintSpark(this.spark, trend, this.size[0], this.size[1], devicePixelRatio, colour ?? theme.palette.text);
+    if (trend !== undefined) paintSpark(this.spark, trend, this.size[0], this.size[1], devicePixelRatio, colour ?? theme.palette.text, theme.palette);
   }
 }
 

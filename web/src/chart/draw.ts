@@ -5,6 +5,11 @@ import type { Band, Grid, Path } from "./build";
 import { timeOf } from "./build";
 import { ticks, timeTicks, type Range } from "./scale";
 
+/** CSS pixels of type for which a line is one CSS pixel thick. */
+const TYPE_PER_STROKE = 12.5;
+
+export const strokeFor = (palette: Palette, scale: number): number => (scale * palette.fontSize) / TYPE_PER_STROKE;
+
 /** Colours and type of the current theme, resolved for the canvas. */
 export interface Palette {
   readonly series: readonly string[];
@@ -18,7 +23,16 @@ export interface Palette {
 }
 
 /** The plot's rectangle, in device pixels. */
-export interface Plot { readonly left: number; readonly top: number; readonly width: number; readonly height: number; readonly scale: number }
+export interface Plot {
+  readonly left: number;
+  readonly top: number;
+  readonly width: number;
+  readonly height: number;
+  /** Device pixels per CSS pixel. */
+  readonly scale: number;
+  /** Device pixels of a hairline that suits the size of the type: a wall's lines are thicker than a desk's. */
+  readonly stroke: number;
+}
 
 export const colourOf = (palette: Palette, index: number): string => palette.series[index % palette.series.length] ?? palette.text;
 
@@ -36,7 +50,7 @@ export function drawAxes(ctx: CanvasRenderingContext2D, plot: Plot, range: Range
   ctx.font = `500 ${palette.fontSize * scale}px ${palette.font}`;
   ctx.fillStyle = palette.text;
   ctx.strokeStyle = palette.grid;
-  ctx.lineWidth = Math.max(1, Math.round(scale));
+  ctx.lineWidth = Math.max(1, Math.round(plot.stroke));
   ctx.textAlign = "right";
   ctx.textBaseline = "middle";
   ctx.beginPath();
@@ -66,7 +80,7 @@ export function drawAxes(ctx: CanvasRenderingContext2D, plot: Plot, range: Range
 export function clip(ctx: CanvasRenderingContext2D, plot: Plot): void {
   ctx.save();
   ctx.beginPath();
-  ctx.rect(plot.left, plot.top - 2 * plot.scale, plot.width, plot.height + 3 * plot.scale);
+  ctx.rect(plot.left, plot.top - 2 * plot.stroke, plot.width, plot.height + 3 * plot.stroke);
   ctx.clip();
 }
 
@@ -88,7 +102,7 @@ export function drawLine(ctx: CanvasRenderingContext2D, path: Path, plot: Plot, 
     ctx.globalAlpha = 1;
   }
   ctx.strokeStyle = colour;
-  ctx.lineWidth = 1.6 * plot.scale;
+  ctx.lineWidth = 1.6 * plot.stroke;
   ctx.beginPath();
   let down = false;
   for (let i = 0; i < x.length; i += 1) {
@@ -113,10 +127,10 @@ export function drawHead(ctx: CanvasRenderingContext2D, path: Path, plot: Plot, 
   if (value === undefined || Number.isNaN(value)) return;
   const x = plot.left + Math.min(path.x[last] as number, plot.width);
   ctx.beginPath();
-  ctx.arc(x, yOf(value, range, plot), 2.6 * plot.scale, 0, 2 * Math.PI);
+  ctx.arc(x, yOf(value, range, plot), 2.6 * plot.stroke, 0, 2 * Math.PI);
   ctx.fillStyle = colour;
   ctx.strokeStyle = palette.surface;
-  ctx.lineWidth = 1.5 * plot.scale;
+  ctx.lineWidth = 1.5 * plot.stroke;
   ctx.stroke();
   ctx.fill();
 }
@@ -131,7 +145,7 @@ export function drawBand(ctx: CanvasRenderingContext2D, band: Band, plot: Plot, 
       else ctx.lineTo(px, yOf(high[i] as number, range, plot));
     }
     ctx.strokeStyle = colour;
-    ctx.lineWidth = 1.2 * plot.scale;
+    ctx.lineWidth = 1.2 * plot.stroke;
     ctx.stroke();
     for (let i = to - 1; i >= from; i -= 1) ctx.lineTo(plot.left + (x[i] as number), yOf(low[i] as number, range, plot));
     ctx.closePath();

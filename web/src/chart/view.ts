@@ -7,7 +7,7 @@
 import { devicePixels, unixMs } from "../units/brand";
 import type { Unit } from "../units/format";
 import { buildLine, buildStack, extentOf, makeGrid, timeOf, type Grid, type Points } from "./build";
-import { clip, colourOf, drawAxes, drawBand, drawCursor, drawHead, drawLine, gutterFor, type Palette, type Plot } from "./draw";
+import { clip, colourOf, drawAxes, drawBand, drawCursor, drawHead, drawLine, gutterFor, strokeFor, type Palette, type Plot } from "./draw";
 import { niceRange, settleRange, type Range } from "./scale";
 
 export interface ChartOptions {
@@ -75,7 +75,7 @@ export class ChartView {
     const lines = options.stack ? [] : series.map((points) => buildLine(points, grid));
     const extent = extentOf(options.stack ? bands.map((band) => band.high) : lines.map((line) => line.v));
     const range = settleRange(this.range, niceRange(options.stack ? Math.min(0, extent.low) : extent.low, extent.high, options, options.unit, count));
-    const plot: Plot = { left, top, width: plotWidth, height, scale };
+    const plot: Plot = { left, top, width: plotWidth, height, scale, stroke: strokeFor(palette, scale) };
     this.range = range;
     this.grid = grid;
     this.plot = plot;
@@ -100,7 +100,7 @@ export class ChartView {
 }
 
 /** A line without axes, over all its points: the trend of one value. */
-export function paintSpark(canvas: HTMLCanvasElement, points: Points, width: number, height: number, scale: number, colour: string): void {
+export function paintSpark(canvas: HTMLCanvasElement, points: Points, width: number, height: number, scale: number, colour: string, palette: Palette): void {
   const ctx = canvas.getContext("2d");
   const w = Math.round(width * scale);
   const h = Math.round(height * scale);
@@ -112,7 +112,8 @@ export function paintSpark(canvas: HTMLCanvasElement, points: Points, width: num
   ctx.clearRect(0, 0, w, h);
   const n = points.t.length;
   if (n < 2) return;
-  const pad = 2 * scale;
+  const stroke = strokeFor(palette, scale);
+  const pad = 2 * stroke;
   const span = Math.max(1_000, (points.t[n - 1] as number) - (points.t[0] as number));
   const grid = makeGrid(unixMs(points.t[n - 1] as number), span, devicePixels(w - 2 * pad));
   const line = buildLine(points, grid);
@@ -121,7 +122,7 @@ export function paintSpark(canvas: HTMLCanvasElement, points: Points, width: num
   const middle = (low + high) / 2;
   // A flat value stays a calm line: noise under two percent is not blown up to full height.
   const half = Math.max((high - low) / 2, Math.abs(middle) * 0.02, 1e-9);
-  const plot: Plot = { left: pad, top: pad, width: w - 2 * pad, height: h - 2 * pad, scale };
+  const plot: Plot = { left: pad, top: pad, width: w - 2 * pad, height: h - 2 * pad, scale, stroke };
   const range: Range = { min: middle - half * 1.1, max: middle + half * 1.1, step: half };
   drawLine(ctx, line, plot, range, colour, false);
   const bottom: Range = { ...range };

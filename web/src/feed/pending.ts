@@ -5,7 +5,7 @@
 //! size is bounded (`POINTS_MAX`, `ROWS_MAX`): past it `add` says so and the caller starts over by keyframe.
 
 import { unixMs } from "../units/brand";
-import type { Frame, Level } from "../wire/frame";
+import { levelOf, type Frame } from "../wire/frame";
 import type { CellId } from "../wire/layout";
 import type { LaneHead, PointColumns, Row, Update } from "./messages";
 
@@ -32,6 +32,8 @@ export class Pending {
   private readonly points = new Map<number, Series>();
   private readonly lanes = new Map<number, LaneHead>();
   private readonly series = new Map<number, [CellId, string][]>();
+  /** Dynamic series by chart as of the last frame, taken or not. */
+  private readonly named = new Map<number, ReadonlySet<number>>();
   private readonly rows = new Map<number, Row[]>();
   private readonly alerts = new Map<number, Row[]>();
 
@@ -44,7 +46,10 @@ export class Pending {
   /** Merges `frame`, which follows what was added before. False if the bound was passed: clear and resync. */
   add(frame: Frame): boolean {
     const { header } = frame;
-    if (header.keyframe) this.clear();
+    if (header.keyframe) {
+      this.clear();
+      this.named.clear();
+    }
     if (this.frames === 0) {
       this.full = header.keyframe;
       this.baseSeq = header.baseSeq;
@@ -79,7 +84,7 @@ export class Pending {
     const update: Update = {
       epoch, generation, full: this.full, baseSeq: this.baseSeq, seq: this.seq, frames: this.frames,
       stamp: unixMs(this.stamp), events: this.events, sent: unixMs(this.sent), clears, cells, values, levels, points,
-      texts: Array.from(this.texts, ([cell, [text, level]]) => [cell as CellId, text, level as Level] as const),
+      texts: Array.from(this.texts, ([cell, [text, level]]) => [cell as CellId, text, levelOf(level)] as const),
       lanes: [...this.lanes.values()],
       series: [...this.series],
       rows: Array.from(this.rows, ([cell, rows]) => [cell as CellId, rows] as const),
@@ -95,7 +100,7 @@ export class Pending {
       case 1:
         block.cells.forEach((cell, i) => {
           this.values.set(cell, block.values[i] as number);
-          this.levels.set(cell, block.levels[i] as number);
+          this.levels.set(cell, levelOf(block.levels[i] as number));
         });
         return;
       case 2:
@@ -115,15 +120,9 @@ export class Pending {
           this.lanes.set(lane, { lane, item: block.items[i] as number, since: block.since[i] as number, until: block.until[i] as number }),
         );
         return;
-      case 5: {
-        const named = new Set<number>();
-        block.charts.forEach((chart, i) => {
-          if (!named.has(chart)) this.series.set(chart, []);
-          named.add(chart);
-          this.series.get(chart)?.push([block.cells[i] as CellId, block.labels[i] as string]);
-        });
+      case 5:
+        this.addSeries(block);
         return;
-      }
       case 6:
         this.addRows(block);
         return;
@@ -134,6 +133,24 @@ export class Pending {
         const never: never = block;
         return never;
       }
+    }
+  }
+
+  /** A chart's complete set: cells it no longer names go, here and (by a clear) in what the page has. */
+  private addSeries(block: Extract<Frame["blocks"][number], { kind: 5 }>): void {
+    const sets = new Map<number, [CellId, string][]>();
+    block.charts.forEach((chart, i) => {
+      const set = sets.get(chart) ?? [];
+      sets.set(chart, set);
+      // Cell 0 says that the chart has no series.
+      const cell = block.cells[i] as CellId;
+      if (cell !== 0) set.push([cell, block.labels[i] as string]);
+    });
+    for (const [chart, set] of sets) {
+      const named = new Set<number>(set.map(([cell]) => cell));
+      for (const cell of this.named.get(chart) ?? []) if (!named.has(cell)) this.drop(cell);
+      this.named.set(chart, named);
+      this.series.set(chart, set);
     }
   }
 
@@ -161,7 +178,7 @@ export class Pending {
       const row: Row = {
         id: block.ids[i] as number,
         t: block.t[i] as number,
-        level: Math.min(4, block.levels[i] as number) as Level,
+        level: levelOf(block.levels[i] as number),
         text: parseRow(block.texts[i] as string),
       };
       const into = this.alertCells.has(cell) ? this.alerts : this.rows;

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { fromNanos } from "./brand";
 import { formatSpan, formatText, formatTick, formatValue, type Unit } from "./format";
 
-const text = (value: number, unit: Unit): string => formatText(value, unit).replaceAll("\u202F", " ");
+const text = (value: number, unit: Unit): string => formatText(value, unit).replaceAll("\u00A0", " ");
 
 describe("values keep about three figures", () => {
   it.each<[number, Unit, string]>([
@@ -50,12 +50,12 @@ describe("ticks", () => {
     [0.02, 0.01, "seconds", "20 ms"],
     [0, 0.01, "seconds", "0"],
   ])("%d by %d in %s is %s", (value, step, unit, expected) => {
-    expect(formatTick(value, step, unit).replaceAll("\u202F", " ")).toBe(expected);
+    expect(formatTick(value, step, unit).replaceAll("\u00A0", " ")).toBe(expected);
   });
 });
 
 it("spans show their two largest parts", () => {
-  const span = (ms: number): string => formatSpan(ms).replaceAll("\u202F", " ");
+  const span = (ms: number): string => formatSpan(ms).replaceAll("\u00A0", " ");
   expect([0, 59_900, 61_000, 3_661_000, 90_000_000].map(span)).toEqual([
     "0 s",
     "59 s",

@@ -52,7 +52,7 @@ export function formatValue(value: number, unit: Unit): Formatted {
 export function formatText(value: number, unit: Unit): string {
   const { prefix, number, suffix } = formatValue(value, unit);
   if (suffix === "" || number === NO_VALUE) return prefix + number;
-  return `${prefix}${number}\u202F${suffix}`;
+  return `${prefix}${number}\u00A0${suffix}`;
 }
 
 /** A tick of an axis whose ticks are `step` apart: no more decimals than the step needs. */
@@ -61,13 +61,14 @@ export function formatTick(value: number, step: number, unit: Unit): string {
   if (unit === "bytes" || unit === "bytes_per_second") {
     const power = powerOf(Math.max(Math.abs(value), step), 1024, IEC.length);
     const size = 1024 ** power;
-    return value === 0 ? "0" : `${trimmed(value / size, step / size)}\u202F${IEC[power] ?? ""}`;
+    return value === 0 ? "0" : `${trimmed(value / size, step / size)}\u00A0${IEC[power] ?? ""}`;
   }
   if (unit === "seconds") {
     if (value === 0) return "0";
     const { factor, suffix } = secondsScale(Math.max(Math.abs(value), step));
-    return `${trimmed(value * factor, step * factor)}\u202F${suffix}`;
+    return `${trimmed(value * factor, step * factor)}\u00A0${suffix}`;
   }
+  if (value === 0) return "0";
   const power = powerOf(Math.max(Math.abs(value), step), 1000, SI.length);
   const size = 1000 ** power;
   return `${trimmed(value / size, step / size)}${SI[power] ?? ""}`;
@@ -85,10 +86,17 @@ export function formatClock(ms: number, withSeconds = true): string {
 export function formatSpan(ms: number): string {
   if (!Number.isFinite(ms)) return NO_VALUE;
   const total = Math.max(0, Math.floor(ms / 1000));
-  if (total < 60) return `${total}\u202Fs`;
-  if (total < 3600) return `${Math.floor(total / 60)}\u202Fm ${two(total % 60)}\u202Fs`;
-  if (total < 86_400) return `${Math.floor(total / 3600)}\u202Fh ${two(Math.floor((total % 3600) / 60))}\u202Fm`;
-  return `${Math.floor(total / 86_400)}\u202Fd ${Math.floor((total % 86_400) / 3600)}\u202Fh`;
+  if (total < 60) return `${total}\u00A0s`;
+  if (total < 3600) return `${Math.floor(total / 60)}\u00A0m ${two(total % 60)}\u00A0s`;
+  if (total < 86_400) return `${Math.floor(total / 3600)}\u00A0h ${two(Math.floor((total % 3600) / 60))}\u00A0m`;
+  return `${Math.floor(total / 86_400)}\u00A0d ${Math.floor((total % 86_400) / 3600)}\u00A0h`;
+}
+
+/** The length of a window in its largest whole unit: `5 min`, `90 s`, `6 h`. */
+export function formatWindow(ms: number): string {
+  const seconds = Math.round(ms / 1000);
+  if (seconds % 3600 === 0) return `${seconds / 3600}\u00A0h`;
+  return seconds % 60 === 0 ? `${seconds / 60}\u00A0min` : `${seconds}\u00A0s`;
 }
 
 function part(number: string, suffix: string, prefix = ""): Formatted {
@@ -136,7 +144,7 @@ function short(value: number, per: string): Formatted {
 
 function currency(value: number, unit: string): Formatted {
   const code = unit.split(":")[1] ?? "EUR";
-  const symbol = `${CURRENCIES[code] ?? code}\u202F`;
+  const symbol = `${CURRENCIES[code] ?? code}\u00A0`;
   const size = Math.abs(value);
   if (size < 9_999.995) return part(grouped(value.toFixed(2)), "", symbol);
   if (size < 999_999.5) return part(grouped(value.toFixed(0)), "", symbol);

@@ -22,7 +22,7 @@ export const FRAME_MAGIC = 0x3146544c;
 export const FRAME_VERSION = 1;
 export const HEADER_SIZE = 64;
 /** A frame larger than this is refused unread; the largest keyframe of a full board is far below. */
-export const FRAME_SIZE_MAX = 64 * 1024 * 1024;
+export const FRAME_SIZE_MAX = 32 * 1024 * 1024;
 
 export const KIND = { scalars: 1, texts: 2, points: 3, lanes: 4, series: 5, rows: 6, clear: 7 } as const;
 
@@ -52,6 +52,9 @@ export interface Clear { readonly kind: 7; readonly cells: Uint32Array }
 export type Block = Scalars | Texts | Points | Lanes | SeriesNames | Rows | Clear;
 
 export interface Frame { readonly header: Header; readonly blocks: readonly Block[] }
+
+/** A level as the wire has it; one of a later version reads as none. */
+export const levelOf = (byte: number): Level => (byte <= 4 ? (byte as Level) : 0);
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });
 
@@ -88,13 +91,15 @@ function decodeHeader(buffer: ArrayBuffer): Header {
   if (magic !== FRAME_MAGIC) throw new WireError("magic", magic.toString(16));
   const version = view.getUint8(4);
   if (version !== FRAME_VERSION) throw new WireError("version", `${version}`, 4);
+  const flags = view.getUint8(5);
+  if ((flags & ~1) !== 0) throw new WireError("malformed", `flags ${flags}`, 5);
   const u64 = (at: number): number => Number(view.getBigUint64(at, true));
   const stamp = (at: number): UnixMs => {
     const nanos = view.getBigUint64(at, true);
     return nanos === 0n ? unixMs(0) : fromNanos(nanos);
   };
   return {
-    keyframe: (view.getUint8(5) & 1) === 1,
+    keyframe: flags === 1,
     blocks: view.getUint16(6, true),
     generation: view.getUint32(12, true),
     seq: u64(16),
