@@ -9,6 +9,7 @@
 
 mod api;
 mod config;
+pub mod coordinator;
 mod ensure;
 mod tail;
 
@@ -16,5 +17,6 @@ pub use api::*;
 pub use config::{
     ConfigEntry, ConfigKey, ConfigKind, KEYS, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
 };
+pub use coordinator::{CoordinatorOptions, GroupCoordinator, GroupError};
 pub use ensure::ensure_topic;
 pub use tail::{TAIL_BYTES, Tail};

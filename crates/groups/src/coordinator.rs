@@ -19,6 +19,9 @@ use crate::rebalance::Phase;
 use crate::snapshot::Snapshot;
 use crate::{Error, Options, StoreId, Ticket};
 
+/// One result for each member that leaves, in the order asked.
+pub type LeaveResults = Vec<Result<(), Error>>;
+
 /// Every group of one broker, as a state machine that is told the time.
 ///
 /// Each call that can change something answers with [`Action`]s, which the caller carries out in
@@ -83,7 +86,7 @@ impl Coordinator {
         let mut out = Vec::new();
         let by = request.by.clone();
         let found = self.with(now, &by.group, &mut out, |group, cx| {
-            group.sync(cx, ticket, request)
+            group.sync(cx, ticket, request);
         });
         if found.is_none() {
             out.push(Action::AnswerSync {
@@ -117,25 +120,22 @@ impl Coordinator {
         now: Duration,
         group: &GroupId,
         leaving: &[Leaving],
-    ) -> (Result<Vec<Result<(), Error>>, Error>, Vec<Action>) {
+    ) -> Result<(LeaveResults, Vec<Action>), Error> {
         let mut out = Vec::new();
-        let found = self.with(now, group, &mut out, |group, cx| match group.phase {
-            Phase::Dead => Err(Error::NotAvailable {
+        if let Some(Entry { group, .. }) = self.groups.get(group)
+            && group.phase == Phase::Dead
+        {
+            return Err(Error::NotAvailable {
                 group: group.id.clone(),
-            }),
-            Phase::Empty { .. }
-            | Phase::Preparing { .. }
-            | Phase::Completing { .. }
-            | Phase::Stable { .. } => Ok(group.leave(cx, leaving)),
-        });
+            });
+        }
+        let left = self.with(now, group, &mut out, |group, cx| group.leave(cx, leaving));
         let nobody = |one: &Leaving| {
             let (group, member) = (group.clone(), one.member.clone());
             Err(Error::UnknownMember { group, member })
         };
-        (
-            found.unwrap_or_else(|| Ok(leaving.iter().map(nobody).collect())),
-            out,
-        )
+        let results = left.unwrap_or_else(|| leaving.iter().map(nobody).collect());
+        Ok((results, out))
     }
 
     /// Whether `by` may commit offsets now. The commit itself is the caller's.
@@ -192,7 +192,7 @@ impl Coordinator {
             if let Some(entry) = self.groups.get_mut(&id) {
                 entry.wake = None;
             }
-            self.with(now, &id, &mut out, |group, cx| group.tick(cx));
+            self.with(now, &id, &mut out, Group::tick);
             self.forget_if_idle(now, &id, &mut out);
         }
         out
@@ -202,15 +202,15 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::TooManyGroups`].
-    pub fn restore(&mut self, now: Duration, id: GroupId, stored: Snapshot) -> Result<(), Error> {
-        if self.groups.len() >= self.options.groups_max && !self.groups.contains_key(&id) {
+    pub fn restore(&mut self, now: Duration, id: &GroupId, stored: Snapshot) -> Result<(), Error> {
+        if self.groups.len() >= self.options.groups_max && !self.groups.contains_key(id) {
             return Err(Error::TooManyGroups {
                 limit: self.options.groups_max,
             });
         }
         let group = Group::restore(id.clone(), stored, now);
         self.groups.insert(id.clone(), Entry { group, wake: None });
-        self.rewake(&id);
+        self.rewake(id);
         Ok(())
     }
 

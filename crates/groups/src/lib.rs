@@ -64,7 +64,7 @@ pub use api::{
     Action, GroupDescription, GroupListing, GroupState, JoinAnswer, JoinRequest, JoinedMember,
     Leaving, MemberDescription, MemberRef, Note, Protocol, Reason, SyncAnswer, SyncRequest,
 };
-pub use coordinator::Coordinator;
+pub use coordinator::{Coordinator, LeaveResults};
 pub use error::Error;
 pub use ids::{InstanceId, MemberId, StoreId, Ticket};
 pub use options::Options;

@@ -32,14 +32,14 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             session_timeout_min: Duration::from_secs(6),
-            session_timeout_max: Duration::from_secs(30 * 60),
+            session_timeout_max: Duration::from_mins(30),
             initial_quiet: Duration::from_millis(150),
             initial_delay_max: Duration::from_millis(500),
-            new_member_timeout: Duration::from_secs(5 * 60),
+            new_member_timeout: Duration::from_mins(5),
             members_max: 1_000,
             pending_max: 1_000,
             groups_max: 10_000,
-            empty_retention: Duration::from_secs(7 * 86_400),
+            empty_retention: Duration::from_hours(7 * 24),
         }
     }
 }

@@ -252,7 +252,7 @@ impl Group {
 
     /// A leader that did not join cannot assign: another one who did takes its place.
     fn elect_joined_leader(&mut self) -> bool {
-        let present = |id: &MemberId| self.members.get(id).is_some_and(|m| m.awaits_join());
+        let present = |id: &MemberId| self.members.get(id).is_some_and(Member::awaits_join);
         if self.leader.as_ref().is_some_and(present) {
             return true;
         }
