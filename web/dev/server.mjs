@@ -135,7 +135,7 @@ server.on("upgrade", (request, socket, head) => {
 
 function view(client, board) {
   client.keyframe = true;
-  let seq = Math.floor(Math.random() * 1000);
+  let seq = Math.floor((Date.now() - started) / 10);
   let lastPoint = 0;
   let item = 0;
   let since = nowMs();

@@ -60,7 +60,6 @@ export class App {
   private conflated = 0;
   private unpainted = 0;
   private second = 0;
-  private reportedDropped = 0;
 
   constructor(root: HTMLElement, worker: Worker) {
     this.scheduler = new PaintScheduler(browserFrames(), {
@@ -214,8 +213,7 @@ export class App {
     const said = this.announcer.next(now);
     if (said !== undefined) setText(this.live, said);
     const p = (ms: number): number => (Number.isFinite(ms) ? Math.round(ms * 100) / 100 : 0);
-    feed.report({ event_to_pixel_ms: { p50: p(latency.p50), p99: p(latency.p99) }, fps: p(frames.fps), dropped: frames.dropped - this.reportedDropped });
-    this.reportedDropped = frames.dropped;
+    feed.report({ event_to_pixel_ms: { p50: p(latency.p50), p99: p(latency.p99) }, fps: p(frames.fps), dropped: frames.dropped });
   }
 
   /** In the task after a painted frame: the oldest event it showed has become pixels. */

@@ -6,6 +6,7 @@ import { AlertsView } from "./alerts";
 import { ChartsView } from "./charts";
 import type { Context, LaneView, Touched } from "./context";
 import { attrs, el } from "./dom";
+import type { Key } from "./i18n";
 import { MarqueeView } from "./marquee";
 import { StatsView } from "./stats";
 import { TickerView } from "./ticker";
@@ -45,8 +46,13 @@ export class BoardView {
   }
 }
 
+const NAMES: Readonly<Record<Lane["kind"], Key>> = { marquee: "laneMarquee", charts: "laneCharts", stats: "laneStats", alerts: "laneAlerts", ticker: "laneTicker" };
+
 function build(lane: Lane, context: Context, order: readonly number[]): LaneView {
-  const heading = attrs(el("h2", "lane-title", context.words.local(lane.title)), { id: `lane-${lane.id}` });
+  const title = context.words.local(lane.title);
+  // A lane without a title still has a heading, for those who go through the page by headings.
+  const quiet = title === "" && (lane.kind === "charts" || lane.kind === "stats");
+  const heading = attrs(el("h2", quiet ? "sr" : "lane-title", title === "" ? context.words.say(NAMES[lane.kind]) : title), { id: `lane-${lane.id}` });
   switch (lane.kind) {
     case "marquee":
       return new MarqueeView(lane, context, heading, order);

@@ -1,0 +1,76 @@
+// Event to pixel in a real browser.
+//
+//   node board/latency.mjs BASE_URL [--board orders] [--seconds 60] [--warmup 5] [--baseline 0] [--width 1440] [--height 900]
+//
+// Watches a board while `lantern demo orders` (or anything else) feeds it, and prints one JSON object. `--baseline N`
+// first counts the frames an empty page drops in N seconds here, so that the machine's own misses can be told
+// from the page's.
+import { launch, openBoard, parse } from "./common.mjs";
+
+const options = parse(process.argv.slice(2));
+const seconds = Number(options.seconds ?? 60);
+const board = options.board ?? "orders";
+const browser = await launch();
+const page = await browser.newPage({ viewport: { width: Number(options.width ?? 1440), height: Number(options.height ?? 900) } });
+
+/** Frames an empty page shows and drops; the same rule as the board's own meter. */
+const idle = (ms) =>
+  page.evaluate(
+    (length) =>
+      new Promise((resolve) => {
+        const gaps = [];
+        let last;
+        const step = (now) => {
+          if (last !== undefined) gaps.push(now - last);
+          last = now;
+          if (gaps.reduce((sum, gap) => sum + gap, 0) < length) return requestAnimationFrame(step);
+          const period = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
+          const dropped = gaps.reduce((sum, gap) => sum + (gap > period * 1.5 ? Math.round(gap / period) - 1 : 0), 0);
+          return resolve({ frames: gaps.length, dropped, periodMs: period });
+        };
+        requestAnimationFrame(step);
+      }),
+    ms,
+  );
+
+const baseline = Number(options.baseline ?? 0) > 0 ? await idle(Number(options.baseline) * 1_000) : undefined;
+
+await openBoard(page, options.base, `/boards/${board}`);
+await page.waitForTimeout(Number(options.warmup ?? 5) * 1_000);
+const read = () =>
+  page.evaluate(() => ({ at: performance.now(), histogram: window.__lantern.histogram(), frames: window.__lantern.frames(), link: window.__lantern.link(), seq: window.__lantern.state().seq, inconsistencies: window.__lantern.inconsistencies }));
+const before = await read();
+await page.waitForTimeout(seconds * 1_000);
+const after = await read();
+await browser.close();
+
+const { bucketMs } = after.histogram;
+const counts = after.histogram.counts.map((count, i) => count - before.histogram.counts[i]);
+const n = counts.reduce((sum, count) => sum + count, 0);
+/** The upper edge of the bucket that holds the share `q`. */
+const quantile = (q) => {
+  let seen = 0;
+  const bucket = counts.findIndex((count) => (seen += count) >= Math.max(1, Math.ceil(n * q)));
+  return n === 0 ? null : (bucket + 1) * bucketMs;
+};
+const frames = after.frames.shown - before.frames.shown;
+console.log(
+  JSON.stringify({
+    board,
+    seconds: (after.at - before.at) / 1_000,
+    event_to_pixel_ms: { p50: quantile(0.5), p90: quantile(0.9), p99: quantile(0.99), p999: quantile(0.999), max: quantile(1), n },
+    fps: (frames * 1_000) / (after.at - before.at),
+    frames,
+    dropped: after.frames.dropped - before.frames.dropped,
+    painted: after.frames.painted - before.frames.painted,
+    paint_failures: after.frames.failures,
+    period_ms: after.frames.periodMs,
+    board_frames: after.seq - before.seq,
+    conflated: after.link.conflated - before.link.conflated,
+    refusals: after.link.refusals,
+    clock_rtt_ms: after.link.rtt,
+    inconsistencies: after.inconsistencies,
+    baseline: baseline ?? null,
+  }),
+);
+process.exit(n > 0 && after.inconsistencies === 0 ? 0 : 1);
