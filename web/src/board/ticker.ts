@@ -81,7 +81,10 @@ export class TickerView implements LaneView {
     const fits = this.lineHeight > 0 ? Math.ceil(this.height / this.lineHeight) + 1 : 12;
     const wanted = Math.min(rows.length, this.held === undefined ? fits : this.lane.rows);
     this.show(rows, wanted);
-    if (this.lineHeight === 0 && this.lines[0] !== undefined) this.lineHeight = this.lines[0].element.offsetHeight;
+    if (this.lineHeight === 0 && this.lines[0] !== undefined) {
+      this.lineHeight = this.lines[0].element.offsetHeight;
+      this.part.mark();
+    }
     const newest = this.held?.[this.held.length - 1]?.id;
     const news = newest === undefined ? 0 : all.length - 1 - all.findIndex((row) => row.id === newest);
     this.fresh.hidden = news === 0;

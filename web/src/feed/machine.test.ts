@@ -181,6 +181,13 @@ describe("a cut", () => {
     expect(machine.status().state).toBe("reconnecting");
   });
 
+  it("gives up a connection that never opens", () => {
+    machine.open("b", at());
+    now += SILENCE_MS + 1;
+    expect(machine.tick(at()).some((a) => a.do === "disconnect")).toBe(true);
+    expect(machine.status().state).toBe("reconnecting");
+  });
+
   it("does not wait when the network comes back", () => {
     live();
     machine.closed(at());

@@ -126,11 +126,12 @@ export class FeedMachine {
   /** Called every few tens of milliseconds. */
   tick(now: MonoMs): Action[] {
     if (this.retryAt !== undefined && now >= this.retryAt) this.connect(now);
+    // Also a connection that never opens is given up: the other side may have stopped in the middle.
+    if (this.board !== "" && this.state !== "gone" && this.retryAt === undefined && now - this.heard > SILENCE_MS) {
+      this.out.push({ do: "disconnect" });
+      return this.closed(now);
+    }
     if (this.state === "resuming" || this.state === "live") {
-      if (now - this.heard > SILENCE_MS) {
-        this.out.push({ do: "disconnect" });
-        return this.closed(now);
-      }
       const every = this.pings < QUICK_PINGS ? QUICK_PING_MS : PING_MS;
       if (now - this.pinged >= every) this.ping(now);
       if (this.visible && this.asked !== undefined && now - this.asked >= KEYFRAME_PATIENCE_MS) this.ask(now);
