@@ -1,1 +1,72 @@
 //! One partition's log: segments of verbatim batches, group commit, recovery.
+//!
+//! Read first: [`Log`], which one writer appends to and flushes; [`LogReader`], which anybody clones
+//! and reads with; [`RecoveryReport`], what opening found.
+//!
+//! Invariants: offsets are assigned without gaps and only grow;
+//! `log_start <= high_watermark <= log_end`; what [`Log::flush`] vouched for is there after any crash,
+//! unchanged, or reported as [`Damage`]; a retried idempotent batch gets its original offset, also
+//! after a crash; a failed fsync freezes the log. Indexes, the checkpoint's summaries and the flush
+//! mark are caches: the log can be opened without them.
+//! Not here: replication, groups, threads, clocks. Bytes: `docs/format/segment.md`; why:
+//! `docs/decisions/0004-fsync-failure-and-corruption.md`.
+//!
+//! ```
+//! use std::path::Path;
+//! use commitlog::{Log, Options};
+//! use model::{Offset, Timestamp};
+//! use record::{BatchBuilder, Compression};
+//!
+//! let disk = env::SimDisk::new(1).shared();
+//! let now = Timestamp::from_millis(0);
+//! let (mut log, _report) = Log::open(disk, Path::new("/p0"), Options::default(), now).unwrap();
+//! let mut builder = BatchBuilder::new(Compression::None);
+//! builder.push(now, None, Some(b"hello"), &[]);
+//! assert_eq!(log.append(&[builder.build()], now).unwrap().base_offset, Offset::ZERO);
+//!
+//! let reader = log.reader();
+//! let end = log.marks().log_end;
+//! assert!(reader.read(Offset::ZERO, 1 << 20, true, end).unwrap().is_empty(), "not durable yet");
+//! log.flush().unwrap();
+//! assert!(!reader.read(Offset::ZERO, 1 << 20, true, end).unwrap().is_empty());
+//! ```
+#![forbid(unsafe_code)]
+#![warn(clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        reason = "a test that panics has failed"
+    )
+)]
+
+mod checkpoint;
+mod damage;
+mod error;
+mod find;
+mod flush_mark;
+mod index;
+mod log;
+mod options;
+mod producers;
+mod reader;
+mod recovery;
+mod report;
+mod retention;
+mod scan;
+mod segment;
+mod shared;
+mod tail;
+mod verify;
+mod wire;
+
+pub use damage::Damage;
+pub use error::{Error, Recovery};
+pub use find::Found;
+pub use log::{AppendOutcome, Log, Marks};
+pub use options::{Options, Publish, Retention, StampKind};
+pub use reader::LogReader;
+pub use report::{CheckpointState, Cut, RecoveryReport};
+pub use retention::Retained;
+pub use verify::{Verified, verify};

@@ -1,8 +1,4 @@
 //! What walking and making a batch costs. Target: at most 10 ns per record to walk and validate.
-#![expect(
-    missing_docs,
-    reason = "criterion's macros make undocumented functions"
-)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use model::Timestamp;
@@ -38,7 +34,7 @@ fn walk(criterion: &mut Criterion) {
         });
     });
     group.bench_function("validate", |bencher| {
-        bencher.iter(|| validate_records(&plain))
+        bencher.iter(|| validate_records(&plain));
     });
     group.bench_function("validate with 2 headers", |bencher| {
         bencher.iter(|| validate_records(&headers));
@@ -47,7 +43,7 @@ fn walk(criterion: &mut Criterion) {
         bencher.iter(|| CheckedBatch::parse(plain.as_bytes().clone()));
     });
     group.bench_function("build", |bencher| {
-        bencher.iter(|| batch(Compression::None, &[]))
+        bencher.iter(|| batch(Compression::None, &[]));
     });
     for compression in [
         Compression::Gzip,

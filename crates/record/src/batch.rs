@@ -31,23 +31,8 @@ impl CheckedBatch {
     /// # Errors
     /// [`Error`] by what is wrong; [`Error::Incomplete`] if the bytes end inside the batch.
     pub fn parse(mut bytes: Bytes) -> Result<(Self, Bytes), Error> {
-        let header = Header::read(&bytes)?;
-        let size = header.size()?;
-        if size > bytes.len() {
-            return Err(Error::Incomplete {
-                needed: size,
-                available: bytes.len(),
-            });
-        }
-        header.check(size)?;
+        let (header, size) = check(&bytes)?;
         let rest = bytes.split_off(size);
-        let computed = crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
-        if computed != header.crc {
-            return Err(Error::Crc {
-                expected: header.crc,
-                computed,
-            });
-        }
         Ok((Self::from_checked(bytes, header)?, rest))
     }
 
@@ -174,6 +159,31 @@ impl CheckedBatch {
         let body = self.compression.decompress(body, limit)?;
         Ok(Records::new(self, body))
     }
+}
+
+/// Checks the first batch in `bytes` as [`CheckedBatch::parse`] does, in place; answers its header
+/// and its size.
+///
+/// # Errors
+/// As [`CheckedBatch::parse`].
+pub fn check(bytes: &[u8]) -> Result<(Header, usize), Error> {
+    let header = Header::read(bytes)?;
+    let size = header.size()?;
+    header.check(size)?;
+    let Some(covered) = bytes.get(CRC_FROM..size) else {
+        return Err(Error::Incomplete {
+            needed: size,
+            available: bytes.len(),
+        });
+    };
+    let computed = crc32c::crc32c(covered);
+    if computed != header.crc {
+        return Err(Error::Crc {
+            expected: header.crc,
+            computed,
+        });
+    }
+    Ok((header, size))
 }
 
 /// Takes `bytes` apart into batches, all of it, each at most `batch_bytes_max` long.

@@ -136,7 +136,10 @@ impl Header {
     }
 
     /// Checks the fields against each other and against the size, all but the CRC.
-    pub(crate) fn check(&self, size: usize) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Codec`], [`Error::Count`], [`Error::Offset`], [`Error::Timestamp`].
+    pub fn check(&self, size: usize) -> Result<(), Error> {
         let bytes = size.saturating_sub(HEADER_BYTES);
         let compression = self.compression()?;
         let count = usize::try_from(self.record_count).unwrap_or(0);

@@ -25,6 +25,14 @@
 //! ```
 #![forbid(unsafe_code)]
 #![warn(clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::as_conversions,
+        reason = "a test that panics has failed"
+    )
+)]
 
 mod batch;
 mod builder;
@@ -37,7 +45,7 @@ mod validate;
 mod varint;
 mod xerial;
 
-pub use batch::{Batches, CheckedBatch, parse_all};
+pub use batch::{Batches, CheckedBatch, check, parse_all};
 pub use builder::BatchBuilder;
 pub use codec::Compression;
 pub use error::Error;

@@ -1,0 +1,148 @@
+//! What the last run knew for sure: where the log starts, which bytes need not be scanned again.
+//!
+//! Written as a whole (temporary, sync, rename, sync of the directory) when a segment is closed, after
+//! every `checkpoint_bytes`, before anything is removed, and at the end. It only ever names offsets
+//! that were flushed. One that is missing or not legible costs a scan of the whole log and brings
+//! back records deleted from inside the oldest segment, nothing else.
+//!
+//! ```text
+//!  "LNCP" │ version 1 (u32) │ clean (u8) │ log start (u64) │ recovery offset (u64)
+//!  │ segments (u32) { base │ next │ size (u64 each) │ max timestamp (i64) │ its batch (u64) │ last append (i64) }*
+//!  │ damages (u32) { segment │ position │ position end │ from │ until (u64 each) }*
+//!  │ producers (see `producers`) │ crc32c (u32)
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use env::Disk;
+use model::{Offset, Timestamp};
+
+use crate::Damage;
+use crate::producers::Producers;
+use crate::segment::Summary;
+use crate::wire::{self, Fields};
+
+const MAGIC: [u8; 4] = *b"LNCP";
+const VERSION: u32 = 1;
+
+/// Larger than any real one; a file beyond it is not read.
+const BYTES_MAX: usize = 256 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    /// The log was closed in order: nothing comes after this.
+    pub(crate) clean: bool,
+    pub(crate) log_start: Offset,
+    /// Everything before this offset is described here.
+    pub(crate) recovery: Offset,
+    /// In order; the last was open for appends.
+    pub(crate) segments: Vec<(Offset, Summary)>,
+    pub(crate) damage: Vec<Damage>,
+    pub(crate) producers: Producers,
+}
+
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join("checkpoint")
+}
+
+/// Encodes without taking the producers' memory.
+pub(crate) fn encode(
+    clean: bool,
+    (log_start, recovery): (Offset, Offset),
+    segments: &[(Offset, Summary)],
+    damage: &[Damage],
+    producers: &Producers,
+) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256 + segments.len() * 48);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.push(u8::from(clean));
+    bytes.extend_from_slice(&log_start.get().to_le_bytes());
+    bytes.extend_from_slice(&recovery.get().to_le_bytes());
+    put_count(&mut bytes, segments.len());
+    for (base, summary) in segments {
+        bytes.extend_from_slice(&base.get().to_le_bytes());
+        bytes.extend_from_slice(&summary.next.get().to_le_bytes());
+        bytes.extend_from_slice(&summary.size.to_le_bytes());
+        bytes.extend_from_slice(&summary.max_timestamp.millis().to_le_bytes());
+        bytes.extend_from_slice(&summary.max_batch.get().to_le_bytes());
+        bytes.extend_from_slice(&summary.last_append.millis().to_le_bytes());
+    }
+    put_count(&mut bytes, damage.len());
+    for damage in damage {
+        bytes.extend_from_slice(&damage.segment.get().to_le_bytes());
+        bytes.extend_from_slice(&damage.position.to_le_bytes());
+        bytes.extend_from_slice(&damage.position_end.to_le_bytes());
+        bytes.extend_from_slice(&damage.from.get().to_le_bytes());
+        bytes.extend_from_slice(&damage.until.get().to_le_bytes());
+    }
+    producers.encode(&mut bytes);
+    wire::seal(&mut bytes);
+    bytes
+}
+
+fn put_count(bytes: &mut Vec<u8>, count: usize) {
+    let count = u32::try_from(count).unwrap_or(u32::MAX);
+    bytes.extend_from_slice(&count.to_le_bytes());
+}
+
+pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
+    let mut fields = Fields(wire::unseal(bytes)?);
+    if fields.take() != Some(MAGIC) || fields.u32() != Some(VERSION) {
+        return None;
+    }
+    let [clean] = fields.take()?;
+    let log_start = Offset::new(fields.u64()?);
+    let recovery = Offset::new(fields.u64()?);
+    let mut segments = Vec::new();
+    for _ in 0..fields.u32()? {
+        let base = Offset::new(fields.u64()?);
+        let summary = Summary {
+            next: Offset::new(fields.u64()?),
+            size: fields.u64()?,
+            max_timestamp: Timestamp::from_millis(fields.i64()?),
+            max_batch: Offset::new(fields.u64()?),
+            last_append: Timestamp::from_millis(fields.i64()?),
+        };
+        segments.push((base, summary));
+    }
+    let mut damage = Vec::new();
+    for _ in 0..fields.u32()? {
+        damage.push(Damage {
+            segment: Offset::new(fields.u64()?),
+            position: fields.u64()?,
+            position_end: fields.u64()?,
+            from: Offset::new(fields.u64()?),
+            until: Offset::new(fields.u64()?),
+        });
+    }
+    let producers = Producers::decode(&mut fields)?;
+    fields.0.is_empty().then_some(Checkpoint {
+        clean: clean != 0,
+        log_start,
+        recovery,
+        segments,
+        damage,
+        producers,
+    })
+}
+
+/// What a look for the checkpoint found.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    Missing,
+    Doubtful,
+    Good(Box<Checkpoint>),
+}
+
+pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Loaded> {
+    match env::read_all(disk, &path(dir), BYTES_MAX) {
+        Ok(None) => Ok(Loaded::Missing),
+        Ok(Some(bytes)) => {
+            Ok(decode(&bytes).map_or(Loaded::Doubtful, |good| Loaded::Good(Box::new(good))))
+        }
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Loaded::Doubtful),
+        Err(error) => Err(error),
+    }
+}

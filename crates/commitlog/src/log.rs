@@ -1,0 +1,484 @@
+//! The writer's side of a log: append, flush, roll.
+//!
+//! ```text
+//!        append (write)            flush (fdatasync)
+//! Open ─────────────────> Open ─────────────────────> Open     durable = log_end
+//!   │ no room: cut back      │ failed
+//!   └──> Open                └──> Frozen: nothing is written until the log is opened anew
+//! ```
+//! Invariants: an append is all or nothing; what was appended after the last flush that succeeded is
+//! in the newest segment only, because closing one flushes it; after a failed sync nothing is synced
+//! again, since success would prove nothing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use env::{Disk, DynDisk, DynFile, Open};
+use model::{Offset, Timestamp};
+use record::{CheckedBatch, Header, Stamp, StampTime};
+
+use crate::flush_mark::FlushMark;
+use crate::index::Index;
+use crate::options::SEGMENT_BYTES_MAX;
+use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
+use crate::segment::{self, Segment, Summary};
+use crate::shared::Shared;
+use crate::wire::to_u64;
+use crate::{Error, LogReader, Options, Publish, RecoveryReport, StampKind, checkpoint, recovery};
+
+/// Where a log begins, is durable, is readable, and ends:
+/// `log_start <= durable <= high_watermark <= log_end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// The oldest offset kept.
+    pub log_start: Offset,
+    /// The first offset that is not durable yet.
+    pub durable: Offset,
+    /// The first offset that is not readable yet: `durable`, or `log_end` where
+    /// [`Publish::Written`] is chosen.
+    pub high_watermark: Offset,
+    /// The next offset to be written.
+    pub log_end: Offset,
+}
+
+/// What an append did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AppendOutcome {
+    /// Offset of the first record; the original one for a retry.
+    pub base_offset: Offset,
+    /// Offset of the last record.
+    pub last_offset: Offset,
+    /// The time stamped on the records, where the log stamps.
+    pub log_append_time: Option<Timestamp>,
+    /// Everything was a retry of batches already in the log; nothing was written. They are durable
+    /// only if `last_offset` is below [`Marks::durable`].
+    pub duplicate: bool,
+}
+
+/// One partition's log, as its only writer holds it.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) options: Options,
+    active: Arc<Segment>,
+    file: DynFile,
+    /// The log's clock at the newest segment's first append.
+    first_append: Option<Timestamp>,
+    producers: Producers,
+    mark: FlushMark,
+    frozen: Option<Arc<str>>,
+    /// Bytes appended since the last checkpoint.
+    since_checkpoint: u64,
+}
+
+impl Log {
+    /// Opens the log in `dir`, recovering what an earlier run left, or makes a new one there. What
+    /// it keeps is durable and readable when this returns.
+    ///
+    /// `now` is the log's clock, for memory that expires.
+    ///
+    /// # Errors
+    /// [`Error::Io`] and [`Error::Storage`] when files cannot be read or repaired;
+    /// [`Error::Overlap`].
+    pub fn open(
+        disk: DynDisk,
+        dir: &Path,
+        options: Options,
+        now: Timestamp,
+    ) -> Result<(Self, RecoveryReport), Error> {
+        let (recovered, report) = recovery::recover(&disk, dir, &options, now)?;
+        let mut log = Self {
+            shared: Arc::new(recovered.shared),
+            active: recovered.active,
+            file: recovered.file,
+            first_append: (!recovered.active_is_empty).then_some(now),
+            producers: recovered.producers,
+            mark: recovered.mark,
+            options,
+            frozen: None,
+            since_checkpoint: 0,
+        };
+        log.mark.set(report.log_end);
+        // A cache: without it the next start scans again what this one scanned.
+        drop(log.write_checkpoint(false));
+        Ok((log, report))
+    }
+
+    /// A reader of this log.
+    pub fn reader(&self) -> LogReader {
+        LogReader {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// The marks now.
+    pub fn marks(&self) -> Marks {
+        self.shared.marks()
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Puts other options in force, from the next append on.
+    pub fn set_options(&mut self, options: Options) {
+        let written = options.publish == Publish::Written;
+        self.shared
+            .publish_written
+            .store(written, Ordering::Relaxed);
+        self.shared
+            .tail
+            .lock()
+            .set_limit(options.tail_bytes.as_usize());
+        self.options = options;
+    }
+
+    /// Why the log is frozen, if it is.
+    pub fn frozen(&self) -> Option<&str> {
+        self.frozen.as_deref()
+    }
+
+    /// Writes `batches` at the end, all or none, giving them their offsets. They are readable after
+    /// [`Log::flush`], unless the options publish what is written.
+    ///
+    /// Batches of idempotent producers that are in the log already are not written again; the
+    /// outcome names where they are.
+    ///
+    /// # Errors
+    /// [`Error::BatchTooLarge`], [`Error::OutOfOrderSequence`], [`Error::ProducerFenced`]: nothing
+    /// was written. [`Error::Full`]: nothing was written, the log goes on. [`Error::Storage`],
+    /// [`Error::Frozen`]: the log is frozen.
+    pub fn append(
+        &mut self,
+        batches: &[CheckedBatch],
+        now: Timestamp,
+    ) -> Result<AppendOutcome, Error> {
+        self.check_frozen()?;
+        let plan = self.plan(batches, now)?;
+        if plan.bytes.is_empty() {
+            return Ok(plan.outcome);
+        }
+        if self.must_roll(&plan, now) {
+            self.roll(now)?;
+        }
+        let position = self.active.summary().size;
+        self.write(&plan.bytes, position)?;
+        self.producers
+            .commit(plan.staged, self.options.producers_max);
+        self.first_append.get_or_insert(now);
+        self.since_checkpoint += to_u64(plan.bytes.len());
+        self.active.push(&plan.written, now);
+        self.shared
+            .tail
+            .lock()
+            .push(plan.base, plan.next, plan.bytes);
+        self.shared
+            .log_end
+            .store(plan.next.get(), Ordering::Release);
+        Ok(plan.outcome)
+    }
+
+    /// Makes everything appended durable: one fdatasync. The mark moves only on success.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] the first time, [`Error::Frozen`] ever after: a failed sync is final.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        self.check_frozen()?;
+        let end = self.marks().log_end;
+        if self.marks().durable == end {
+            return Ok(());
+        }
+        if let Err(source) = self.file.sync_data() {
+            // The kernel may have dropped the pages it could not write and called them clean, so a
+            // later sync that succeeds proves nothing. Stop; opening anew reads what is there.
+            let path = self.active.path().to_owned();
+            return Err(self.freeze("sync", &path, source));
+        }
+        self.shared.durable.store(end.get(), Ordering::Release);
+        self.mark.set(end);
+        if self.since_checkpoint >= self.options.checkpoint_bytes.bytes() {
+            self.active.keep_index(&self.shared.dir);
+            // A cache: failing to write it makes the next start slower, not wrong.
+            drop(self.write_checkpoint(false));
+        }
+        Ok(())
+    }
+
+    /// Flushes, and leaves a checkpoint that lets the next start scan nothing.
+    ///
+    /// # Errors
+    /// As [`Log::flush`]; [`Error::Io`] if the checkpoint could not be written.
+    pub fn close(mut self) -> Result<(), Error> {
+        self.flush()?;
+        self.active.keep_index(&self.shared.dir);
+        self.write_checkpoint(true)
+    }
+
+    pub(crate) fn check_frozen(&self) -> Result<(), Error> {
+        match &self.frozen {
+            None => Ok(()),
+            Some(reason) => Err(Error::Frozen {
+                reason: Arc::clone(reason),
+            }),
+        }
+    }
+
+    pub(crate) fn freeze(
+        &mut self,
+        action: &'static str,
+        path: &Path,
+        source: std::io::Error,
+    ) -> Error {
+        let reason = format!("cannot {action} {}: {source}", path.display());
+        self.frozen = Some(reason.into());
+        Error::Storage {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Judges every batch and encodes those to be written, changing nothing.
+    fn plan(&self, batches: &[CheckedBatch], now: Timestamp) -> Result<Plan, Error> {
+        let limit = self.options.batch_bytes.as_usize();
+        let mut plan = Plan::at(self.marks().log_end);
+        plan.bytes_mut
+            .reserve(batches.iter().map(CheckedBatch::size).sum());
+        let stamp = match self.options.stamp {
+            StampKind::Create => None,
+            StampKind::LogAppend => Some(now),
+        };
+        for batch in batches {
+            let size = batch.size();
+            if size > limit {
+                return Err(Error::BatchTooLarge { size, limit });
+            }
+            let identity = Identity::of(batch.header());
+            if let Some(identity) = identity
+                && let Verdict::Duplicate(sent) = self.producers.judge(&plan.staged, identity)?
+            {
+                plan.note_duplicate(&sent);
+                continue;
+            }
+            let (base, last) = plan.write(batch, stamp, self.options.leader_epoch)?;
+            if let Some(identity) = identity {
+                self.producers
+                    .stage(&mut plan.staged, identity, (base, last), stamp, now);
+            }
+        }
+        plan.bytes = plan.bytes_mut.split().freeze();
+        Ok(plan)
+    }
+
+    fn must_roll(&self, plan: &Plan, now: Timestamp) -> bool {
+        let summary = self.active.summary();
+        if summary.size == 0 {
+            return false;
+        }
+        let limit = self.options.segment_bytes.bytes().min(SEGMENT_BYTES_MAX);
+        let aged = self
+            .first_append
+            .is_some_and(|first| now.since(first) >= self.options.segment_age);
+        let offsets = plan.next.since(self.active.base());
+        summary.size + to_u64(plan.bytes.len()) > limit || aged || offsets > u64::from(u32::MAX)
+    }
+
+    /// Writes at the end of the newest segment; on failure the file is as it was before.
+    fn write(&mut self, bytes: &Bytes, position: u64) -> Result<(), Error> {
+        let Err(source) = self.file.write_all_at(bytes, position) else {
+            return Ok(());
+        };
+        let path = self.active.path().to_owned();
+        if let Err(cut) = self.file.set_len(position) {
+            return Err(self.freeze("cut back", &path, cut));
+        }
+        if is_full(&source) {
+            return Err(Error::Full { path, source });
+        }
+        Err(self.freeze("write", &path, source))
+    }
+
+    /// Closes the newest segment and begins the next. The old one is flushed first, so that only the
+    /// newest segment ever holds bytes that are not durable.
+    pub(crate) fn roll(&mut self, now: Timestamp) -> Result<(), Error> {
+        self.flush()?;
+        let base = self.marks().log_end;
+        let dir = self.shared.dir.clone();
+        let path = segment::log_path(&dir, base);
+        let file = match create_segment(&*self.shared.disk, &path) {
+            Ok(file) => file,
+            Err(source) if is_full(&source) => return Err(Error::Full { path, source }),
+            Err(source) => return Err(self.freeze("create", &path, source)),
+        };
+        // Until its name is durable nothing in it can be.
+        if let Err(source) = self.shared.disk.sync_dir(&dir) {
+            return Err(self.freeze("sync the directory of", &path, source));
+        }
+        self.active.keep_index(&dir);
+        let summary = Summary::empty(base, now);
+        let index = Some(Index::default());
+        let segment = Segment::new(&self.shared.disk, &dir, base, summary, index);
+        let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
+        self.shared.segments.write().push(Arc::clone(&segment));
+        self.active = segment;
+        self.file = file;
+        self.first_append = None;
+        drop(self.write_checkpoint(false));
+        Ok(())
+    }
+
+    pub(crate) fn active(&self) -> &Arc<Segment> {
+        &self.active
+    }
+
+    /// Forgets producers that were silent too long.
+    pub(crate) fn expire_producers(&mut self, now: Timestamp) {
+        self.producers.expire(self.options.producer_expiry, now);
+    }
+
+    pub(crate) fn first_append(&self) -> Option<Timestamp> {
+        self.first_append
+    }
+
+    /// Writes down what is flushed, so that it need not be scanned again. Does nothing while
+    /// something is not flushed.
+    pub(crate) fn write_checkpoint(&mut self, clean: bool) -> Result<(), Error> {
+        let marks = self.marks();
+        if marks.durable != marks.log_end {
+            return Ok(());
+        }
+        let segments: Vec<(Offset, Summary)> = self
+            .shared
+            .segments()
+            .iter()
+            .map(|segment| (segment.base(), segment.summary()))
+            .collect();
+        let bytes = checkpoint::encode(
+            clean,
+            (marks.log_start, marks.durable),
+            &segments,
+            &self.shared.damage(),
+            &self.producers,
+        );
+        let path = checkpoint::path(&self.shared.dir);
+        let written = env::write_atomic(&*self.shared.disk, &path, &bytes);
+        // Also after a failure: do not try again with every flush.
+        self.since_checkpoint = 0;
+        written.map_err(|source| Error::Io {
+            action: "write",
+            path,
+            source,
+        })
+    }
+}
+
+/// Creates an empty segment. An empty file of that name is left over from a crash or a failure.
+pub(crate) fn create_segment(disk: &dyn Disk, path: &Path) -> std::io::Result<DynFile> {
+    let file = disk.open(path, Open::Create)?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// Whether an error says that the disk (or the quota) has no room.
+pub(crate) fn is_full(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    matches!(
+        error.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero
+    )
+}
+
+/// What an append will do.
+struct Plan {
+    bytes_mut: BytesMut,
+    bytes: Bytes,
+    written: Vec<(Header, u64)>,
+    staged: Staged,
+    base: Offset,
+    next: Offset,
+    outcome: AppendOutcome,
+    first: bool,
+}
+
+impl Plan {
+    fn at(end: Offset) -> Self {
+        Self {
+            bytes_mut: BytesMut::new(),
+            bytes: Bytes::new(),
+            written: Vec::new(),
+            staged: Staged::default(),
+            base: end,
+            next: end,
+            outcome: AppendOutcome {
+                base_offset: end,
+                last_offset: end,
+                log_append_time: None,
+                duplicate: false,
+            },
+            first: true,
+        }
+    }
+
+    /// The outcome names the first batch's offset and the last one's.
+    fn note(&mut self, base: Offset, last: Offset, stamp: Option<Timestamp>, duplicate: bool) {
+        if self.first {
+            self.outcome.base_offset = base;
+            self.outcome.log_append_time = stamp;
+            self.outcome.duplicate = duplicate;
+            self.outcome.last_offset = last;
+            self.first = false;
+        }
+        self.outcome.duplicate &= duplicate;
+        self.outcome.last_offset = self.outcome.last_offset.max(last);
+    }
+
+    fn note_duplicate(&mut self, sent: &Sent) {
+        self.note(
+            sent.base_offset,
+            sent.last_offset,
+            sent.log_append_time,
+            true,
+        );
+    }
+
+    fn write(
+        &mut self,
+        batch: &CheckedBatch,
+        stamp: Option<Timestamp>,
+        leader_epoch: i32,
+    ) -> Result<(Offset, Offset), Error> {
+        let base = self.next;
+        let count = u64::from(batch.record_count());
+        if base
+            .get()
+            .checked_add(count)
+            .is_none_or(|end| i64::try_from(end).is_err())
+        {
+            return Err(Error::Exhausted { log_end: base });
+        }
+        let last = base.plus(count - 1);
+        let start = self.bytes_mut.len();
+        self.bytes_mut.extend_from_slice(batch.as_bytes());
+        let copy = self.bytes_mut.get_mut(start..).unwrap_or_default();
+        let stamped = record::restamp(
+            copy,
+            &Stamp {
+                base_offset: base,
+                leader_epoch,
+                time: stamp.map_or(StampTime::Keep, StampTime::LogAppend),
+            },
+        );
+        let header = stamped.and_then(|()| Header::read(copy));
+        let header = header.map_err(|source| Error::Batch {
+            offset: base,
+            source,
+        })?;
+        self.written.push((header, to_u64(batch.size())));
+        self.next = last.next();
+        self.note(base, last, stamp, false);
+        Ok((base, last))
+    }
+}

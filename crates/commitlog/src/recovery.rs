@@ -1,0 +1,561 @@
+//! Opening a log after anything: an orderly end, a killed process, a power cut, rot.
+//!
+//! **Problem.** The files may hold more than was promised (writes nobody was answered for, in any
+//! part and order) or, after rot, less. What was promised must be kept, what was not may go, and
+//! the two must not be mixed up.
+//!
+//! **What is known.** Three things bound from below how far the log was flushed, `proven`: the
+//! checkpoint (synced), the flush mark (never synced, but only ever written after a flush), and the
+//! fact that a segment begins only after its predecessor was flushed. Above `proven` nothing is known.
+//!
+//! **Answer.** Walk the batches from the checkpoint on, everything if there is none. At a bad one:
+//! - below `proven`, records were promised: it is *damage*. The bytes stay where they are, a copy is
+//!   kept aside, the range is reported, and the walk goes on at the next good batch. If there is no
+//!   next, the log goes on in a new segment at `proven`, so that no promised offset is given twice.
+//! - at or above `proven`, it is a *torn end* and is cut. A power cut may tear an unpromised end in the
+//!   middle, with whole batches behind the tear; these were not promised either, but they may have
+//!   been, if rot struck just then: if there are any, all that is cut is kept aside and reported.
+//!
+//! **Then make it true.** What was read may be in the page cache only: after a failed fsync the kernel
+//! calls such pages clean. So bytes above the flush mark are written again, then synced, before
+//! anybody reads them.
+//!
+//! Obstacles met on the way: a checkpoint that is lost brings back records deleted inside the oldest
+//! segment (accepted); files below the log start are leftovers of an interrupted removal (removed);
+//! a missing segment is damage without bytes. Tests: `tests/it`, simulated crashes and specific cases.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+use env::{DynDisk, DynFile, Open};
+use model::{Offset, Timestamp};
+use parking_lot::{Mutex, RwLock};
+
+use crate::checkpoint::{self, Checkpoint, Loaded};
+use crate::flush_mark::FlushMark;
+use crate::index::Index;
+use crate::log::create_segment;
+use crate::producers::Producers;
+use crate::scan::{self, Located, Step, Window};
+use crate::segment::{Segment, Summary, index_path, load_index, log_path, parse_name};
+use crate::shared::Shared;
+use crate::tail::Tail;
+use crate::wire::to_usize;
+use crate::{CheckpointState, Cut, Damage, Error, Options, Publish, RecoveryReport};
+
+/// The directory beside the segments where damaged bytes are kept.
+const QUARANTINE: &str = "quarantine";
+
+/// Bytes rewritten or copied at once.
+const COPY_BYTES: u64 = 1 << 20;
+
+/// A log ready to be written.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) shared: Shared,
+    pub(crate) active: Arc<Segment>,
+    pub(crate) file: DynFile,
+    pub(crate) active_is_empty: bool,
+    pub(crate) producers: Producers,
+    pub(crate) mark: FlushMark,
+}
+
+pub(crate) fn recover(
+    disk: &DynDisk,
+    dir: &Path,
+    options: &Options,
+    now: Timestamp,
+) -> Result<(Recovered, RecoveryReport), Error> {
+    disk.create_dir_all(dir).map_err(io_error("create", dir))?;
+    let names = disk.read_dir(dir).map_err(io_error("list", dir))?;
+    let bases: Vec<Offset> = names
+        .iter()
+        .filter_map(|entry| parse_name(&entry.name, ".log"))
+        .collect();
+    let path = checkpoint::path(dir);
+    let loaded = checkpoint::load(&**disk, dir).map_err(io_error("read", &path))?;
+    let (mark, flushed) =
+        FlushMark::open(&**disk, dir).map_err(io_error("open", &crate::flush_mark::path(dir)))?;
+    let mut report = RecoveryReport {
+        checkpoint: match &loaded {
+            Loaded::Missing if bases.is_empty() => CheckpointState::New,
+            Loaded::Missing | Loaded::Doubtful => CheckpointState::Doubtful,
+            Loaded::Good(good) if good.clean => CheckpointState::Clean,
+            Loaded::Good(_) => CheckpointState::Used,
+        },
+        ..RecoveryReport::default()
+    };
+    let checkpoint = match loaded {
+        Loaded::Good(good) => Some(*good),
+        Loaded::Missing | Loaded::Doubtful => None,
+    };
+    let mut recoverer = Recoverer::new(disk, dir, options, now, checkpoint, flushed, bases);
+    recoverer.remove_leftovers()?;
+    let (active, file) = recoverer.run(&mut report)?;
+    let log_end = active.summary().next;
+    let log_start = recoverer.log_start.min(log_end);
+    report.segments = recoverer.segments.len();
+    report.log_start = log_start;
+    report.log_end = log_end;
+    report.known_damage = recoverer.known_damage;
+    let mut damage = report.known_damage.clone();
+    damage.extend(&report.damage);
+    let recovered = Recovered {
+        shared: Shared {
+            disk: DynDisk::clone(disk),
+            dir: dir.to_owned(),
+            segments: RwLock::new(recoverer.segments),
+            damage: RwLock::new(damage),
+            tail: Mutex::new(Tail::new(options.tail_bytes.as_usize())),
+            log_start: AtomicU64::new(log_start.get()),
+            durable: AtomicU64::new(log_end.get()),
+            log_end: AtomicU64::new(log_end.get()),
+            publish_written: AtomicBool::new(options.publish == Publish::Written),
+        },
+        active_is_empty: active.summary().size == 0,
+        active,
+        file,
+        producers: recoverer.producers,
+        mark,
+    };
+    Ok((recovered, report))
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Io {
+        action,
+        path: path.clone(),
+        source,
+    }
+}
+
+struct Recoverer<'a> {
+    disk: &'a DynDisk,
+    dir: &'a Path,
+    options: &'a Options,
+    now: Timestamp,
+    /// Base offsets of the segments there are, in order.
+    bases: Vec<Offset>,
+    /// What the checkpoint says of them.
+    described: Vec<(Offset, Summary)>,
+    known_damage: Vec<Damage>,
+    /// Batches from here on teach `producers`; those before already did.
+    replay_from: Offset,
+    /// What the flush mark says.
+    flushed: Option<Offset>,
+    /// Everything before this was promised.
+    proven: Offset,
+    log_start: Offset,
+    producers: Producers,
+    segments: Vec<Arc<Segment>>,
+}
+
+/// A segment as the walk leaves it.
+struct Walked {
+    summary: Summary,
+    index: Option<Index>,
+    /// Where bytes begin that the flush mark does not vouch for.
+    unproven_from: u64,
+    end: WalkEnd,
+}
+
+enum WalkEnd {
+    /// The file ends with a whole batch.
+    Whole,
+    /// Something bad that nothing vouches for; good batches may come after it.
+    Torn { batches_after: bool },
+    /// Promised records are missing, and no good batch comes after them.
+    Lost,
+}
+
+impl<'a> Recoverer<'a> {
+    fn new(
+        disk: &'a DynDisk,
+        dir: &'a Path,
+        options: &'a Options,
+        now: Timestamp,
+        checkpoint: Option<Checkpoint>,
+        flushed: Option<Offset>,
+        bases: Vec<Offset>,
+    ) -> Self {
+        let first = bases.first().copied().unwrap_or_default();
+        let mut new = Self {
+            disk,
+            dir,
+            options,
+            now,
+            described: Vec::new(),
+            known_damage: Vec::new(),
+            replay_from: Offset::ZERO,
+            flushed,
+            proven: first.max(flushed.unwrap_or_default()),
+            log_start: first,
+            producers: Producers::default(),
+            segments: Vec::with_capacity(bases.len() + 1),
+            bases,
+        };
+        if let Some(checkpoint) = checkpoint {
+            new.described = checkpoint.segments;
+            new.known_damage = checkpoint.damage;
+            new.replay_from = checkpoint.recovery;
+            new.proven = new.proven.max(checkpoint.recovery);
+            new.log_start = checkpoint.log_start;
+            new.producers = checkpoint.producers;
+        }
+        new.proven = new
+            .proven
+            .max(new.bases.last().copied().unwrap_or_default());
+        new.producers.expire(options.producer_expiry, now);
+        new
+    }
+
+    /// Removes segments that lie wholly before the log start, and temporaries.
+    fn remove_leftovers(&mut self) -> Result<(), Error> {
+        let below = self
+            .bases
+            .iter()
+            .skip(1)
+            .take_while(|next| **next <= self.log_start)
+            .count();
+        if below == 0 {
+            return Ok(());
+        }
+        for base in self.bases.drain(..below) {
+            let path = log_path(self.dir, base);
+            self.disk
+                .remove_file(&path)
+                .map_err(io_error("remove", &path))?;
+            let index = index_path(self.dir, base);
+            match self.disk.remove_file(&index) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(io_error("remove", &index)(error));
+                }
+                _ => {}
+            }
+        }
+        let first = self.bases.first().copied().unwrap_or_default();
+        self.known_damage.retain(|damage| damage.segment >= first);
+        self.disk
+            .sync_dir(self.dir)
+            .map_err(io_error("sync", self.dir))
+    }
+
+    /// Walks all segments; answers the one to append to.
+    fn run(&mut self, report: &mut RecoveryReport) -> Result<(Arc<Segment>, DynFile), Error> {
+        let mut end = self.log_start;
+        let bases = self.bases.clone();
+        let mut last = None;
+        for (number, base) in bases.iter().enumerate() {
+            if number == 0 {
+                // The first one may begin before the log start.
+                end = end.min(*base);
+            }
+            self.check_gap(end.max(self.log_start), end, *base, report)?;
+            let next = bases.get(number + 1).copied();
+            let (segment, file) = self.segment(*base, next, report)?;
+            end = segment.summary().next;
+            last = Some((segment, file));
+        }
+        if let Some((segment, file)) = last
+            && end >= self.proven
+        {
+            return Ok((segment, file));
+        }
+        // The log is new, or promised records at its end are gone: go on after them.
+        if end < self.proven && !bases.is_empty() {
+            let at = self.segments.last();
+            let missing = Damage {
+                segment: at.map_or(end, |segment| segment.base()),
+                position: at.map_or(0, |segment| segment.summary().size),
+                position_end: at.map_or(0, |segment| segment.summary().size),
+                from: end,
+                until: self.proven,
+            };
+            self.note(missing, report);
+        }
+        self.begin_segment(self.proven.max(end))
+    }
+
+    /// Compares where a segment begins with where the one before it ended.
+    fn check_gap(
+        &mut self,
+        from: Offset,
+        end: Offset,
+        base: Offset,
+        report: &mut RecoveryReport,
+    ) -> Result<(), Error> {
+        if base < end && !self.segments.is_empty() {
+            return Err(Error::Overlap {
+                path: log_path(self.dir, base),
+                base,
+                end,
+            });
+        }
+        if base > from {
+            let missing = Damage {
+                segment: base,
+                position: 0,
+                position_end: 0,
+                from,
+                until: base,
+            };
+            self.note(missing, report);
+        }
+        Ok(())
+    }
+
+    /// Notes damage unless it is known or covered by what was noted.
+    fn note(&self, found: Damage, report: &mut RecoveryReport) {
+        let covered = |known: &Damage| {
+            known == &found || (known.from <= found.from && known.until >= found.until)
+        };
+        if found.from < found.until || found.position < found.position_end {
+            let known = self.known_damage.iter().chain(&report.damage).any(covered);
+            if !known {
+                report.damage.push(found);
+            }
+        }
+    }
+
+    /// Makes sure of one segment. `next` is where its successor begins.
+    fn segment(
+        &mut self,
+        base: Offset,
+        next: Option<Offset>,
+        report: &mut RecoveryReport,
+    ) -> Result<(Arc<Segment>, DynFile), Error> {
+        let path = log_path(self.dir, base);
+        let file = self
+            .disk
+            .open(&path, Open::Write)
+            .map_err(io_error("open", &path))?;
+        let length = file.length().map_err(io_error("read", &path))?;
+        let described = self.described.iter().position(|(at, _)| *at == base);
+        let start = described
+            .and_then(|at| self.described.get(at))
+            .map(|(_, summary)| *summary)
+            .filter(|summary| summary.size <= length);
+        let mut walked = match start {
+            Some(summary) if summary.size == length && next == Some(summary.next) => Walked {
+                summary,
+                index: None,
+                unproven_from: length,
+                end: WalkEnd::Whole,
+            },
+            _ => self.walk(&*file, base, start, length, next, report)?,
+        };
+        if next.is_none() {
+            self.settle_end(&file, &path, base, length, &mut walked, report)?;
+        }
+        let segment = Segment::new(self.disk, self.dir, base, walked.summary, walked.index);
+        let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
+        self.segments.push(Arc::clone(&segment));
+        Ok((segment, file))
+    }
+
+    /// Walks a segment from where the checkpoint stopped, or from its beginning.
+    fn walk(
+        &mut self,
+        file: &dyn env::DiskFile,
+        base: Offset,
+        start: Option<Summary>,
+        length: u64,
+        next: Option<Offset>,
+        report: &mut RecoveryReport,
+    ) -> Result<Walked, Error> {
+        let path = log_path(self.dir, base);
+        let read = io_error("read", &path);
+        let mut summary = start.unwrap_or_else(|| Summary::empty(base, self.now));
+        // Without the index of the part that is not walked, there is none of the rest: it is rebuilt
+        // when somebody reads.
+        let mut index = match summary.size {
+            0 => Some(Index::default()),
+            size => load_index(&**self.disk, self.dir, base, size),
+        };
+        let promised = next.unwrap_or(self.proven);
+        let mut window = Window::new(file, length);
+        let mut unproven_from = None;
+        let end = loop {
+            let (position, expected) = (summary.size, summary.next);
+            if self.flushed.is_none_or(|flushed| flushed <= expected) {
+                unproven_from.get_or_insert(position);
+            }
+            match scan::step(&mut window, position, expected).map_err(&read)? {
+                Step::End if expected < promised => break WalkEnd::Lost,
+                Step::End => break WalkEnd::Whole,
+                Step::Batch(batch) => self.learn(&batch, base, &mut summary, &mut index),
+                Step::Bad if next.is_some() && expected >= promised => break WalkEnd::Lost,
+                Step::Bad => {
+                    let after = scan::resync(&mut window, position + 1, expected).map_err(&read)?;
+                    if expected >= promised {
+                        break WalkEnd::Torn {
+                            batches_after: after.is_some(),
+                        };
+                    }
+                    let Some(after) = after else {
+                        break WalkEnd::Lost;
+                    };
+                    let found = Damage {
+                        segment: base,
+                        position,
+                        position_end: after.position,
+                        from: expected,
+                        until: after.base(),
+                    };
+                    self.quarantine(file, &found, report);
+                    self.note(found, report);
+                    summary.size = after.position;
+                    summary.next = after.base();
+                }
+            }
+        };
+        if matches!(end, WalkEnd::Lost) {
+            // The rest of the file is damage too: nothing will be written into this segment.
+            let found = Damage {
+                segment: base,
+                position: summary.size,
+                position_end: length,
+                from: summary.next,
+                until: promised.max(summary.next),
+            };
+            self.quarantine(file, &found, report);
+            self.note(found, report);
+            summary.size = length;
+            if next.is_some() {
+                summary.next = found.until;
+            }
+        }
+        report.scanned_bytes += window.read_bytes;
+        Ok(Walked {
+            unproven_from: unproven_from.unwrap_or(summary.size).min(summary.size),
+            summary,
+            index,
+            end,
+        })
+    }
+
+    fn learn(
+        &mut self,
+        batch: &Located,
+        segment: Offset,
+        summary: &mut Summary,
+        index: &mut Option<Index>,
+    ) {
+        if batch.base() >= self.replay_from {
+            let producers_max = self.options.producers_max;
+            self.producers
+                .replay(&batch.header, self.now, producers_max);
+        }
+        if let Some(index) = index {
+            let max = Timestamp::from_millis(batch.header.max_timestamp);
+            index.push(segment, batch.base(), batch.position, max);
+        }
+        summary.push(&batch.header, batch.position_end());
+    }
+
+    /// Cuts a torn end, and makes what is kept durable.
+    fn settle_end(
+        &mut self,
+        file: &DynFile,
+        path: &Path,
+        base: Offset,
+        length: u64,
+        walked: &mut Walked,
+        report: &mut RecoveryReport,
+    ) -> Result<(), Error> {
+        let position = walked.summary.size;
+        if let WalkEnd::Torn { batches_after } = walked.end {
+            let kept = if batches_after {
+                let kept = self.keep_aside(&**file, base, position, length);
+                Some(kept.map_err(io_error("keep aside the end of", path))?)
+            } else {
+                None
+            };
+            file.set_len(position).map_err(storage("cut", path))?;
+            report.cut = Some(Cut {
+                segment: base,
+                position,
+                bytes: length - position,
+                at: walked.summary.next,
+                kept,
+            });
+        }
+        // Rewriting makes the pages dirty again, so that the sync below really writes them.
+        let from = walked.unproven_from.min(position);
+        rewrite(&**file, from, position).map_err(storage("rewrite", path))?;
+        report.rewritten_bytes += position - from;
+        file.sync_data().map_err(storage("sync", path))?;
+        // The segment's name may be as young as its bytes.
+        self.disk
+            .sync_dir(self.dir)
+            .map_err(storage("sync the directory of", path))
+    }
+
+    fn begin_segment(&mut self, base: Offset) -> Result<(Arc<Segment>, DynFile), Error> {
+        let path = log_path(self.dir, base);
+        let file = create_segment(&**self.disk, &path).map_err(storage("create", &path))?;
+        self.disk
+            .sync_dir(self.dir)
+            .map_err(storage("sync the directory of", &path))?;
+        let summary = Summary::empty(base, self.now);
+        let segment = Segment::new(self.disk, self.dir, base, summary, Some(Index::default()));
+        let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
+        self.segments.push(Arc::clone(&segment));
+        Ok((segment, file))
+    }
+
+    /// Copies damaged bytes aside. They stay in the segment too, so a full disk does no harm here.
+    fn quarantine(&self, file: &dyn env::DiskFile, damage: &Damage, report: &mut RecoveryReport) {
+        if damage.position < damage.position_end
+            && let Ok(path) =
+                self.keep_aside(file, damage.segment, damage.position, damage.position_end)
+        {
+            report.kept.push(path);
+        }
+    }
+
+    fn keep_aside(
+        &self,
+        file: &dyn env::DiskFile,
+        base: Offset,
+        from: u64,
+        to: u64,
+    ) -> io::Result<PathBuf> {
+        let dir = self.dir.join(QUARANTINE);
+        self.disk.create_dir_all(&dir)?;
+        let mut bytes = vec![0; to_usize(to - from)];
+        file.read_exact_at(&mut bytes, from)?;
+        // A name of its own for every content: an earlier run may have kept another end from here.
+        let crc = crc32c::crc32c(&bytes);
+        let path = dir.join(format!("{:020}-{from}-{crc:08x}.bytes", base.get()));
+        if !self.disk.exists(&path)? {
+            env::write_atomic(&**self.disk, &path, &bytes)?;
+        }
+        Ok(path)
+    }
+}
+
+fn storage(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
+    let path = path.to_owned();
+    move |source| Error::Storage {
+        action,
+        path: path.clone(),
+        source,
+    }
+}
+
+/// Writes `[from, to)` of a file over itself.
+fn rewrite(file: &dyn env::DiskFile, mut from: u64, to: u64) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    while from < to {
+        let length = COPY_BYTES.min(to - from);
+        bytes.resize(to_usize(length), 0);
+        file.read_exact_at(&mut bytes, from)?;
+        file.write_all_at(&bytes, from)?;
+        from += length;
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Removing the old end of a log, whole segments at a time.
+//!
+//! The order is what keeps it safe: the new start is made durable first, then files go. A crash in
+//! between leaves files below the start, which the next start removes; never a hole above it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use model::{Offset, Timestamp};
+
+use crate::segment::{Segment, index_path};
+use crate::{Error, Log, Retention};
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Retained {
+    /// Segments removed.
+    pub segments: usize,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The oldest offset kept now.
+    pub log_start: Offset,
+}
+
+impl Log {
+    /// Removes whole segments that `policy` lets go, oldest first; never the newest segment, but
+    /// that is closed if all of it is old. Forgets silent producers too.
+    ///
+    /// # Errors
+    /// As [`Log::flush`]; [`Error::Io`] if the new start could not be made durable (nothing was
+    /// removed) or a file could not be removed (the next start removes it).
+    pub fn retain(&mut self, policy: &Retention, now: Timestamp) -> Result<Retained, Error> {
+        self.check_frozen()?;
+        self.expire_producers(now);
+        self.roll_if_old(policy, now)?;
+        let segments = self.shared.segments();
+        let mut left: u64 = segments.iter().map(|segment| segment.summary().size).sum();
+        let mut start = self.marks().log_start;
+        for (segment, next) in segments.iter().zip(segments.iter().skip(1)) {
+            let summary = segment.summary();
+            let aged = policy
+                .age
+                .is_some_and(|age| now.since(summary.newest()) > age);
+            let bulky = policy
+                .bytes
+                .is_some_and(|bytes| left - summary.size >= bytes.bytes());
+            if !aged && !bulky {
+                break;
+            }
+            left -= summary.size;
+            // Not the end of the removed one: there may be damage in between.
+            start = start.max(next.base());
+        }
+        self.start_at(start)
+    }
+
+    /// Drops all records before `offset`: they cannot be read any more, and whole segments of them
+    /// are removed. An offset before the log start changes nothing.
+    ///
+    /// # Errors
+    /// [`Error::OutOfRange`] above the high watermark; otherwise as [`Log::retain`].
+    pub fn delete_before(&mut self, offset: Offset) -> Result<Retained, Error> {
+        self.check_frozen()?;
+        let marks = self.marks();
+        if offset > marks.high_watermark {
+            return Err(Error::OutOfRange {
+                asked: offset,
+                log_start: marks.log_start,
+                log_end: marks.log_end,
+            });
+        }
+        self.start_at(offset)
+    }
+
+    fn roll_if_old(&mut self, policy: &Retention, now: Timestamp) -> Result<(), Error> {
+        let summary = self.active().summary();
+        if summary.size == 0 {
+            return Ok(());
+        }
+        let by_age = policy
+            .age
+            .is_some_and(|age| now.since(summary.newest()) > age);
+        let by_segment_age = self
+            .first_append()
+            .is_some_and(|first| now.since(first) >= self.options.segment_age);
+        if by_age || by_segment_age {
+            self.roll(now)?;
+        }
+        Ok(())
+    }
+
+    fn start_at(&mut self, start: Offset) -> Result<Retained, Error> {
+        let before = self.marks().log_start;
+        if start <= before {
+            return Ok(Retained {
+                log_start: before,
+                ..Retained::default()
+            });
+        }
+        // The checkpoint that carries the new start can only name flushed offsets.
+        self.flush()?;
+        let removed = self.cut_off(start);
+        if let Err(error) = self.write_checkpoint(false) {
+            self.undo_cut(before, removed);
+            return Err(error);
+        }
+        let mut retained = Retained {
+            log_start: start,
+            segments: removed.len(),
+            bytes: 0,
+        };
+        let mut failed = None;
+        for segment in &removed {
+            retained.bytes += segment.summary().size;
+            if let Err(source) = self.unlink(segment) {
+                failed.get_or_insert(segment.io("remove", source));
+            }
+        }
+        if !removed.is_empty()
+            && let Err(source) = self.shared.disk.sync_dir(&self.shared.dir)
+        {
+            failed.get_or_insert(Error::Io {
+                action: "sync",
+                path: self.shared.dir.clone(),
+                source,
+            });
+        }
+        failed.map_or(Ok(retained), Err)
+    }
+
+    /// Takes everything before `start` out of sight; answers the segments that are wholly before it.
+    fn cut_off(&mut self, start: Offset) -> Vec<Arc<Segment>> {
+        self.shared.log_start.store(start.get(), Ordering::Release);
+        let mut segments = self.shared.segments.write();
+        let before = segments
+            .iter()
+            .skip(1)
+            .take_while(|next| next.base() <= start)
+            .count();
+        segments.drain(..before).collect()
+    }
+
+    fn undo_cut(&mut self, start: Offset, mut removed: Vec<Arc<Segment>>) {
+        let mut segments = self.shared.segments.write();
+        removed.append(&mut segments);
+        *segments = removed;
+        self.shared.log_start.store(start.get(), Ordering::Release);
+    }
+
+    fn unlink(&self, segment: &Segment) -> std::io::Result<()> {
+        let disk = &self.shared.disk;
+        let base = segment.base();
+        self.shared
+            .damage
+            .write()
+            .retain(|damage| damage.segment != base);
+        disk.remove_file(segment.path())?;
+        match disk.remove_file(&index_path(&self.shared.dir, base)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! One file of the log and what is known of it.
+//!
+//! The file is `{base offset, 20 digits}.log`: batches as they were sent, one after another, from
+//! byte 0, nothing else. The index is loaded when it is first needed.
+//!
+//! Lock order: a segment's state is the innermost lock.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use env::{Disk, DynDisk, DynFile, Open};
+use model::{Offset, Timestamp};
+use parking_lot::{Mutex, RwLock};
+use record::Header;
+
+use crate::index::Index;
+use crate::scan::{self, Step, Window};
+use crate::{Damage, Error};
+
+/// What is known of a segment without reading it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// The offset after its last record.
+    pub(crate) next: Offset,
+    /// Bytes of batches (and of damage among them).
+    pub(crate) size: u64,
+    /// The largest timestamp; [`Timestamp::MIN`] without records.
+    pub(crate) max_timestamp: Timestamp,
+    /// Base offset of the first batch that has it.
+    pub(crate) max_batch: Offset,
+    /// The log's clock at the last append.
+    pub(crate) last_append: Timestamp,
+}
+
+impl Summary {
+    pub(crate) fn empty(base: Offset, now: Timestamp) -> Self {
+        Self {
+            next: base,
+            size: 0,
+            max_timestamp: Timestamp::MIN,
+            max_batch: base,
+            last_append: now,
+        }
+    }
+
+    /// Notes a batch at the end.
+    pub(crate) fn push(&mut self, header: &Header, position_end: u64) {
+        let base = Offset::from_i64(header.base_offset).unwrap_or_default();
+        let max = Timestamp::from_millis(header.max_timestamp);
+        if max > self.max_timestamp {
+            self.max_timestamp = max;
+            self.max_batch = base;
+        }
+        self.next = base.plus(u64::try_from(header.record_count).unwrap_or_default());
+        self.size = position_end;
+    }
+
+    /// The time retention counts from: the newest record's, or the last append's where producers
+    /// gave none.
+    pub(crate) fn newest(&self) -> Timestamp {
+        if self.max_timestamp.millis() >= 0 {
+            self.max_timestamp
+        } else {
+            self.last_append
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Segment {
+    base: Offset,
+    path: PathBuf,
+    disk: DynDisk,
+    file: Mutex<Option<DynFile>>,
+    state: RwLock<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    summary: Summary,
+    index: Option<Index>,
+}
+
+pub(crate) fn log_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(format!("{:020}.log", base.get()))
+}
+
+pub(crate) fn index_path(dir: &Path, base: Offset) -> PathBuf {
+    dir.join(format!("{:020}.index", base.get()))
+}
+
+/// The base offset in a segment's file name.
+pub(crate) fn parse_name(name: &str, suffix: &str) -> Option<Offset> {
+    let digits = name.strip_suffix(suffix)?;
+    let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    right.then(|| digits.parse().ok().map(Offset::new))?
+}
+
+impl Segment {
+    pub(crate) fn new(
+        disk: &DynDisk,
+        dir: &Path,
+        base: Offset,
+        summary: Summary,
+        index: Option<Index>,
+    ) -> Self {
+        Self {
+            base,
+            path: log_path(dir, base),
+            disk: DynDisk::clone(disk),
+            file: Mutex::new(None),
+            state: RwLock::new(State { summary, index }),
+        }
+    }
+
+    pub(crate) fn with_file(self, file: DynFile) -> Self {
+        *self.file.lock() = Some(file);
+        self
+    }
+
+    pub(crate) fn base(&self) -> Offset {
+        self.base
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn summary(&self) -> Summary {
+        self.state.read().summary
+    }
+
+    /// The file, opened when it is first needed.
+    pub(crate) fn file(&self) -> Result<DynFile, Error> {
+        let mut file = self.file.lock();
+        if let Some(file) = &*file {
+            return Ok(DynFile::clone(file));
+        }
+        let opened = self
+            .disk
+            .open(&self.path, Open::Read)
+            .map_err(|source| self.io("open", source))?;
+        *file = Some(DynFile::clone(&opened));
+        Ok(opened)
+    }
+
+    pub(crate) fn io(&self, action: &'static str, source: io::Error) -> Error {
+        Error::Io {
+            action,
+            path: self.path.clone(),
+            source,
+        }
+    }
+
+    /// Notes batches written at the end.
+    pub(crate) fn push(&self, batches: &[(Header, u64)], now: Timestamp) {
+        let mut state = self.state.write();
+        let state = &mut *state;
+        for (header, size) in batches {
+            let position = state.summary.size;
+            let base = Offset::from_i64(header.base_offset).unwrap_or_default();
+            if let Some(index) = &mut state.index {
+                let max = Timestamp::from_millis(header.max_timestamp);
+                index.push(self.base, base, position, max);
+            }
+            state.summary.push(header, position + size);
+        }
+        state.summary.last_append = now;
+    }
+
+    /// A place to begin looking for `offset`: a batch's base offset and position.
+    pub(crate) fn by_offset(
+        &self,
+        offset: Offset,
+        damage: &[Damage],
+    ) -> Result<(Offset, u64), Error> {
+        self.with_index(damage, |index| index.by_offset(self.base, offset))
+    }
+
+    /// A place before which every timestamp is smaller than `time`.
+    pub(crate) fn by_time(
+        &self,
+        time: Timestamp,
+        damage: &[Damage],
+    ) -> Result<(Offset, u64), Error> {
+        self.with_index(damage, |index| index.by_time(self.base, time))
+    }
+
+    fn with_index<T>(&self, damage: &[Damage], look: impl FnOnce(&Index) -> T) -> Result<T, Error> {
+        if let Some(index) = &self.state.read().index {
+            return Ok(look(index));
+        }
+        let summary = self.summary();
+        let index = match self.load_index(&summary) {
+            Some(index) => index,
+            None => self.rebuild_index(&summary, damage)?,
+        };
+        let answer = look(&index);
+        self.state.write().index.get_or_insert(index);
+        Ok(answer)
+    }
+
+    /// The index kept beside the segment, if it is whole and fits.
+    fn load_index(&self, summary: &Summary) -> Option<Index> {
+        load_index(&*self.disk, self.path.parent()?, self.base, summary.size)
+    }
+
+    /// Walks the batches. Where one is bad the index simply ends: reading from its last entry finds
+    /// the damage and reports it.
+    fn rebuild_index(&self, summary: &Summary, damage: &[Damage]) -> Result<Index, Error> {
+        let file = self.file()?;
+        let mut window = Window::new(&*file, summary.size);
+        let mut index = Index::default();
+        let (mut position, mut expected) = (0, self.base);
+        loop {
+            if let Some(known) = damage
+                .iter()
+                .find(|damage| damage.covers_position(self.base, position))
+            {
+                (position, expected) = (known.position_end, known.until);
+                continue;
+            }
+            let step = scan::step(&mut window, position, expected);
+            match step.map_err(|source| self.io("read", source))? {
+                Step::Batch(batch) => {
+                    let max = Timestamp::from_millis(batch.header.max_timestamp);
+                    index.push(self.base, batch.base(), position, max);
+                    (position, expected) = (batch.position_end(), batch.next());
+                }
+                Step::End | Step::Bad => return Ok(index),
+            }
+        }
+    }
+
+    /// Keeps the index beside the segment. A cache: failing to is of no consequence.
+    pub(crate) fn keep_index(&self, dir: &Path) {
+        let bytes = {
+            let state = self.state.read();
+            let Some(index) = &state.index else {
+                return;
+            };
+            index.encode(self.base, state.summary.size)
+        };
+        let path = index_path(dir, self.base);
+        let kept = self.disk.open(&path, Open::Create).and_then(|file| {
+            file.set_len(0)?;
+            file.write_all_at(&bytes, 0)
+        });
+        if kept.is_err() {
+            // Half an index fails its checksum; still, do not leave it lying about on a full disk.
+            drop(self.disk.remove_file(&path));
+        }
+    }
+}
+
+/// The index file of a segment, if it covers exactly `covered` bytes of it.
+pub(crate) fn load_index(disk: &dyn Disk, dir: &Path, base: Offset, covered: u64) -> Option<Index> {
+    const BYTES_MAX: usize = 64 << 20;
+    let bytes = env::read_all(disk, &index_path(dir, base), BYTES_MAX).ok()??;
+    Index::decode(&bytes, base, covered)
+}

@@ -1,0 +1,74 @@
+//! What the writer and the readers of one log share.
+//!
+//! Lock order: `segments`, then `damage`, then `tail`; a segment's own state comes last. No lock is
+//! held while a file is read.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use env::DynDisk;
+use model::Offset;
+use parking_lot::{Mutex, RwLock};
+
+use crate::segment::Segment;
+use crate::tail::Tail;
+use crate::{Damage, Marks};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) disk: DynDisk,
+    pub(crate) dir: PathBuf,
+    /// In order of offsets; the last one is appended to. Never empty.
+    pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
+    pub(crate) damage: RwLock<Vec<Damage>>,
+    pub(crate) tail: Mutex<Tail>,
+    pub(crate) log_start: AtomicU64,
+    pub(crate) durable: AtomicU64,
+    pub(crate) log_end: AtomicU64,
+    /// Readers may see what is only written.
+    pub(crate) publish_written: AtomicBool,
+}
+
+impl Shared {
+    /// The marks; in order even while they move, because each is read before the one above it.
+    pub(crate) fn marks(&self) -> Marks {
+        let log_start = Offset::new(self.log_start.load(Ordering::Acquire));
+        let durable = Offset::new(self.durable.load(Ordering::Acquire));
+        let log_end = Offset::new(self.log_end.load(Ordering::Acquire));
+        let high_watermark = if self.publish_written.load(Ordering::Relaxed) {
+            log_end
+        } else {
+            durable
+        };
+        Marks {
+            log_start,
+            durable,
+            high_watermark,
+            log_end,
+        }
+    }
+
+    /// The segment that holds `offset`, or would.
+    pub(crate) fn segment_of(&self, offset: Offset) -> Option<Arc<Segment>> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|segment| segment.base() <= offset);
+        segments.get(after.checked_sub(1)?).map(Arc::clone)
+    }
+
+    pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
+        self.segments.read().clone()
+    }
+
+    pub(crate) fn damage(&self) -> Vec<Damage> {
+        self.damage.read().clone()
+    }
+
+    /// Remembers damage that a reader came upon.
+    pub(crate) fn note_damage(&self, found: Damage) {
+        let mut damage = self.damage.write();
+        if !damage.contains(&found) {
+            damage.push(found);
+        }
+    }
+}
