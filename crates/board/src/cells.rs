@@ -389,7 +389,8 @@ impl Cells {
         );
     }
 
-    fn forget_changes(&mut self) {
+    /// Takes everything as known to viewers: they will start from a keyframe.
+    pub(crate) fn forget_changes(&mut self) {
         self.events = Events::default();
         for kept in &mut self.values {
             (kept.value_changed, kept.text_changed) = (false, false);

@@ -106,9 +106,17 @@ impl Channel {
         self.wake_viewers();
     }
 
-    /// The seq of the newest frame.
-    pub(crate) fn seq(&self) -> u64 {
-        self.state.lock().seq
+    /// Starts anew behind all frames so far: every viewer needs a keyframe of the seq returned.
+    pub(crate) fn restart(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.seq += 1;
+        state.frames.clear();
+        state.bytes = 0;
+        state.keyframe = None;
+        let seq = state.seq;
+        drop(state);
+        self.wake_viewers();
+        seq
     }
 
     /// Adds the delta of `seq`, which follows the newest. `false` when `generation` is not the layout's
@@ -332,6 +340,18 @@ mod tests {
         );
         channel.offer_keyframe(1, frame(1, 99));
         assert_eq!(step(&channel, None), "wait", "nor taken");
+    }
+
+    #[test]
+    fn after_a_restart_nobody_can_follow() {
+        let channel = channel();
+        channel.publish(1, frame(1, 10));
+        assert_eq!(channel.restart(), 2);
+        assert_eq!(step(&channel, Some(1)), "outrun 1");
+        channel.offer_keyframe(1, frame(2, 10));
+        assert_eq!(step(&channel, None), "keyframe 2");
+        channel.publish(1, frame(3, 10));
+        assert_eq!(step(&channel, Some(2)), "delta 3");
     }
 
     #[test]

@@ -710,8 +710,13 @@ impl<'a> Compiler<'a> {
             rows.value
         });
         let mut template = |key: &str, text: Option<Spanned<String>>, default: &str| {
+            let known = |name: &str| {
+                let prefixed = |prefix| name.strip_prefix(prefix).is_some_and(|it| !it.is_empty());
+                matches!(name, "key" | "value") || prefixed("header.") || prefixed("value.")
+            };
+            let names = "key, header.NAME, value or value.FIELD";
             let given =
-                text.and_then(|text| self.template(&format!("{path}.{key}"), &text, |_| true, ""));
+                text.and_then(|text| self.template(&format!("{path}.{key}"), &text, known, names));
             given.unwrap_or_else(|| Template::parse(default).expect("the default template parses"))
         };
         let kind = template("type", lane.kind, "{header.ce_type|key}");

@@ -76,6 +76,7 @@ fn what_is_refused_and_why() {
         ("with", "with: {value: x}"),
         ("rows", "rows: 1000"),
         ("topic: orders", "topic: no/topic"),
+        ("text:", "text: '{region}'"),
         ("levels: {order", "levels: {order.stalled: bad}"),
         ("window", "window: 1s"),
         ("max", "max: 0"),
