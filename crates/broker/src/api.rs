@@ -41,7 +41,7 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     ///
     /// # Errors
     /// [`Error::TopicExists`], [`Error::InvalidConfig`].
-    fn create_topic<'a>(&'a self, spec: TopicSpec) -> BrokerFuture<'a, Arc<TopicInfo>>;
+    fn create_topic(&self, spec: TopicSpec) -> BrokerFuture<'_, Arc<TopicInfo>>;
 
     /// Removes a topic and its records.
     fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BrokerFuture<'a, ()>;
@@ -120,7 +120,7 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     ) -> BrokerFuture<'a, Vec<(TopicPartition, Option<Commit>)>>;
 
     /// Groups with stored progress.
-    fn committed_groups<'a>(&'a self) -> BrokerFuture<'a, Vec<GroupId>>;
+    fn committed_groups(&self) -> BrokerFuture<'_, Vec<GroupId>>;
 
     /// Forgets a group's progress: for these partitions, or all of it.
     ///
@@ -133,7 +133,7 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     ) -> BrokerFuture<'a, ()>;
 
     /// A new producer id for an idempotent producer, never given out before on this data.
-    fn new_producer_id<'a>(&'a self) -> BrokerFuture<'a, i64>;
+    fn new_producer_id(&self) -> BrokerFuture<'_, i64>;
 }
 
 /// What a broker can do, for callers that must refuse or adapt.
@@ -195,10 +195,10 @@ pub struct TopicConfig {
 impl Default for TopicConfig {
     fn default() -> Self {
         Self {
-            retention: Some(Duration::from_secs(7 * 86_400)),
+            retention: Some(Duration::from_hours(168)),
             retention_bytes: None,
             segment_bytes: ByteSize::from_mib(256),
-            segment_age: Duration::from_secs(7 * 86_400),
+            segment_age: Duration::from_hours(168),
             batch_bytes: ByteSize::from_bytes(model::limits::BATCH_BYTES_DEFAULT as u64),
             timestamps: TimestampKind::Create,
             durability: Durability::Flushed,

@@ -89,6 +89,9 @@ const fn key(
     }
 }
 
+/// [`model::limits::BATCH_BYTES_MAX`] as keys count.
+const BATCH_BYTES_MAX: i64 = model::limits::BATCH_BYTES_MAX.cast_signed() as i64;
+
 const LONG_MAX: &str = "9223372036854775807";
 
 /// Every key, in alphabetical order. Defaults of active keys are those of [`TopicConfig::default`];
@@ -189,7 +192,7 @@ pub const KEYS: &[ConfigKey] = &[
         "max.message.bytes",
         ConfigKind::Number {
             min: 0,
-            max: model::limits::BATCH_BYTES_MAX as i64,
+            max: BATCH_BYTES_MAX,
         },
         "1048588",
         true,
@@ -271,8 +274,8 @@ pub const KEYS: &[ConfigKey] = &[
     key(
         "segment.bytes",
         ConfigKind::Number {
-            min: SEGMENT_BYTES_MIN as i64,
-            max: SEGMENT_BYTES_MAX as i64,
+            min: SEGMENT_BYTES_MIN.cast_signed(),
+            max: SEGMENT_BYTES_MAX.cast_signed(),
         },
         "268435456",
         true,
@@ -406,7 +409,11 @@ impl TopicConfig {
             match config_key(name) {
                 None => return Err(invalid(name, &self.inert[name], "there is no such key")),
                 Some(key) if key.active => {
-                    return Err(invalid(name, &self.inert[name], "it has a field of its own"));
+                    return Err(invalid(
+                        name,
+                        &self.inert[name],
+                        "it has a field of its own",
+                    ));
                 }
                 Some(_) => (),
             }
@@ -474,10 +481,9 @@ impl ConfigKey {
             {
                 Ok(())
             }
-            ConfigKind::Words(words) => refuse(format!(
-                "write some of {} with commas between",
-                list(words)
-            )),
+            ConfigKind::Words(words) => {
+                refuse(format!("write some of {} with commas between", list(words)))
+            }
             ConfigKind::Text => Ok(()),
         }
     }
@@ -600,7 +606,8 @@ mod tests {
         assert_eq!(map.len(), 5);
         let again = TopicConfig::from_entries(
             &TopicConfig::default(),
-            map.iter().map(|(key, value)| (key.as_str(), value.as_str())),
+            map.iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
         );
         assert_eq!(again.unwrap(), config);
     }

@@ -1,15 +1,57 @@
 //! The spine: the [`Broker`] trait, which every service above speaks, and the embedded broker behind
 //! it, with topics, partitions, retention and consumer groups.
 //!
-//! Read first: [`Broker`], [`TopicSpec`], [`Tail`].
+//! Read first: [`Broker`], [`TopicSpec`], [`EmbeddedBroker`], [`Tail`].
 //!
 //! Invariants: no Kafka request or response type appears here; a batch handed in is already checked
 //! ([`record::CheckedBatch`]) and leaves as the same bytes; readers see only what is as durable as
 //! its topic asks.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use broker::{Broker, Durability, EmbeddedBroker, Options, Tail, TopicConfig, TopicSpec};
+//! use model::{PartitionId, Position, Timestamp, TopicPartition};
+//! use record::{BatchBuilder, Compression};
+//!
+//! # #[tokio::main]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // In memory, for the example; `env::RealDisk::shared()` keeps the data on the machine's disk.
+//! let broker = EmbeddedBroker::open(Options::new(
+//!     "/data",
+//!     env::SimDisk::new(1).shared(),
+//!     Arc::new(env::RealClock::new()),
+//!     Arc::new(env::RealEntropy),
+//! ))?;
+//! let orders = TopicPartition::new("orders".parse()?, PartitionId::new(0));
+//! let (name, config) = (orders.topic.clone(), TopicConfig::default());
+//! broker.create_topic(TopicSpec { name, partitions: 1, config }).await?;
+//!
+//! let mut tail = Tail::new(broker.clone(), orders.clone(), Position::default())?;
+//! let mut batch = BatchBuilder::new(Compression::Lz4);
+//! batch.push(Timestamp::from_millis(1_000), Some(b"order 7"), Some(b"paid"), &[]);
+//! let appended = broker.append(&orders, vec![batch.build()], Durability::Flushed).await?;
+//! assert_eq!(appended.base_offset.get(), 0);
+//!
+//! let fetched = tail.next().await?;
+//! assert_eq!(fetched.next, appended.next);
+//! for batch in record::Batches::new(fetched.batches) {
+//!     for record in &batch?.records()? {
+//!         assert_eq!(record?.value, Some(&b"paid"[..]));
+//!     }
+//! }
+//! broker.shutdown().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In reading order: `api` (the trait and its words), `config` (topic configuration as text),
+//! `embedded` (the broker of this machine), [`coordinator`] (members of consumer groups), `tail` and
+//! `ensure` (helpers over any broker).
 
 mod api;
 mod config;
 pub mod coordinator;
+mod embedded;
 mod ensure;
 mod tail;
 
@@ -18,5 +60,9 @@ pub use config::{
     ConfigEntry, ConfigKey, ConfigKind, KEYS, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
 };
 pub use coordinator::{CoordinatorOptions, GroupCoordinator, GroupError};
+pub use embedded::{
+    CatalogError, Drive, EmbeddedBroker, KIND_COMMIT, KIND_GROUP, OpenError, Options,
+    PartitionReport, RecoveryReport,
+};
 pub use ensure::ensure_topic;
 pub use tail::{TAIL_BYTES, Tail};

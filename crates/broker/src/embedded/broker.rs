@@ -1,0 +1,372 @@
+//! [`EmbeddedBroker`]: the [`Broker`] trait over one data directory.
+//!
+//! Invariant: no call blocks an async thread on the disk; what must, runs on the blocking pool (or,
+//! under [`Drive::Manual`], on the calling thread).
+//!
+//! Not here: the work itself, which is in the modules beside this one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use env::DiskLock;
+use model::{GroupId, Position, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
+use record::CheckedBatch;
+use tokio::sync::watch;
+
+use super::retention::Bell;
+use super::writer::Writer;
+use super::{Drive, OpenError, Options, RecoveryReport, Shared, events, groups, open, reads};
+use super::{retention, store, topics};
+use crate::{
+    Appended, Broker, BrokerFuture, Capabilities, Commit, Durability, Error, Fetched, Found, Marks,
+    Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
+};
+
+/// The broker inside Lantern: durable topics in one directory of this machine.
+///
+/// Made by [`EmbeddedBroker::open`], which also starts its threads, and ended by
+/// [`EmbeddedBroker::shutdown`]. Dropping it without a shutdown writes what is queued and leaves no
+/// clean mark, as a crash would; nothing acknowledged is lost.
+#[derive(Debug)]
+pub struct EmbeddedBroker {
+    shared: Arc<Shared>,
+    recovery: RecoveryReport,
+    /// Taken by whoever ends the broker.
+    running: Mutex<Option<Running>>,
+    /// The writer under [`Drive::Manual`].
+    manual: Mutex<Option<Writer>>,
+}
+
+/// What must end before the data directory may be opened again.
+#[derive(Debug)]
+struct Running {
+    threads: Vec<JoinHandle<()>>,
+    bell: Arc<Bell>,
+    lock: Box<dyn DiskLock>,
+}
+
+impl EmbeddedBroker {
+    /// Opens the data directory, creating it when it is missing, and recovers every partition.
+    ///
+    /// Blocks on the disk; a fresh or orderly closed directory is open within milliseconds.
+    ///
+    /// # Errors
+    /// [`OpenError`]: the options cannot be, another process holds the directory, it cannot be
+    /// written, or its catalog is damaged. A damaged partition is no error: it is reported in
+    /// [`EmbeddedBroker::recovery`] and the others go on.
+    pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
+        let opened = open::open(options)?;
+        let shared = Arc::new(opened.shared);
+        let writer = Writer::new(Arc::clone(&shared));
+        let bell = Arc::new(Bell::default());
+        let mut threads = Vec::new();
+        let mut manual = None;
+        match shared.options.drive {
+            Drive::Manual => manual = Some(writer),
+            Drive::Threads => {
+                threads.push(spawn("lantern-writer", move || writer.run())?);
+                let (shared, bell) = (Arc::clone(&shared), Arc::clone(&bell));
+                threads.push(spawn("lantern-retain", move || {
+                    retention::run(&shared, &bell);
+                })?);
+            }
+        }
+        Ok(Arc::new(Self {
+            shared,
+            recovery: opened.report,
+            running: Mutex::new(Some(Running {
+                threads,
+                bell,
+                lock: opened.lock,
+            })),
+            manual: Mutex::new(manual),
+        }))
+    }
+
+    /// What recovery found when the directory was opened.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.recovery
+    }
+
+    /// What [`Options::defaults`] said, for callers that create topics.
+    pub fn defaults(&self) -> &TopicConfig {
+        &self.shared.options.defaults
+    }
+
+    /// Adds the broker's numbers, named `lantern_broker_*`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.shared.metrics.register(registry, &self.shared);
+    }
+
+    /// Writes, flushes and answers what is queued; answers how many appends there were.
+    ///
+    /// Only under [`Drive::Manual`]; does nothing otherwise.
+    pub fn run_round(&self) -> usize {
+        self.manual.lock().as_mut().map_or(0, Writer::round)
+    }
+
+    /// Applies retention now; answers the bytes removed. Blocks on the disk.
+    pub fn retain_now(&self) -> u64 {
+        retention::turn(&self.shared)
+    }
+
+    /// Takes no more appends, finishes those queued, flushes, closes every log, leaves the clean
+    /// mark and lets the directory go. The second call does nothing.
+    ///
+    /// # Errors
+    /// [`Error`] when a flush or the mark failed; the directory is let go all the same.
+    pub async fn shutdown(&self) -> Result<(), Error> {
+        let Some(running) = self.running.lock().take() else {
+            return Ok(());
+        };
+        let shared = Arc::clone(&self.shared);
+        let writer = self.manual.lock().take();
+        blocking(&self.shared, move || end(&shared, running, writer, true)).await
+    }
+}
+
+impl Drop for EmbeddedBroker {
+    fn drop(&mut self) {
+        let writer = self.manual.lock().take();
+        if let Some(running) = self.running.lock().take() {
+            // Without the clean mark nothing here can fail in a way anybody could act on.
+            let _ended = end(&self.shared, running, writer, false);
+        }
+    }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|source| OpenError::Thread { source })
+}
+
+fn end(
+    shared: &Shared,
+    running: Running,
+    writer: Option<Writer>,
+    orderly: bool,
+) -> Result<(), Error> {
+    shared.stopping.store(true, Ordering::Release);
+    shared.queue.close();
+    running.bell.ring();
+    if let Some(mut writer) = writer.filter(|_| orderly) {
+        while writer.round() > 0 {}
+        writer.flush_all();
+    }
+    for thread in running.threads {
+        // A panic of the thread was counted where it was fenced.
+        let _ended = thread.join();
+    }
+    // Whoever changes topics finishes first.
+    let catalog = shared.catalog.lock();
+    let mut closed = Ok(());
+    for topic in shared.topics.load().in_order() {
+        for partition in &topic.partitions {
+            let result = partition.close(orderly);
+            closed = closed.and(result);
+        }
+    }
+    if orderly && closed.is_ok() {
+        closed = store::mark_clean(&shared.options);
+        events::closed(&shared.options.data_dir);
+    }
+    drop(catalog);
+    drop(running.lock);
+    closed
+}
+
+/// Runs `work` where it may block on the disk.
+async fn blocking<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    if shared.options.drive == Drive::Manual {
+        return work();
+    }
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(failed) if failed.is_panic() => std::panic::resume_unwind(failed.into_panic()),
+        Err(_) => Err(Error::Stopping),
+    }
+}
+
+impl Broker for EmbeddedBroker {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            positions_are_offsets: true,
+            durable_append: true,
+            idempotent_append: true,
+        }
+    }
+
+    fn topics(&self) -> Arc<BTreeMap<TopicName, Arc<TopicInfo>>> {
+        Arc::clone(&self.shared.topics.load().infos)
+    }
+
+    fn topic(&self, name: &TopicName) -> Option<Arc<TopicInfo>> {
+        self.shared.topics.load().infos.get(name).cloned()
+    }
+
+    fn create_topic(&self, spec: TopicSpec) -> BrokerFuture<'_, Arc<TopicInfo>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            // Progress in an older topic of this name is gone before the new one is there.
+            groups::forget_topics_gone(&shared).await?;
+            let work = Arc::clone(&shared);
+            blocking(&shared, move || topics::create(&work, spec)).await
+        })
+    }
+
+    fn delete_topic<'a>(&'a self, name: &'a TopicName) -> BrokerFuture<'a, ()> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        Box::pin(async move {
+            let deleted = name.clone();
+            let work = Arc::clone(&shared);
+            blocking(&self.shared, move || topics::delete(&work, &name)).await?;
+            if let Err(error) = groups::forget_topics_gone(&shared).await {
+                events::stale_progress_kept(&deleted, &error);
+            }
+            Ok(())
+        })
+    }
+
+    fn add_partitions<'a>(
+        &'a self,
+        name: &'a TopicName,
+        count: u32,
+    ) -> BrokerFuture<'a, Arc<TopicInfo>> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        Box::pin(blocking(&self.shared, move || {
+            topics::grow(&shared, &name, count)
+        }))
+    }
+
+    fn configure_topic<'a>(
+        &'a self,
+        name: &'a TopicName,
+        config: TopicConfig,
+    ) -> BrokerFuture<'a, Arc<TopicInfo>> {
+        let (shared, name) = (Arc::clone(&self.shared), name.clone());
+        Box::pin(blocking(&self.shared, move || {
+            topics::configure(&shared, &name, config)
+        }))
+    }
+
+    fn append<'a>(
+        &'a self,
+        to: &'a TopicPartition,
+        batches: Vec<CheckedBatch>,
+        durability: Durability,
+    ) -> BrokerFuture<'a, Appended> {
+        Box::pin(reads::append(&self.shared, to, batches, durability))
+    }
+
+    fn read<'a>(
+        &'a self,
+        at: &'a TopicPartition,
+        from: Position,
+        limit: ReadLimit,
+    ) -> BrokerFuture<'a, Fetched> {
+        Box::pin(async move {
+            let partition = self.shared.partition(at)?;
+            if let Some(fetched) = reads::warm(&self.shared, &partition, from, limit)? {
+                return Ok(fetched);
+            }
+            let shared = Arc::clone(&self.shared);
+            blocking(&self.shared, move || {
+                reads::cold(&shared, &partition, from, limit)
+            })
+            .await
+        })
+    }
+
+    fn marks<'a>(&'a self, of: &'a TopicPartition) -> BrokerFuture<'a, Marks> {
+        Box::pin(async move {
+            let partition = self.shared.partition(of)?;
+            partition.check_readable()?;
+            Ok(partition.marks())
+        })
+    }
+
+    fn watch(&self, of: &TopicPartition) -> Result<watch::Receiver<Position>, Error> {
+        Ok(self.shared.partition(of)?.watch())
+    }
+
+    fn find<'a>(&'a self, at: &'a TopicPartition, place: Place) -> BrokerFuture<'a, Option<Found>> {
+        Box::pin(async move {
+            let partition = self.shared.partition(at)?;
+            partition.check_readable()?;
+            let found = |position| Found {
+                position,
+                timestamp: None,
+            };
+            match place {
+                Place::Earliest => Ok(Some(found(partition.marks().log_start))),
+                Place::Latest => Ok(Some(found(partition.marks().high_watermark))),
+                Place::Time(_) | Place::MaxTimestamp => {
+                    blocking(&self.shared, move || partition.find(place)).await
+                }
+            }
+        })
+    }
+
+    fn delete_records<'a>(
+        &'a self,
+        of: &'a TopicPartition,
+        until: Position,
+    ) -> BrokerFuture<'a, Position> {
+        Box::pin(async move {
+            topics::refuse_reserved(&of.topic, "its records are Lantern's to remove")?;
+            let partition = self.shared.partition(of)?;
+            let until = partition.offset_to_delete_before(until)?;
+            blocking(&self.shared, move || {
+                partition.delete_before(until).map(Position::from)
+            })
+            .await
+        })
+    }
+
+    fn commit<'a>(
+        &'a self,
+        group: &'a GroupId,
+        commits: Vec<(TopicPartition, Commit)>,
+    ) -> BrokerFuture<'a, ()> {
+        Box::pin(groups::commit(&self.shared, group, commits))
+    }
+
+    fn committed<'a>(
+        &'a self,
+        group: &'a GroupId,
+        of: Option<Vec<TopicPartition>>,
+    ) -> BrokerFuture<'a, Vec<(TopicPartition, Option<Commit>)>> {
+        Box::pin(async move { groups::committed(&self.shared, group, of) })
+    }
+
+    fn committed_groups(&self) -> BrokerFuture<'_, Vec<GroupId>> {
+        Box::pin(async move { Ok(self.shared.progress()?.groups()) })
+    }
+
+    fn forget_group<'a>(
+        &'a self,
+        group: &'a GroupId,
+        of: Option<Vec<TopicPartition>>,
+    ) -> BrokerFuture<'a, ()> {
+        Box::pin(groups::forget(&self.shared, group, of))
+    }
+
+    fn new_producer_id(&self) -> BrokerFuture<'_, i64> {
+        Box::pin(async move {
+            if let Some(id) = self.shared.producer_id_at_hand() {
+                return Ok(id);
+            }
+            let shared = Arc::clone(&self.shared);
+            blocking(&self.shared, move || shared.new_producer_id()).await
+        })
+    }
+}

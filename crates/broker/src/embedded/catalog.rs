@@ -1,0 +1,272 @@
+//! What topics there are: the catalog, and how it is written.
+//!
+//! Invariants: a topic's id never changes and is never given to another; a catalog that was damaged
+//! is noticed by its checksum and never half believed; unknown versions are refused.
+//!
+//! One small text file, `catalog`, replaced whole: a line `lantern catalog 1 CRC32C`, then JSON.
+//! Format: `docs/format/catalog.md`. Why a file and not a log: `docs/decisions/0006-topic-metadata.md`.
+//! Not here: when it is written (`topics`) and how it is replaced atomically (`store`).
+
+use std::collections::BTreeMap;
+
+use model::{TopicId, TopicName};
+use serde::{Deserialize, Serialize};
+
+use crate::{TopicConfig, TopicInfo};
+
+/// Everything the catalog holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// Grows by one with every version written.
+    pub(crate) generation: u64,
+    /// Producer ids below this may have been given out.
+    pub(crate) producer_ids_until: i64,
+    /// Topics that exist.
+    pub(crate) topics: BTreeMap<TopicName, TopicEntry>,
+    /// Topics that were deleted and whose files may still be there.
+    pub(crate) deleting: Vec<(TopicName, TopicId)>,
+}
+
+/// One topic of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TopicEntry {
+    pub(crate) id: TopicId,
+    pub(crate) partitions: u32,
+    pub(crate) config: TopicConfig,
+}
+
+impl TopicEntry {
+    pub(crate) fn info(&self, name: &TopicName) -> TopicInfo {
+        TopicInfo {
+            name: name.clone(),
+            id: self.id,
+            partitions: self.partitions,
+            config: self.config.clone(),
+        }
+    }
+}
+
+/// Why bytes are not a catalog.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogError {
+    /// The first line is not one of ours.
+    #[error("the first line is not 'lantern catalog 1 CHECKSUM'")]
+    Header,
+    /// It was written by a newer Lantern.
+    #[error("it has format version {version}, this Lantern reads version 1")]
+    Version {
+        /// The version found.
+        version: u32,
+    },
+    /// Its bytes changed since they were written.
+    #[error("its checksum is {computed:#010x}, written was {expected:#010x}")]
+    Checksum {
+        /// As the file says.
+        expected: u32,
+        /// As its bytes say.
+        computed: u32,
+    },
+    /// The checksum is right and the content is not.
+    #[error("its JSON is not a catalog")]
+    Json(#[source] serde_json::Error),
+    /// A topic in it cannot be.
+    #[error("topic '{topic}' in it cannot be: {reason}")]
+    Topic {
+        /// The topic.
+        topic: TopicName,
+        /// Why not.
+        reason: String,
+    },
+}
+
+const MAGIC: &str = "lantern catalog";
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    generation: u64,
+    producer_ids_until: i64,
+    topics: Vec<WrittenTopic>,
+    deleting: Vec<WrittenDeleting>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTopic {
+    name: TopicName,
+    id: String,
+    partitions: u32,
+    config: BTreeMap<String, String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenDeleting {
+    name: TopicName,
+    id: String,
+}
+
+impl Catalog {
+    /// The bytes of the file.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let written = Written {
+            generation: self.generation,
+            producer_ids_until: self.producer_ids_until,
+            topics: self
+                .topics
+                .iter()
+                .map(|(name, entry)| WrittenTopic {
+                    name: name.clone(),
+                    id: entry.id.to_string(),
+                    partitions: entry.partitions,
+                    config: entry.config.to_map(),
+                })
+                .collect(),
+            deleting: self
+                .deleting
+                .iter()
+                .map(|(name, id)| WrittenDeleting {
+                    name: name.clone(),
+                    id: id.to_string(),
+                })
+                .collect(),
+        };
+        let mut body =
+            serde_json::to_vec_pretty(&written).expect("numbers, text and lists are always JSON");
+        body.push(b'\n');
+        let mut file = format!("{MAGIC} {VERSION} {:08x}\n", crc32c::crc32c(&body)).into_bytes();
+        file.append(&mut body);
+        file
+    }
+
+    /// Reads the bytes of the file.
+    pub(crate) fn decode(file: &[u8]) -> Result<Self, CatalogError> {
+        let end = file
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .ok_or(CatalogError::Header)?;
+        let (line, body) = (&file[..end], &file[end + 1..]);
+        let expected = header(line)?;
+        let computed = crc32c::crc32c(body);
+        if expected != computed {
+            return Err(CatalogError::Checksum { expected, computed });
+        }
+        let written: Written = serde_json::from_slice(body).map_err(CatalogError::Json)?;
+        let mut topics = BTreeMap::new();
+        for topic in written.topics {
+            let refuse = |reason: String| CatalogError::Topic {
+                topic: topic.name.clone(),
+                reason,
+            };
+            let entries = topic
+                .config
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str()));
+            let entry = TopicEntry {
+                id: parse_id(&topic.id).ok_or_else(|| refuse(format!("bad id {}", topic.id)))?,
+                partitions: topic.partitions,
+                config: TopicConfig::from_entries(&TopicConfig::default(), entries)
+                    .map_err(|error| refuse(error.to_string()))?,
+            };
+            topics.insert(topic.name, entry);
+        }
+        let mut deleting = Vec::new();
+        for topic in written.deleting {
+            let id = parse_id(&topic.id).ok_or_else(|| CatalogError::Topic {
+                topic: topic.name.clone(),
+                reason: format!("bad id {}", topic.id),
+            })?;
+            deleting.push((topic.name, id));
+        }
+        Ok(Self {
+            generation: written.generation,
+            producer_ids_until: written.producer_ids_until,
+            topics,
+            deleting,
+        })
+    }
+}
+
+/// The checksum in the first line.
+fn header(line: &[u8]) -> Result<u32, CatalogError> {
+    let line = std::str::from_utf8(line).map_err(|_| CatalogError::Header)?;
+    let rest = line.strip_prefix(MAGIC).ok_or(CatalogError::Header)?;
+    let (version, checksum) = rest.trim().split_once(' ').ok_or(CatalogError::Header)?;
+    let version: u32 = version.parse().map_err(|_| CatalogError::Header)?;
+    if version != VERSION {
+        return Err(CatalogError::Version { version });
+    }
+    u32::from_str_radix(checksum, 16).map_err(|_| CatalogError::Header)
+}
+
+/// A topic id as [`TopicId`] prints it.
+pub(crate) fn parse_id(text: &str) -> Option<TopicId> {
+    let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b'-').collect();
+    if digits.len() != 32 {
+        return None;
+    }
+    let mut bytes = [0; 16];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    let id = TopicId::from_bytes(bytes);
+    (id.to_string() == text).then_some(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Catalog {
+        let mut config = TopicConfig::default();
+        config.set("retention.ms", Some("1000")).unwrap();
+        Catalog {
+            generation: 3,
+            producer_ids_until: 2_000,
+            topics: [(
+                "orders".parse().unwrap(),
+                TopicEntry {
+                    id: TopicId::from_random([7; 16]),
+                    partitions: 3,
+                    config,
+                },
+            )]
+            .into(),
+            deleting: vec![("old".parse().unwrap(), TopicId::from_random([9; 16]))],
+        }
+    }
+
+    #[test]
+    fn a_catalog_reads_back_as_written() {
+        for catalog in [Catalog::default(), sample()] {
+            assert_eq!(Catalog::decode(&catalog.encode()).unwrap(), catalog);
+        }
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let file = sample().encode();
+        for index in 0..file.len() {
+            let mut changed = file.clone();
+            changed[index] ^= 0x04;
+            assert!(Catalog::decode(&changed).is_err(), "byte {index}");
+            assert!(Catalog::decode(&file[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_by_number() {
+        let error = Catalog::decode(b"lantern catalog 2 00000000\n{}").unwrap_err();
+        assert!(matches!(error, CatalogError::Version { version: 2 }));
+    }
+
+    #[test]
+    fn ids_are_read_only_as_they_are_printed() {
+        let id = TopicId::from_random([0xab; 16]);
+        assert_eq!(parse_id(&id.to_string()), Some(id));
+        for text in ["", "abc", &id.to_string().replace('-', ""), &"z".repeat(36)] {
+            assert_eq!(parse_id(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What goes wrong when a data directory is opened, and how a log's errors become the broker's.
+//!
+//! The mapping is exhaustive: a new kind of error below must be placed here.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::TopicPartition;
+
+use super::CatalogError;
+use crate::Error;
+
+/// Why an embedded broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The options cannot be.
+    #[error("the options cannot be: {}", problems.join("; "))]
+    Options {
+        /// All that is wrong with them.
+        problems: Vec<String>,
+    },
+    /// Another process runs on the directory.
+    #[error(
+        "the data directory {} is in use by {}: stop it, or choose another with --data-dir",
+        dir.display(),
+        holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
+    )]
+    Locked {
+        /// The directory.
+        dir: PathBuf,
+        /// The process that holds it, if its mark is legible.
+        holder: Option<u32>,
+    },
+    /// The directory cannot be created or written.
+    #[error("the data directory {} cannot be written: {source}", dir.display())]
+    Unwritable {
+        /// The directory.
+        dir: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The catalog cannot be read as one.
+    #[error("{} cannot be used: {source}; nothing was changed", path.display())]
+    Catalog {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: CatalogError,
+    },
+    /// There are topics and no catalog.
+    #[error("{} is missing though there are topics beside it: put it back", path.display())]
+    CatalogMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Group progress cannot be recovered.
+    #[error("group progress cannot be recovered: {source}")]
+    Groups {
+        /// Why not.
+        source: Error,
+    },
+    /// A file or directory could not be used.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        action: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system gives no more threads.
+    #[error("a thread could not be started: {source}")]
+    Thread {
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// An error and all its causes in one line.
+pub(crate) fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let _ = write!(text, ": {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The reason that goes with a freeze.
+pub(crate) fn reason(error: &Error) -> Arc<str> {
+    match error {
+        Error::Frozen { reason, .. } | Error::Corrupt { reason, .. } => Arc::clone(reason),
+        other => chain(other).into(),
+    }
+}
+
+/// What a log's error means for a partition's caller.
+pub(crate) fn of_log(partition: &TopicPartition, error: commitlog::Error) -> Error {
+    use commitlog::Error as Log;
+    let text = error.to_string();
+    let partition = partition.clone();
+    match error {
+        Log::OutOfRange {
+            asked,
+            log_start,
+            log_end,
+        } => Error::OutOfRange {
+            partition,
+            asked: asked.into(),
+            log_start: log_start.into(),
+            log_end: log_end.into(),
+        },
+        Log::BatchTooLarge { size, limit } => Error::BatchTooLarge {
+            topic: partition.topic,
+            size,
+            limit,
+        },
+        Log::OutOfOrderSequence {
+            producer_id,
+            expected,
+            found,
+        } => Error::OutOfOrderSequence {
+            partition,
+            producer: producer_id,
+            expected,
+            found,
+        },
+        Log::ProducerFenced {
+            producer_id,
+            found,
+            current,
+        } => Error::ProducerFenced {
+            partition,
+            producer: producer_id,
+            newest: current,
+            found,
+        },
+        Log::Full { .. } => Error::DiskFull { partition },
+        Log::Storage { source, .. } => Error::Frozen {
+            partition,
+            reason: format!("{text}: {source}").into(),
+        },
+        Log::Frozen { reason } => Error::Frozen { partition, reason },
+        Log::Io { source, .. } => Error::Io {
+            action: text,
+            source,
+        },
+        Log::Batch { source, .. } => Error::Corrupt {
+            partition,
+            reason: format!("{text}: {source}").into(),
+        },
+        Log::Corrupt { .. } | Log::Overlap { .. } | Log::Exhausted { .. } => Error::Corrupt {
+            partition,
+            reason: text.into(),
+        },
+    }
+}

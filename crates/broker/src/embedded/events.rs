@@ -1,0 +1,122 @@
+//! What the embedded broker says: each event writes its log line and bumps its counter together.
+//!
+//! Invariant: nothing is logged per record or per append, except when one fails in a way a person
+//! must look at.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{TopicId, TopicName, TopicPartition};
+use tracing::{error, info, warn};
+
+use super::metrics::Metrics;
+use crate::Error;
+
+pub(crate) fn opened(
+    data_dir: &Path,
+    topics: usize,
+    partitions: usize,
+    clean: bool,
+    took: Duration,
+) {
+    info!(
+        data_dir = %data_dir.display(), topics, partitions, clean, ?took,
+        "The data directory is open."
+    );
+}
+
+pub(crate) fn closed(data_dir: &Path) {
+    info!(data_dir = %data_dir.display(), "The data directory is closed.");
+}
+
+pub(crate) fn topic_created(topic: &TopicName, id: TopicId, partitions: u32) {
+    info!(%topic, %id, partitions, "Topic created.");
+}
+
+pub(crate) fn topic_grown(topic: &TopicName, partitions: u32) {
+    info!(%topic, partitions, "Topic got more partitions.");
+}
+
+pub(crate) fn topic_configured(topic: &TopicName) {
+    info!(%topic, "Topic configured.");
+}
+
+pub(crate) fn topic_deleted(topic: &TopicName, id: TopicId) {
+    info!(%topic, %id, "Topic deleted.");
+}
+
+pub(crate) fn deletion_finished(topic: &TopicName, id: TopicId) {
+    info!(%topic, %id, "A deletion that was interrupted is finished.");
+}
+
+pub(crate) fn files_left(path: &Path, action: &'static str, reason: &dyn std::fmt::Display) {
+    warn!(path = %path.display(), action, %reason, "Files could not be removed; the next start tries again.");
+}
+
+pub(crate) fn directory_unknown(path: &Path) {
+    warn!(path = %path.display(), "A directory with records belongs to no topic; it is left alone.");
+}
+
+pub(crate) fn log_repaired(partition: &TopicPartition, what: &dyn std::fmt::Display) {
+    warn!(%partition, %what, "Recovery changed a log.");
+}
+
+pub(crate) fn partition_unusable(metrics: &Metrics, partition: &TopicPartition, reason: &str) {
+    metrics.frozen.inc();
+    error!(%partition, reason, "A partition could not be opened; the others go on.");
+}
+
+pub(crate) fn frozen(metrics: &Metrics, partition: &TopicPartition, reason: &Arc<str>) {
+    metrics.frozen.inc();
+    error!(%partition, %reason, "A partition is frozen until Lantern restarts.");
+}
+
+pub(crate) fn disk_full(metrics: &Metrics, partition: &TopicPartition, first: bool) {
+    metrics.disk_full.inc();
+    if first {
+        error!(%partition, "The disk is full; appends are refused until there is room.");
+    }
+}
+
+pub(crate) fn disk_has_room(partition: &TopicPartition) {
+    info!(%partition, "The disk has room again.");
+}
+
+pub(crate) fn panicked(metrics: &Metrics, partition: &TopicPartition, what: &'static str) {
+    metrics.panics.inc();
+    error!(%partition, what, "A panic was fenced.");
+}
+
+pub(crate) fn retained(metrics: &Metrics, partition: &TopicPartition, bytes: u64) {
+    metrics.retained_bytes.inc_by(bytes);
+    info!(%partition, bytes, "Retention removed old segments.");
+}
+
+pub(crate) fn retention_failed(partition: &TopicPartition, error: &Error) {
+    warn!(%partition, %error, "Retention failed; it tries again at its next turn.");
+}
+
+pub(crate) fn groups_compacted(metrics: &Metrics, before: u64, after: u64) {
+    metrics.compactions.inc();
+    info!(
+        records_before = before,
+        records_after = after,
+        "Group progress was compacted."
+    );
+}
+
+pub(crate) fn groups_compaction_failed(error: &Error) {
+    warn!(%error, "Group progress could not be compacted; it tries again as more is committed.");
+}
+
+pub(crate) fn group_record_unreadable(count: u64) {
+    warn!(
+        count,
+        "Records of group progress could not be read and were passed over."
+    );
+}
+
+pub(crate) fn stale_progress_kept(topic: &TopicName, error: &Error) {
+    warn!(%topic, %error, "Progress in a deleted topic could not be forgotten; the next start tries again.");
+}

@@ -1,0 +1,213 @@
+//! The broker's own numbers, named `lantern_broker_*`.
+//!
+//! Invariants: counting never allocates or waits; what is per topic is bounded by
+//! [`TOPICS_SHOWN_MAX`], the first by name.
+//!
+//! Not here: log lines that go with a count (`events`).
+
+use std::sync::{Arc, Weak};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use super::Shared;
+
+/// Topics whose own gauges are shown; more would make every scrape large.
+pub(crate) const TOPICS_SHOWN_MAX: usize = 100;
+
+/// Counters and histograms; clones count into the same numbers.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    pub(crate) appends: Counter,
+    pub(crate) append_failures: Counter,
+    pub(crate) append_bytes: Counter,
+    pub(crate) append_records: Counter,
+    pub(crate) duplicates: Counter,
+    pub(crate) reads: Counter,
+    pub(crate) read_bytes: Counter,
+    pub(crate) cold_reads: Counter,
+    pub(crate) flushes: Counter,
+    pub(crate) flush_seconds: Histogram,
+    pub(crate) round_appends: Histogram,
+    pub(crate) catalog_seconds: Histogram,
+    pub(crate) frozen: Counter,
+    pub(crate) disk_full: Counter,
+    pub(crate) panics: Counter,
+    pub(crate) retained_bytes: Counter,
+    pub(crate) compactions: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            appends: Counter::default(),
+            append_failures: Counter::default(),
+            append_bytes: Counter::default(),
+            append_records: Counter::default(),
+            duplicates: Counter::default(),
+            reads: Counter::default(),
+            read_bytes: Counter::default(),
+            cold_reads: Counter::default(),
+            flushes: Counter::default(),
+            flush_seconds: Histogram::new(exponential_buckets(0.000_025, 2.0, 16)),
+            round_appends: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
+            catalog_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 13)),
+            frozen: Counter::default(),
+            disk_full: Counter::default(),
+            panics: Counter::default(),
+            retained_bytes: Counter::default(),
+            compactions: Counter::default(),
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry, shared: &Arc<Shared>) {
+        let registry = registry.sub_registry_with_prefix("lantern_broker");
+        let mut count = |name: &str, help: &str, counter: &Counter| {
+            registry.register(name, help, counter.clone());
+        };
+        count("appends", "Appends answered with success", &self.appends);
+        count(
+            "append_failures",
+            "Appends answered with an error",
+            &self.append_failures,
+        );
+        count("append_records", "Records appended", &self.append_records);
+        count(
+            "append_duplicates",
+            "Appends that were retries of batches already stored",
+            &self.duplicates,
+        );
+        count("reads", "Reads that returned batches", &self.reads);
+        count(
+            "cold_reads",
+            "Reads that went to the disk",
+            &self.cold_reads,
+        );
+        count("flushes", "Files flushed to the disk", &self.flushes);
+        count(
+            "partitions_frozen",
+            "Partitions frozen by a storage failure",
+            &self.frozen,
+        );
+        count(
+            "disk_full",
+            "Appends refused because the disk was full",
+            &self.disk_full,
+        );
+        count("panics", "Panics fenced in the writer", &self.panics);
+        count(
+            "groups_compactions",
+            "Snapshots written of group progress",
+            &self.compactions,
+        );
+        let mut bytes = |name: &str, help: &str, counter: &Counter| {
+            registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
+        };
+        bytes("append", "Bytes of batches appended", &self.append_bytes);
+        bytes("read", "Bytes of batches read", &self.read_bytes);
+        bytes(
+            "retention_removed",
+            "Bytes removed by retention",
+            &self.retained_bytes,
+        );
+        registry.register_with_unit(
+            "flush",
+            "Time one flush of one file took",
+            Unit::Seconds,
+            self.flush_seconds.clone(),
+        );
+        registry.register_with_unit(
+            "catalog_write",
+            "Time one replacement of the catalog took",
+            Unit::Seconds,
+            self.catalog_seconds.clone(),
+        );
+        registry.register(
+            "round_appends",
+            "Appends gathered in one round of the writer",
+            self.round_appends.clone(),
+        );
+        registry.register_collector(Box::new(Levels {
+            shared: Arc::downgrade(shared),
+        }));
+    }
+}
+
+/// Gauges read when somebody asks.
+#[derive(Debug)]
+struct Levels {
+    shared: Weak<Shared>,
+}
+
+impl Collector for Levels {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(shared) = self.shared.upgrade() else {
+            return Ok(());
+        };
+        let topics = shared.topics.load();
+        let gauge = |encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64| {
+            let gauge = ConstGauge::new(value);
+            let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
+            gauge.encode(metric)
+        };
+        let queued = u64::try_from(shared.queue.len()).unwrap_or(u64::MAX);
+        gauge(
+            &mut encoder,
+            "lantern_broker_queue_appends",
+            "Appends waiting for the writer",
+            queued,
+        )?;
+        let count = u64::try_from(topics.live.len()).unwrap_or(u64::MAX);
+        gauge(
+            &mut encoder,
+            "lantern_broker_topics",
+            "Topics that exist",
+            count,
+        )?;
+        let partitions = topics
+            .live
+            .values()
+            .map(|topic| topic.partitions.len())
+            .sum::<usize>();
+        let partitions = u64::try_from(partitions).unwrap_or(u64::MAX);
+        gauge(
+            &mut encoder,
+            "lantern_broker_partitions",
+            "Partitions that exist",
+            partitions,
+        )?;
+        let size: u64 = topics.live.values().map(|topic| topic.size_bytes()).sum();
+        gauge(
+            &mut encoder,
+            "lantern_broker_log_bytes",
+            "Bytes of all logs",
+            size,
+        )?;
+
+        let mut size = encoder.encode_descriptor(
+            "lantern_broker_topic_log_bytes",
+            "Bytes of the logs of a topic",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for topic in topics.in_order().take(TOPICS_SHOWN_MAX) {
+            let labels = [("topic", topic.info.name.as_str())];
+            ConstGauge::new(topic.size_bytes()).encode(size.encode_family(&labels)?)?;
+        }
+        let mut marks = encoder.encode_descriptor(
+            "lantern_broker_topic_high_watermark",
+            "Sum of the high watermarks of a topic's partitions",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for topic in topics.in_order().take(TOPICS_SHOWN_MAX) {
+            let labels = [("topic", topic.info.name.as_str())];
+            ConstGauge::new(topic.readable_until()).encode(marks.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! The embedded broker: all topics in one data directory of this machine.
+//!
+//! ```text
+//!   append ─> queue ─> writer thread ─> commitlog per partition ─> disk
+//!                           │ publish
+//!   watch  <────────────────┘
+//!   read   <─ commitlog reader: tail from memory, older from the disk
+//!   create, delete, configure ─> catalog file, replaced whole
+//!   commit ─> append to lantern.groups ─> state in memory
+//! ```
+//!
+//! Read [`EmbeddedBroker`], then `writer` (how appends become durable), `partition` (the marks and
+//! who may see what), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
+//! committed), `retention`, `open` (the order in which a data directory comes to life).
+
+mod broker;
+mod catalog;
+mod errors;
+mod events;
+mod group_records;
+mod groups;
+mod metrics;
+mod open;
+mod options;
+mod partition;
+mod progress;
+mod queue;
+mod reads;
+mod report;
+mod retention;
+mod store;
+mod topics;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use arc_swap::ArcSwap;
+use model::{TopicName, TopicPartition};
+use parking_lot::{Mutex, MutexGuard};
+use record::CheckedBatch;
+use tokio::sync::oneshot;
+
+pub use broker::EmbeddedBroker;
+pub use catalog::CatalogError;
+pub use errors::OpenError;
+pub use group_records::{KIND_COMMIT, KIND_GROUP};
+pub use options::{Drive, Options};
+pub use report::{PartitionReport, RecoveryReport};
+
+use crate::{Appended, Durability, Error};
+use catalog::Catalog;
+use metrics::Metrics;
+use partition::Partition;
+use progress::Progress;
+use queue::Queue;
+use topics::{Topic, Topics};
+use writer::Job;
+
+/// What the broker's threads and callers share.
+///
+/// Lock order: `catalog`, then a partition's own lock, then `progress`.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    options: Options,
+    metrics: Metrics,
+    topics: ArcSwap<Topics>,
+    queue: Queue<Job>,
+    catalog: Mutex<Catalog>,
+    producer_ids: Mutex<ProducerIds>,
+    groups: Arc<Partition>,
+    progress: Mutex<Progress>,
+    stopping: AtomicBool,
+}
+
+/// Producer ids that may be given out without asking the catalog: `[next, until)`.
+#[derive(Debug, Default)]
+struct ProducerIds {
+    next: i64,
+    until: i64,
+}
+
+/// Producer ids taken from the catalog at once. A crash wastes at most so many of 2^63.
+const PRODUCER_ID_BLOCK: i64 = 1_000;
+
+impl Shared {
+    fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// The right to change topics.
+    fn admin(&self) -> Result<MutexGuard<'_, Catalog>, Error> {
+        let catalog = self.catalog.lock();
+        if self.stopping() {
+            return Err(Error::Stopping);
+        }
+        Ok(catalog)
+    }
+
+    /// What groups have committed, unless their topic cannot be read.
+    fn progress(&self) -> Result<MutexGuard<'_, Progress>, Error> {
+        self.groups.check_readable()?;
+        Ok(self.progress.lock())
+    }
+
+    fn live(&self, name: &TopicName) -> Result<Arc<Topic>, Error> {
+        let topics = self.topics.load();
+        let topic = topics.live.get(name).cloned();
+        topic.ok_or_else(|| Error::UnknownTopic {
+            topic: name.clone(),
+        })
+    }
+
+    fn partition(&self, of: &TopicPartition) -> Result<Arc<Partition>, Error> {
+        self.topic_and_partition(of).map(|(_, partition)| partition)
+    }
+
+    fn topic_and_partition(
+        &self,
+        of: &TopicPartition,
+    ) -> Result<(Arc<Topic>, Arc<Partition>), Error> {
+        let topic = self.live(&of.topic)?;
+        let index = usize::try_from(of.partition.get()).unwrap_or(usize::MAX);
+        match topic.partitions.get(index).cloned() {
+            Some(partition) => Ok((topic, partition)),
+            None => Err(Error::UnknownPartition {
+                topic: of.topic.clone(),
+                partition: of.partition,
+            }),
+        }
+    }
+
+    /// Queues an append and waits for its answer.
+    async fn enqueue(
+        &self,
+        partition: &Arc<Partition>,
+        batches: Vec<CheckedBatch>,
+        durability: Durability,
+    ) -> Result<Appended, Error> {
+        let bytes = batches.iter().map(CheckedBatch::size).sum();
+        let (reply, answer) = oneshot::channel();
+        let queued = self.queue.push(bytes, |cost| Job {
+            partition: Arc::clone(partition),
+            batches,
+            durability,
+            reply,
+            cost,
+        });
+        queued.await.map_err(|_| Error::Stopping)?;
+        answer.await.unwrap_or(Err(Error::Stopping))
+    }
+
+    /// Counts an append that was written.
+    fn landed(&self, appended: &Appended, batches: &[CheckedBatch], bytes: usize) {
+        self.metrics.appends.inc();
+        if appended.duplicate {
+            self.metrics.duplicates.inc();
+            return;
+        }
+        let records = batches.iter().map(|batch| u64::from(batch.record_count()));
+        self.metrics.append_records.inc_by(records.sum());
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.metrics.append_bytes.inc_by(bytes);
+    }
+
+    /// Counts an append or a flush that failed, and says so when a person must know.
+    fn refused(&self, partition: &Partition, error: &Error) {
+        self.metrics.append_failures.inc();
+        match error {
+            Error::DiskFull { .. } => {
+                let first = partition.note_full();
+                events::disk_full(&self.metrics, partition.id(), first);
+            }
+            Error::Frozen { reason, .. } if partition.note_frozen() => {
+                events::frozen(&self.metrics, partition.id(), reason);
+            }
+            _ => (),
+        }
+    }
+
+    /// A producer id never given out before on this data. Blocks on the disk once in
+    /// [`PRODUCER_ID_BLOCK`] calls.
+    fn new_producer_id(&self) -> Result<i64, Error> {
+        let mut ids = self.producer_ids.lock();
+        if ids.next == ids.until {
+            let mut catalog = self.admin()?;
+            let next = Catalog {
+                producer_ids_until: catalog.producer_ids_until + PRODUCER_ID_BLOCK,
+                ..catalog.clone()
+            };
+            let first = catalog.producer_ids_until;
+            topics::replace(self, &mut catalog, next)?;
+            (ids.next, ids.until) = (first, first + PRODUCER_ID_BLOCK);
+        }
+        let id = ids.next;
+        ids.next += 1;
+        Ok(id)
+    }
+
+    /// A producer id if one is at hand without touching the disk.
+    fn producer_id_at_hand(&self) -> Option<i64> {
+        let mut ids = self.producer_ids.try_lock()?;
+        if ids.next == ids.until {
+            return None;
+        }
+        ids.next += 1;
+        Some(ids.next - 1)
+    }
+}

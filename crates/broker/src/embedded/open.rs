@@ -1,0 +1,316 @@
+//! How a data directory comes to life.
+//!
+//! In this order: lock; forget the clean mark; read the catalog; recover every partition, several
+//! at a time; replay group progress; finish deletions that were interrupted; look at directories
+//! the catalog does not name. Nothing is served before all of it.
+//!
+//! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
+//! everything, because without it nobody knows what is missing.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use ahash::AHashMap;
+use arc_swap::ArcSwap;
+use env::DiskLock;
+use model::limits::GROUPS_TOPIC;
+use model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
+use parking_lot::Mutex;
+
+use super::catalog::{Catalog, TopicEntry, parse_id};
+use super::errors::OpenError;
+use super::metrics::Metrics;
+use super::partition::{OpenedPartition, Partition};
+use super::progress::Progress;
+use super::queue::Queue;
+use super::report::{PartitionReport, RecoveryReport};
+use super::topics::{Topic, Topics, finish_deletion};
+use super::{Options, ProducerIds, Shared, events, groups, store};
+use crate::{Error, ReadLimit, TopicConfig};
+
+/// Threads that recover partitions at most; recovery waits for the disk, not for processors.
+const RECOVERY_THREADS: usize = 8;
+
+/// Bytes read at once when group progress is replayed.
+const REPLAY_BYTES: usize = 1 << 20;
+
+/// Everything [`open`] made.
+pub(crate) struct Opened {
+    pub(crate) shared: Shared,
+    pub(crate) report: RecoveryReport,
+    pub(crate) lock: Box<dyn DiskLock>,
+}
+
+pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
+    let problems = options.validate();
+    if !problems.is_empty() {
+        return Err(OpenError::Options { problems });
+    }
+    let start = options.clock.monotonic();
+    let lock = store::lock(&options)?;
+    let clean = store::take_clean_mark(&options)?;
+    let catalog = load_catalog(&options)?;
+    let metrics = Metrics::new();
+    let mut report = RecoveryReport {
+        clean,
+        ..RecoveryReport::default()
+    };
+    let topics = open_topics(&options, &metrics, &catalog, &mut report)?;
+    let groups = groups_partition(&topics)?;
+    let mut progress = Progress::default();
+    if groups.check_readable().is_ok() {
+        replay(&groups, &mut progress).map_err(|source| OpenError::Groups { source })?;
+    }
+    let shared = Shared {
+        queue: Queue::new(options.queue_bytes.as_usize(), options.queue_appends),
+        topics: ArcSwap::from_pointee(topics),
+        producer_ids: Mutex::new(ProducerIds {
+            next: catalog.producer_ids_until,
+            until: catalog.producer_ids_until,
+        }),
+        catalog: Mutex::new(catalog),
+        groups,
+        progress: Mutex::new(progress),
+        stopping: AtomicBool::new(false),
+        metrics,
+        options,
+    };
+    finish_deletions(&shared, &mut report);
+    if shared.groups.check_readable().is_ok() {
+        groups::forget_at_open(&shared).map_err(|source| OpenError::Groups { source })?;
+    }
+    look_at_unknown(&shared, &mut report)?;
+    report.took = shared.options.clock.monotonic().saturating_sub(start);
+    let dir = &shared.options.data_dir;
+    events::opened(dir, report.topics, report.partitions, clean, report.took);
+    Ok(Opened {
+        shared,
+        report,
+        lock,
+    })
+}
+
+/// The catalog, made new in a fresh directory, always with the topic of the groups.
+fn load_catalog(options: &Options) -> Result<Catalog, OpenError> {
+    let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
+    let mut catalog = store::load(options)?.unwrap_or_default();
+    if catalog.topics.contains_key(&groups) {
+        return Ok(catalog);
+    }
+    let mut random = [0; 16];
+    options.entropy.fill(&mut random);
+    let entry = TopicEntry {
+        id: TopicId::from_random(random),
+        partitions: 1,
+        config: TopicConfig {
+            retention: None,
+            segment_bytes: stdx::ByteSize::from_mib(16),
+            ..TopicConfig::default()
+        },
+    };
+    catalog.topics.insert(groups, entry);
+    catalog.generation += 1;
+    store::save(options, &catalog).map_err(|source| OpenError::Groups { source })?;
+    Ok(catalog)
+}
+
+fn open_topics(
+    options: &Options,
+    metrics: &Metrics,
+    catalog: &Catalog,
+    report: &mut RecoveryReport,
+) -> Result<Topics, OpenError> {
+    let work: Vec<(TopicPartition, std::path::PathBuf, &TopicConfig)> = catalog
+        .topics
+        .iter()
+        .flat_map(|(name, entry)| {
+            let dir = options.data_dir.join(store::TOPICS_DIR);
+            let dir = dir.join(name.as_str()).join(entry.id.to_string());
+            (0..entry.partitions).map(move |number| {
+                let id = TopicPartition::new(name.clone(), PartitionId::new(number));
+                (id, dir.clone(), &entry.config)
+            })
+        })
+        .collect();
+    let mut opened = in_parallel(options, &work)?;
+    report.topics = catalog.topics.len();
+    report.partitions = work.len();
+    let mut topics = Topics::default();
+    let mut infos = std::collections::BTreeMap::new();
+    let mut live = AHashMap::new();
+    for (name, entry) in &catalog.topics {
+        let count = usize::try_from(entry.partitions).unwrap_or(usize::MAX);
+        let mut partitions = Vec::with_capacity(count);
+        for (id, result) in opened.drain(..count) {
+            partitions.push(Arc::new(settle(metrics, id, result, report)));
+        }
+        let info = Arc::new(entry.info(name));
+        infos.insert(name.clone(), Arc::clone(&info));
+        live.insert(name.clone(), Arc::new(Topic { info, partitions }));
+    }
+    topics.infos = Arc::new(infos);
+    topics.live = live;
+    Ok(topics)
+}
+
+type OpenResult = (TopicPartition, Result<OpenedPartition, Error>);
+
+/// Opens all partitions, in the order of `work`.
+fn in_parallel(
+    options: &Options,
+    work: &[(TopicPartition, std::path::PathBuf, &TopicConfig)],
+) -> Result<Vec<OpenResult>, OpenError> {
+    let open_one = |(id, dir, config): &(TopicPartition, std::path::PathBuf, &TopicConfig)| {
+        let result = Partition::open(options, id.clone(), dir, config);
+        (id.clone(), result)
+    };
+    let threads = match options.drive {
+        super::Drive::Manual => 1,
+        super::Drive::Threads => RECOVERY_THREADS.min(work.len() / 4),
+    };
+    if threads <= 1 {
+        return Ok(work.iter().map(open_one).collect());
+    }
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::with_capacity(work.len()));
+    std::thread::scope(|scope| -> Result<(), OpenError> {
+        for _ in 0..threads {
+            std::thread::Builder::new()
+                .name("lantern-recover".to_owned())
+                .spawn_scoped(scope, || {
+                    loop {
+                        let index = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(item) = work.get(index) else { break };
+                        let result = open_one(item);
+                        done.lock().push((index, result));
+                    }
+                })
+                .map_err(|source| OpenError::Thread { source })?;
+        }
+        Ok(())
+    })?;
+    let mut done = done.into_inner();
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
+}
+
+/// Takes one partition in, whatever recovery made of it, and notes what must be said.
+fn settle(
+    metrics: &Metrics,
+    id: TopicPartition,
+    result: Result<OpenedPartition, Error>,
+    report: &mut RecoveryReport,
+) -> Partition {
+    match result {
+        Ok(opened) => {
+            if let Some(what) = opened.changed {
+                events::log_repaired(&id, &what);
+                report.touched.push(PartitionReport {
+                    partition: id,
+                    log: Some(opened.report),
+                    unusable: None,
+                });
+            }
+            opened.partition
+        }
+        Err(error) => {
+            let reason: Arc<str> = super::errors::chain(&error).into();
+            events::partition_unusable(metrics, &id, &reason);
+            report.touched.push(PartitionReport {
+                partition: id.clone(),
+                log: None,
+                unusable: Some(Arc::clone(&reason)),
+            });
+            Partition::unusable(id, reason)
+        }
+    }
+}
+
+fn groups_partition(topics: &Topics) -> Result<Arc<Partition>, OpenError> {
+    let name = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
+    let topic = topics.live.get(&name);
+    let partition = topic.and_then(|topic| topic.partitions.first()).cloned();
+    partition.ok_or(OpenError::Groups {
+        source: Error::UnknownTopic { topic: name },
+    })
+}
+
+/// Reads the whole topic of the groups into memory.
+fn replay(groups: &Partition, progress: &mut Progress) -> Result<(), Error> {
+    let mut from = groups.log_start();
+    let mut unreadable = 0;
+    let limit = ReadLimit {
+        bytes: REPLAY_BYTES,
+        at_least_one: true,
+    };
+    while from < groups.readable() {
+        let bytes = groups.read(from, limit)?;
+        let before = from;
+        for batch in record::Batches::new(bytes) {
+            let batch = batch.map_err(|error| groups.corrupt(&error))?;
+            unreadable += groups::apply_batch(progress, &batch);
+            from = batch.last_offset().next();
+        }
+        if from == before {
+            break;
+        }
+    }
+    if unreadable > 0 {
+        events::group_record_unreadable(unreadable);
+    }
+    Ok(())
+}
+
+fn finish_deletions(shared: &Shared, report: &mut RecoveryReport) {
+    let mut catalog = shared.catalog.lock();
+    for (name, id) in catalog.deleting.clone() {
+        finish_deletion(shared, &mut catalog, &name, id);
+        events::deletion_finished(&name, id);
+        report.deletions_finished.push(name);
+    }
+}
+
+/// Directories of topics the catalog does not name: creations that never finished go, what holds
+/// records stays and is reported.
+fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), OpenError> {
+    let options = &shared.options;
+    let catalog = shared.catalog.lock();
+    for (name, id, path) in store::topic_dirs(options)? {
+        let known = parse_id(&id).is_some_and(|id| {
+            let topic = catalog
+                .topics
+                .iter()
+                .any(|(topic, entry)| topic.as_str() == name && entry.id == id);
+            topic || catalog.deleting.iter().any(|(_, deleted)| *deleted == id)
+        });
+        if known {
+            continue;
+        }
+        if holds_records(options, &name, &path)? {
+            events::directory_unknown(&path);
+            report.unknown_directories.push(path);
+        } else if let Err(error) = store::remove_topic_dir(options, &path) {
+            events::files_left(&path, "remove", &error);
+        }
+    }
+    Ok(())
+}
+
+/// Whether any partition in a directory nobody knows has records; when in doubt it has.
+fn holds_records(options: &Options, name: &str, dir: &Path) -> Result<bool, OpenError> {
+    let Ok(name) = TopicName::new(name) else {
+        return Ok(true);
+    };
+    for number in store::names(options, dir)? {
+        let Ok(number) = number.parse() else {
+            return Ok(true);
+        };
+        let id = TopicPartition::new(name.clone(), PartitionId::new(number));
+        match Partition::open(options, id, dir, &TopicConfig::default()) {
+            Ok(opened) if opened.partition.end() == Offset::ZERO => (),
+            Ok(_) | Err(_) => return Ok(true),
+        }
+    }
+    Ok(false)
+}

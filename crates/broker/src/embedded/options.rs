@@ -1,0 +1,122 @@
+//! What an embedded broker is told when it opens.
+//!
+//! Not here: reading a configuration file, which is `lantern`'s.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use env::{DynClock, DynDisk, DynEntropy};
+use stdx::ByteSize;
+
+use crate::TopicConfig;
+
+/// How an [`EmbeddedBroker`](crate::EmbeddedBroker) runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The directory of all data; created when it is missing.
+    pub data_dir: PathBuf,
+    /// Where files are.
+    pub disk: DynDisk,
+    /// What time it is.
+    pub clock: DynClock,
+    /// Where topic ids come from.
+    pub entropy: DynEntropy,
+    /// What a caller may start from for new topics ([`EmbeddedBroker::defaults`](crate::EmbeddedBroker::defaults)).
+    pub defaults: TopicConfig,
+    /// Bytes of batches that may wait for the writer; when they are full, appends wait. Default
+    /// 64 MiB, at least 1 KiB.
+    pub queue_bytes: ByteSize,
+    /// Appends that may wait for the writer. Default 16,384, at least 1.
+    pub queue_appends: usize,
+    /// A round gathers at most so many bytes before it flushes. Default 4 MiB.
+    pub flush_bytes: ByteSize,
+    /// A round gathers for at most so long before it flushes; it also flushes as soon as nothing
+    /// waits. Default 2 ms.
+    pub flush_age: Duration,
+    /// Partitions whose topic only asks for [`Durability::Written`](crate::Durability::Written) are
+    /// flushed so long after a write. Default 1 s.
+    pub lazy_flush: Duration,
+    /// How often retention looks at every partition. Default 30 s, at least 10 ms.
+    pub retention_interval: Duration,
+    /// Records in `lantern.groups` from which it is compacted. Default 10,000.
+    pub groups_records_max: u64,
+    /// Who runs the writer. Default [`Drive::Threads`].
+    pub drive: Drive,
+}
+
+/// Who runs the writer and the retention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Drive {
+    /// Threads of the broker's own.
+    #[default]
+    Threads,
+    /// The caller, by [`EmbeddedBroker::run_round`](crate::EmbeddedBroker::run_round): nothing
+    /// happens by itself, so that a simulation replays byte for byte. Calls that touch files do it
+    /// on the calling thread.
+    Manual,
+}
+
+impl Options {
+    /// Options for the data in `data_dir`, everything else as by default.
+    pub fn new(
+        data_dir: impl Into<PathBuf>,
+        disk: DynDisk,
+        clock: DynClock,
+        entropy: DynEntropy,
+    ) -> Self {
+        Self {
+            data_dir: data_dir.into(),
+            disk,
+            clock,
+            entropy,
+            defaults: TopicConfig::default(),
+            queue_bytes: ByteSize::from_mib(64),
+            queue_appends: 16_384,
+            flush_bytes: ByteSize::from_mib(4),
+            flush_age: Duration::from_millis(2),
+            lazy_flush: Duration::from_secs(1),
+            retention_interval: Duration::from_secs(30),
+            groups_records_max: 10_000,
+            drive: Drive::Threads,
+        }
+    }
+
+    /// All problems with these options, in words; empty when there are none.
+    pub fn validate(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut check = |holds: bool, problem: String| {
+            if !holds {
+                problems.push(problem);
+            }
+        };
+        check(
+            self.queue_bytes >= ByteSize::from_kib(1),
+            format!(
+                "queue_bytes is {}, it must be at least 1KiB",
+                self.queue_bytes
+            ),
+        );
+        check(
+            self.queue_bytes <= ByteSize::from_gib(2),
+            format!(
+                "queue_bytes is {}, it must be at most 2GiB",
+                self.queue_bytes
+            ),
+        );
+        check(
+            self.queue_appends >= 1,
+            "queue_appends is 0, it must be at least 1".to_owned(),
+        );
+        check(
+            self.retention_interval >= Duration::from_millis(10),
+            format!(
+                "retention_interval is {:?}, it must be at least 10ms",
+                self.retention_interval
+            ),
+        );
+        if let Err(error) = self.defaults.validate() {
+            check(false, format!("defaults: {error}"));
+        }
+        problems
+    }
+}

@@ -1,0 +1,550 @@
+//! One partition as the broker sees it: its log, its marks, and who waits for them.
+//!
+//! Three numbers say who may see what: `log_start <= readable <= end`. `end` moves when the writer
+//! writes. `readable`, the high watermark, moves when those bytes are as safe as the topic asks:
+//! after the flush, or after the write where the topic says `lantern.durability=written`. Readers
+//! look at `readable` alone, so no reader ever sees a record that a crash may take back (unless the
+//! topic asked for exactly that).
+//!
+//! Invariants: the three numbers never go back while the partition is open; `readable` is stored
+//! before its watchers are woken, so a woken reader finds what it was woken for; only the writer
+//! appends and flushes, and everybody else who touches the log holds its lock for a moment.
+//!
+//! Not here: files, offsets, producer state (`commitlog`); rounds (`writer`).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use bytes::Bytes;
+use commitlog::{Log, LogReader, Publish, StampKind};
+use model::limits::GROUPS_TOPIC;
+use model::{Offset, Position, Timestamp, TopicPartition};
+use parking_lot::Mutex;
+use record::CheckedBatch;
+use stdx::ByteSize;
+use tokio::sync::watch;
+
+use super::reads::offset_of;
+use super::writer::Waiter;
+use super::{Options, errors, events};
+use crate::{
+    Appended, Durability, Error, Found, Marks, Place, ReadLimit, TimestampKind, TopicConfig,
+};
+
+#[derive(Debug)]
+pub(crate) struct Partition {
+    id: TopicPartition,
+    /// `None` when the log could not be opened.
+    reader: Option<LogReader>,
+    inside: Mutex<Inside>,
+    watch: Mutex<Watch>,
+    log_start: AtomicU64,
+    readable: AtomicU64,
+    end: AtomicU64,
+    /// The topic lets readers see what is only written.
+    publishes_written: AtomicBool,
+    /// The last append failed for want of room.
+    full: AtomicBool,
+    /// The freeze was said already.
+    frozen_said: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Inside {
+    log: Option<Log>,
+    state: State,
+    /// Appends that are written and not flushed.
+    waiters: Vec<Waiter>,
+    /// In the writer's list of this round.
+    dirty: bool,
+    /// In the writer's list of lazy flushes.
+    lazy: bool,
+}
+
+/// ```text
+/// Open ──storage failure──> Frozen (reads go on)
+///   │  └──topic deleted──> Removed
+///   └──shutdown──> Closed
+/// Unusable: the log could not be opened
+/// ```
+#[derive(Debug, Clone)]
+enum State {
+    Open,
+    Frozen(Arc<str>),
+    Unusable(Arc<str>),
+    Removed,
+    Closed,
+}
+
+/// Made when the first watcher comes, so that partitions nobody watches cost nothing.
+#[derive(Debug)]
+enum Watch {
+    Unwatched,
+    Watched(watch::Sender<Position>),
+    Closed,
+}
+
+/// A partition just opened and what recovery did to it.
+#[derive(Debug)]
+pub(crate) struct OpenedPartition {
+    pub(crate) partition: Partition,
+    pub(crate) report: commitlog::RecoveryReport,
+    /// In words, if recovery changed anything.
+    pub(crate) changed: Option<String>,
+}
+
+/// An append that was written.
+#[derive(Debug)]
+pub(crate) struct Landed {
+    pub(crate) appended: Appended,
+    /// It was flushed before: a retry of an old batch.
+    pub(crate) flushed: bool,
+}
+
+impl Partition {
+    /// Opens the log in `topic_dir/NUMBER`, creating it when it is missing.
+    pub(crate) fn open(
+        options: &Options,
+        id: TopicPartition,
+        topic_dir: &Path,
+        config: &TopicConfig,
+    ) -> Result<OpenedPartition, Error> {
+        let dir = topic_dir.join(id.partition.to_string());
+        let opened = Log::open(
+            Arc::clone(&options.disk),
+            &dir,
+            log_options(config),
+            options.clock.now(),
+        );
+        let (log, report) = opened.map_err(|error| errors::of_log(&id, error))?;
+        let marks = log.marks();
+        let partition = Self {
+            reader: Some(log.reader()),
+            inside: Mutex::new(Inside {
+                log: Some(log),
+                state: State::Open,
+                waiters: Vec::new(),
+                dirty: false,
+                lazy: false,
+            }),
+            watch: Mutex::new(Watch::Unwatched),
+            log_start: AtomicU64::new(marks.log_start.get()),
+            // Recovery flushed what it kept, so all of it may be seen.
+            readable: AtomicU64::new(marks.log_end.get()),
+            end: AtomicU64::new(marks.log_end.get()),
+            publishes_written: AtomicBool::new(config.durability == Durability::Written),
+            full: AtomicBool::new(false),
+            frozen_said: AtomicBool::new(false),
+            id,
+        };
+        Ok(OpenedPartition {
+            partition,
+            changed: report.changed(),
+            report,
+        })
+    }
+
+    /// A partition whose log could not be opened: every call says why.
+    pub(crate) fn unusable(id: TopicPartition, reason: Arc<str>) -> Self {
+        Self {
+            id,
+            reader: None,
+            inside: Mutex::new(Inside {
+                log: None,
+                state: State::Unusable(reason),
+                waiters: Vec::new(),
+                dirty: false,
+                lazy: false,
+            }),
+            watch: Mutex::new(Watch::Unwatched),
+            log_start: AtomicU64::new(0),
+            readable: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            publishes_written: AtomicBool::new(false),
+            full: AtomicBool::new(false),
+            frozen_said: AtomicBool::new(true),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &TopicPartition {
+        &self.id
+    }
+
+    /// Whether its records are applied to the state of the groups.
+    pub(crate) fn is_groups(&self) -> bool {
+        self.id.topic.as_str() == GROUPS_TOPIC
+    }
+
+    pub(crate) fn log_start(&self) -> Offset {
+        Offset::new(self.log_start.load(Ordering::Acquire))
+    }
+
+    /// The high watermark.
+    pub(crate) fn readable(&self) -> Offset {
+        Offset::new(self.readable.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn end(&self) -> Offset {
+        Offset::new(self.end.load(Ordering::Acquire))
+    }
+
+    /// The three marks, in order even while they move: each is read before the one above it.
+    pub(crate) fn marks(&self) -> Marks {
+        Marks {
+            log_start: self.log_start().into(),
+            high_watermark: self.readable().into(),
+            log_end: self.end().into(),
+        }
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.reader.as_ref().map_or(0, LogReader::size_bytes)
+    }
+
+    /// The error every call on an unusable partition gets.
+    pub(crate) fn check_readable(&self) -> Result<(), Error> {
+        if self.reader.is_some() {
+            return Ok(());
+        }
+        let state = self.inside.lock().state.clone();
+        Err(self.refusal(&state))
+    }
+
+    /// Appends at the end of the log. Writer only.
+    pub(crate) fn write(&self, batches: &[CheckedBatch], now: Timestamp) -> Result<Landed, Error> {
+        let mut inside = self.inside.lock();
+        let inside = &mut *inside;
+        let log = match (&inside.state, &mut inside.log) {
+            (State::Open, Some(log)) => log,
+            (state, _) => return Err(self.refusal(state)),
+        };
+        let outcome = match log.append(batches, now) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                let error = errors::of_log(&self.id, error);
+                if let Error::Frozen { reason, .. } = &error {
+                    inside.state = State::Frozen(Arc::clone(reason));
+                }
+                return Err(error);
+            }
+        };
+        let marks = log.marks();
+        self.end.store(marks.log_end.get(), Ordering::Release);
+        if self.full.swap(false, Ordering::Relaxed) {
+            events::disk_has_room(&self.id);
+        }
+        let next = outcome.last_offset.next();
+        Ok(Landed {
+            appended: Appended {
+                base_offset: outcome.base_offset,
+                next: next.into(),
+                log_append_time: outcome.log_append_time,
+                log_start: marks.log_start,
+                duplicate: outcome.duplicate,
+            },
+            flushed: next <= marks.durable,
+        })
+    }
+
+    /// Makes everything written durable. Writer only. An error is for ever.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        let mut inside = self.inside.lock();
+        let inside = &mut *inside;
+        inside.dirty = false;
+        let log = match (&inside.state, &mut inside.log) {
+            (State::Open, Some(log)) => log,
+            (state, _) => return Err(self.refusal(state)),
+        };
+        log.flush().map_err(|error| {
+            let error = errors::of_log(&self.id, error);
+            inside.state = State::Frozen(errors::reason(&error));
+            error
+        })
+    }
+
+    /// No more appends in this run.
+    pub(crate) fn freeze(&self, reason: &str) -> Error {
+        let mut inside = self.inside.lock();
+        if matches!(inside.state, State::Open) {
+            inside.state = State::Frozen(reason.into());
+        }
+        self.refusal(&inside.state)
+    }
+
+    pub(crate) fn publishes_written(&self) -> bool {
+        self.publishes_written.load(Ordering::Relaxed)
+    }
+
+    /// Shows readers everything written. Writer only.
+    pub(crate) fn publish_written(&self) {
+        self.publish(self.end());
+    }
+
+    /// Shows readers everything flushed. Writer only.
+    pub(crate) fn publish_flushed(&self) {
+        let inside = self.inside.lock();
+        let durable = inside.log.as_ref().map(|log| log.marks().durable);
+        drop(inside);
+        if let Some(durable) = durable {
+            self.publish(durable);
+        }
+    }
+
+    fn publish(&self, until: Offset) {
+        if self.readable.fetch_max(until.get(), Ordering::AcqRel) >= until.get() {
+            return;
+        }
+        if let Watch::Watched(sender) = &*self.watch.lock() {
+            sender.send_replace(until.into());
+        }
+    }
+
+    /// A watch on the high watermark; closed when the partition is.
+    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
+        let mut watch = self.watch.lock();
+        match &*watch {
+            Watch::Watched(sender) => sender.subscribe(),
+            Watch::Closed => watch::channel(self.readable().into()).1,
+            Watch::Unwatched => {
+                // Under the lock: a publish that stored a newer mark waits to send it.
+                let (sender, receiver) = watch::channel(self.readable().into());
+                *watch = Watch::Watched(sender);
+                receiver
+            }
+        }
+    }
+
+    pub(crate) fn wait_for_flush(&self, waiter: Waiter) {
+        self.inside.lock().waiters.push(waiter);
+    }
+
+    pub(crate) fn take_waiters(&self) -> Vec<Waiter> {
+        std::mem::take(&mut self.inside.lock().waiters)
+    }
+
+    /// Whether it was not in the writer's list of this round yet.
+    pub(crate) fn mark_dirty(&self) -> bool {
+        !std::mem::replace(&mut self.inside.lock().dirty, true)
+    }
+
+    /// Whether it was not in the writer's list of lazy flushes yet.
+    pub(crate) fn mark_lazy(&self) -> bool {
+        !std::mem::replace(&mut self.inside.lock().lazy, true)
+    }
+
+    /// It left the list of lazy flushes.
+    pub(crate) fn unmark_lazy(&self) {
+        self.inside.lock().lazy = false;
+    }
+
+    /// Whether the last append did not already fail for want of room.
+    pub(crate) fn note_full(&self) -> bool {
+        !self.full.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the freeze was not said yet.
+    pub(crate) fn note_frozen(&self) -> bool {
+        !self.frozen_said.swap(true, Ordering::Relaxed)
+    }
+
+    /// The answer to an append of no batches.
+    pub(crate) fn nothing_appended(&self) -> Appended {
+        let end = self.end();
+        Appended {
+            base_offset: end,
+            next: end.into(),
+            log_append_time: None,
+            log_start: self.log_start(),
+            duplicate: false,
+        }
+    }
+
+    pub(crate) fn configure(&self, config: &TopicConfig) {
+        let mut inside = self.inside.lock();
+        if let Some(log) = &mut inside.log {
+            log.set_options(log_options(config));
+        }
+        let written = config.durability == Durability::Written;
+        self.publishes_written.store(written, Ordering::Relaxed);
+    }
+
+    /// Removes old segments; answers the log start.
+    pub(crate) fn retain(&self, config: &TopicConfig, now: Timestamp) -> Result<Offset, Error> {
+        let policy = commitlog::Retention {
+            age: config.retention,
+            bytes: config.retention_bytes,
+        };
+        self.shorten(|log| log.retain(&policy, now))
+    }
+
+    /// Removes records before `until`; answers the log start.
+    pub(crate) fn delete_before(&self, until: Offset) -> Result<Offset, Error> {
+        self.shorten(|log| log.delete_before(until))
+    }
+
+    fn shorten<T>(
+        &self,
+        work: impl FnOnce(&mut Log) -> Result<T, commitlog::Error>,
+    ) -> Result<Offset, Error> {
+        let mut inside = self.inside.lock();
+        let inside = &mut *inside;
+        let log = match (&inside.state, &mut inside.log) {
+            (State::Open, Some(log)) => log,
+            (state, _) => return Err(self.refusal(state)),
+        };
+        work(log).map_err(|error| errors::of_log(&self.id, error))?;
+        let start = log.marks().log_start;
+        self.log_start.fetch_max(start.get(), Ordering::AcqRel);
+        Ok(start)
+    }
+
+    /// The topic is gone: no more appends, and whoever waits hears of it.
+    pub(crate) fn remove(&self) {
+        let mut inside = self.inside.lock();
+        inside.state = State::Removed;
+        inside.log = None;
+        drop(inside);
+        *self.watch.lock() = Watch::Closed;
+    }
+
+    /// Closes the log, orderly or as a crash would leave it.
+    pub(crate) fn close(&self, orderly: bool) -> Result<(), Error> {
+        let mut inside = self.inside.lock();
+        let log = inside.log.take();
+        if matches!(inside.state, State::Open) {
+            inside.state = State::Closed;
+        }
+        drop(inside);
+        *self.watch.lock() = Watch::Closed;
+        match log {
+            Some(log) if orderly => log.close().map_err(|error| errors::of_log(&self.id, error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Why it takes no appends now.
+    pub(crate) fn refused(&self) -> Error {
+        self.refusal(&self.inside.lock().state)
+    }
+
+    fn refusal(&self, state: &State) -> Error {
+        let partition = self.id.clone();
+        match state {
+            State::Frozen(reason) => Error::Frozen {
+                partition,
+                reason: Arc::clone(reason),
+            },
+            State::Unusable(reason) => Error::Corrupt {
+                partition,
+                reason: Arc::clone(reason),
+            },
+            State::Removed => Error::UnknownTopic {
+                topic: self.id.topic.clone(),
+            },
+            State::Open | State::Closed => Error::Stopping,
+        }
+    }
+}
+
+/// Reading.
+impl Partition {
+    /// The offset of a position to read from.
+    pub(crate) fn offset_to_read(&self, from: Position, marks: Marks) -> Result<Offset, Error> {
+        self.check_readable()?;
+        match offset_of(from) {
+            Some(offset) if (marks.log_start..=marks.log_end).contains(&from) => Ok(offset),
+            _ => Err(self.out_of_range(from, marks)),
+        }
+    }
+
+    /// The offset of a position to delete records before.
+    pub(crate) fn offset_to_delete_before(&self, until: Position) -> Result<Offset, Error> {
+        self.check_readable()?;
+        let marks = self.marks();
+        match offset_of(until) {
+            Some(offset) if until <= marks.high_watermark => Ok(offset),
+            _ => Err(self.out_of_range(until, marks)),
+        }
+    }
+
+    fn out_of_range(&self, asked: Position, marks: Marks) -> Error {
+        Error::OutOfRange {
+            partition: self.id.clone(),
+            asked,
+            log_start: marks.log_start,
+            log_end: marks.log_end,
+        }
+    }
+
+    /// The error for bytes that were read and are no batch.
+    pub(crate) fn corrupt(&self, error: &record::Error) -> Error {
+        Error::Corrupt {
+            partition: self.id.clone(),
+            reason: error.to_string().into(),
+        }
+    }
+
+    fn reader(&self) -> Result<&LogReader, Error> {
+        match &self.reader {
+            Some(reader) => Ok(reader),
+            None => Err(self.refusal(&self.inside.lock().state)),
+        }
+    }
+
+    /// Reads from memory; `None` when the disk is needed.
+    pub(crate) fn read_memory(
+        &self,
+        from: Offset,
+        limit: ReadLimit,
+    ) -> Result<Option<Bytes>, Error> {
+        let reader = self.reader()?;
+        Ok(reader.read_memory(from, limit.bytes, limit.at_least_one, self.readable()))
+    }
+
+    /// Reads from wherever the batches are; blocks on the disk.
+    pub(crate) fn read(&self, from: Offset, limit: ReadLimit) -> Result<Bytes, Error> {
+        self.reader()?
+            .read(from, limit.bytes, limit.at_least_one, self.readable())
+            .map_err(|error| errors::of_log(&self.id, error))
+    }
+
+    /// Finds a place by time; blocks on the disk.
+    pub(crate) fn find(&self, place: Place) -> Result<Option<Found>, Error> {
+        let reader = self.reader()?;
+        let found = match place {
+            Place::Earliest | Place::Latest => return Ok(None),
+            Place::Time(time) => reader.find_time(time),
+            Place::MaxTimestamp => reader.max_timestamp(),
+        };
+        let found = found.map_err(|error| errors::of_log(&self.id, error))?;
+        let readable = self.readable();
+        Ok(found
+            .filter(|found| found.offset < readable)
+            .map(|found| Found {
+                position: found.offset.into(),
+                timestamp: Some(found.timestamp),
+            }))
+    }
+}
+
+/// Largest segment a log takes; a topic may ask for more, as Kafka lets it.
+const LOG_SEGMENT_BYTES_MAX: ByteSize = ByteSize::from_gib(1);
+
+/// What a topic's configuration means for its logs.
+fn log_options(config: &TopicConfig) -> commitlog::Options {
+    commitlog::Options {
+        segment_bytes: config.segment_bytes.min(LOG_SEGMENT_BYTES_MAX),
+        segment_age: config.segment_age,
+        batch_bytes: config.batch_bytes,
+        publish: match config.durability {
+            Durability::Flushed => Publish::Flushed,
+            Durability::Written => Publish::Written,
+        },
+        stamp: match config.timestamps {
+            TimestampKind::Create => StampKind::Create,
+            TimestampKind::LogAppend => StampKind::LogAppend,
+        },
+        ..commitlog::Options::default()
+    }
+}

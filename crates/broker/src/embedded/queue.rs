@@ -1,0 +1,215 @@
+//! The bounded queue between async callers and the writer thread.
+//!
+//! Invariants: at most `bytes` of batches and `jobs` jobs are queued or being written; a caller that
+//! finds no room waits, in order; jobs leave in the order they came; after [`Queue::close`] nothing
+//! is taken in, and what is inside still comes out.
+//!
+//! Both bounds are one semaphore of bytes: a job costs its bytes, but never less than its share of
+//! the bound on jobs, so that many small jobs fill the queue too.
+
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::Semaphore;
+
+/// The queue was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Closed;
+
+/// What ended [`Queue::wait`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// There are jobs.
+    Jobs,
+    /// The time is over and there are none.
+    Timeout,
+    /// The queue is closed and empty.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue<T> {
+    inside: Mutex<Inside<T>>,
+    ready: Condvar,
+    room: Semaphore,
+    capacity: u32,
+    job_cost_min: u32,
+}
+
+#[derive(Debug)]
+struct Inside<T> {
+    jobs: Vec<T>,
+    closed: bool,
+    asleep: bool,
+}
+
+impl<T> Queue<T> {
+    /// A queue for `bytes` bytes and `jobs` jobs, each at least 1.
+    pub(crate) fn new(bytes: usize, jobs: usize) -> Self {
+        let capacity = u32::try_from(bytes).unwrap_or(u32::MAX).max(1);
+        let job_cost_min = capacity / u32::try_from(jobs).unwrap_or(u32::MAX).max(1);
+        Self {
+            inside: Mutex::new(Inside {
+                jobs: Vec::new(),
+                closed: false,
+                asleep: false,
+            }),
+            ready: Condvar::new(),
+            room: Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX)),
+            capacity,
+            job_cost_min: job_cost_min.max(1),
+        }
+    }
+
+    /// Puts a job of `bytes` bytes in, waiting for room; `make` gets what it costs, which goes back
+    /// by [`Queue::release`] when the job is done.
+    ///
+    /// A job larger than the whole queue waits until it is alone. Cancel safe: a dropped future put
+    /// nothing in.
+    pub(crate) async fn push(
+        &self,
+        bytes: usize,
+        make: impl FnOnce(u32) -> T,
+    ) -> Result<(), Closed> {
+        let cost = u32::try_from(bytes)
+            .unwrap_or(u32::MAX)
+            .clamp(self.job_cost_min, self.capacity.max(self.job_cost_min));
+        let room = self.room.acquire_many(cost).await.map_err(|_| Closed)?;
+        let mut inside = self.inside.lock();
+        if inside.closed {
+            return Err(Closed);
+        }
+        room.forget();
+        inside.jobs.push(make(cost));
+        let asleep = std::mem::take(&mut inside.asleep);
+        drop(inside);
+        if asleep {
+            self.ready.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Gives back what done jobs cost.
+    pub(crate) fn release(&self, cost: usize) {
+        self.room.add_permits(cost);
+    }
+
+    /// Moves all jobs to the end of `into`; answers how many.
+    pub(crate) fn drain(&self, into: &mut Vec<T>) -> usize {
+        let mut inside = self.inside.lock();
+        let count = inside.jobs.len();
+        if into.is_empty() {
+            std::mem::swap(into, &mut inside.jobs);
+        } else {
+            into.append(&mut inside.jobs);
+        }
+        count
+    }
+
+    /// Waits until there are jobs, the queue is closed, or `timeout` is over; for ever without one.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Woken {
+        let mut inside = self.inside.lock();
+        loop {
+            if !inside.jobs.is_empty() {
+                return Woken::Jobs;
+            }
+            if inside.closed {
+                return Woken::Closed;
+            }
+            inside.asleep = true;
+            let Some(timeout) = timeout else {
+                self.ready.wait(&mut inside);
+                continue;
+            };
+            if self.ready.wait_for(&mut inside, timeout).timed_out() && inside.jobs.is_empty() {
+                inside.asleep = false;
+                return if inside.closed {
+                    Woken::Closed
+                } else {
+                    Woken::Timeout
+                };
+            }
+        }
+    }
+
+    /// Takes nothing in from now on and wakes everyone who waits.
+    pub(crate) fn close(&self) {
+        self.inside.lock().closed = true;
+        self.room.close();
+        self.ready.notify_all();
+    }
+
+    /// Jobs that wait now.
+    pub(crate) fn len(&self) -> usize {
+        self.inside.lock().jobs.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn jobs_leave_in_order_and_a_full_queue_makes_callers_wait() {
+        let queue = Queue::new(100, 10);
+        let mut first = pin!(queue.push(60, |cost| (1, cost)));
+        let mut second = pin!(queue.push(60, |cost| (2, cost)));
+        let mut third = pin!(queue.push(1, |cost| (3, cost)));
+        assert_eq!(poll(first.as_mut()), Poll::Ready(Ok(())));
+        assert_eq!(poll(second.as_mut()), Poll::Pending);
+        assert_eq!(poll(third.as_mut()), Poll::Pending, "no overtaking");
+        let mut jobs = Vec::new();
+        assert_eq!(queue.drain(&mut jobs), 1);
+        queue.release(60);
+        assert_eq!(poll(second.as_mut()), Poll::Ready(Ok(())));
+        assert_eq!(poll(third.as_mut()), Poll::Ready(Ok(())));
+        queue.drain(&mut jobs);
+        assert_eq!(jobs, [(1, 60), (2, 60), (3, 10)]);
+    }
+
+    #[test]
+    fn the_bound_on_jobs_holds_for_empty_ones() {
+        let queue = Queue::new(100, 4);
+        for _ in 0..4 {
+            assert_eq!(poll(pin!(queue.push(0, |_| ()))), Poll::Ready(Ok(())));
+        }
+        assert_eq!(poll(pin!(queue.push(0, |_| ()))), Poll::Pending);
+        assert_eq!((queue.len(), queue.room.available_permits()), (4, 0));
+    }
+
+    #[test]
+    fn a_job_larger_than_the_queue_passes_alone() {
+        let queue = Queue::new(100, 10);
+        assert_eq!(poll(pin!(queue.push(5_000, |_| ()))), Poll::Ready(Ok(())));
+        assert_eq!(queue.room.available_permits(), 0);
+    }
+
+    #[test]
+    fn closing_refuses_new_jobs_and_lets_the_others_out() {
+        let queue = Queue::new(10, 10);
+        assert_eq!(poll(pin!(queue.push(10, |_| 1))), Poll::Ready(Ok(())));
+        let mut waiting = pin!(queue.push(10, |_| 2));
+        assert_eq!(poll(waiting.as_mut()), Poll::Pending);
+        queue.close();
+        assert_eq!(poll(waiting.as_mut()), Poll::Ready(Err(Closed)));
+        assert_eq!(queue.wait(None), Woken::Jobs);
+        let mut jobs = Vec::new();
+        queue.drain(&mut jobs);
+        assert_eq!(jobs, [1]);
+        assert_eq!(queue.wait(None), Woken::Closed);
+    }
+
+    #[test]
+    fn waiting_ends_in_time() {
+        let queue = Queue::<()>::new(10, 10);
+        assert_eq!(queue.wait(Some(Duration::from_millis(1))), Woken::Timeout);
+    }
+}

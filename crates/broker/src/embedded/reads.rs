@@ -1,0 +1,101 @@
+//! The two hot calls: an append's way into the queue, and reads from memory or the disk.
+//!
+//! Invariants: a read returns whole batches as they were appended, shared, never copied out of the
+//! memory tail; a read that needs the disk is told apart before it touches it.
+
+use model::{Offset, Position, TopicPartition};
+use record::CheckedBatch;
+
+use super::Shared;
+use super::partition::Partition;
+use crate::{Appended, Durability, Error, Fetched, ReadLimit};
+
+pub(crate) async fn append(
+    shared: &Shared,
+    to: &TopicPartition,
+    batches: Vec<CheckedBatch>,
+    durability: Durability,
+) -> Result<Appended, Error> {
+    let (topic, partition) = shared.topic_and_partition(to)?;
+    let limit = topic.info.config.batch_bytes.as_usize();
+    if let Some(large) = batches.iter().find(|batch| batch.size() > limit) {
+        return Err(Error::BatchTooLarge {
+            topic: to.topic.clone(),
+            size: large.size(),
+            limit,
+        });
+    }
+    partition.check_readable()?;
+    if batches.is_empty() {
+        return Ok(partition.nothing_appended());
+    }
+    shared.enqueue(&partition, batches, durability).await
+}
+
+/// Reads from memory; `None` when the disk is needed.
+pub(crate) fn warm(
+    shared: &Shared,
+    partition: &Partition,
+    from: Position,
+    limit: ReadLimit,
+) -> Result<Option<Fetched>, Error> {
+    let marks = partition.marks();
+    let offset = partition.offset_to_read(from, marks)?;
+    if from >= marks.high_watermark {
+        return Ok(Some(Fetched {
+            batches: bytes::Bytes::new(),
+            next: from,
+            marks,
+        }));
+    }
+    let batches = partition.read_memory(offset, limit)?;
+    Ok(batches.map(|batches| fetched(shared, partition, offset, batches)))
+}
+
+/// Reads from the disk; blocks.
+pub(crate) fn cold(
+    shared: &Shared,
+    partition: &Partition,
+    from: Position,
+    limit: ReadLimit,
+) -> Result<Fetched, Error> {
+    let offset = partition.offset_to_read(from, partition.marks())?;
+    let batches = partition.read(offset, limit)?;
+    shared.metrics.cold_reads.inc();
+    Ok(fetched(shared, partition, offset, batches))
+}
+
+fn fetched(shared: &Shared, partition: &Partition, from: Offset, batches: bytes::Bytes) -> Fetched {
+    if !batches.is_empty() {
+        shared.metrics.reads.inc();
+        let bytes = u64::try_from(batches.len()).unwrap_or(u64::MAX);
+        shared.metrics.read_bytes.inc_by(bytes);
+    }
+    Fetched {
+        next: end_of(&batches).unwrap_or(from).into(),
+        batches,
+        marks: partition.marks(),
+    }
+}
+
+/// Bytes before the batch length field ends.
+const LENGTH_END: usize = 12;
+
+/// The offset after the last of `batches`, from their headers alone.
+fn end_of(batches: &[u8]) -> Option<Offset> {
+    let mut rest = batches;
+    let mut end = None;
+    while let Some(head) = rest.get(..27) {
+        let base = u64::from_be_bytes(head[..8].try_into().ok()?);
+        let length = u32::from_be_bytes(head[8..LENGTH_END].try_into().ok()?);
+        let delta = u32::from_be_bytes(head[23..27].try_into().ok()?);
+        end = Some(Offset::new(base + u64::from(delta) + 1));
+        rest = rest.get(LENGTH_END + usize::try_from(length).ok()?..)?;
+    }
+    end
+}
+
+/// The offset of a position, if it can be one.
+pub(crate) fn offset_of(position: Position) -> Option<Offset> {
+    u64::try_from(position.bits()).ok().map(Offset::new)
+}

@@ -1,0 +1,65 @@
+//! Old segments go: on a thread of its own, partition by partition.
+//!
+//! Invariants: only whole segments before the high watermark go; a failure in one partition does
+//! not keep the others from their turn; the thread ends as soon as it is told to.
+//!
+//! Not here: which segments are old, which is `commitlog`'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::Offset;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Shared, events};
+
+/// Tells the retention thread to end.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    rung: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        *self.rung.lock() = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for `time`; answers whether the bell rang.
+    fn wait(&self, time: Duration) -> bool {
+        let mut rung = self.rung.lock();
+        if !*rung {
+            self.changed.wait_for(&mut rung, time);
+        }
+        *rung
+    }
+}
+
+/// Applies retention every `retention_interval` until the bell rings.
+pub(crate) fn run(shared: &Arc<Shared>, bell: &Bell) {
+    while !bell.wait(shared.options.retention_interval) {
+        turn(shared);
+    }
+}
+
+/// Applies retention to every partition once; answers the bytes removed.
+pub(crate) fn turn(shared: &Shared) -> u64 {
+    let topics = shared.topics.load_full();
+    let mut removed = 0;
+    for topic in topics.in_order() {
+        for partition in &topic.partitions {
+            let size = partition.size_bytes();
+            match partition.retain(&topic.info.config, shared.options.clock.now()) {
+                Ok(start) if start > Offset::ZERO && partition.size_bytes() < size => {
+                    let bytes = size - partition.size_bytes();
+                    removed += bytes;
+                    events::retained(&shared.metrics, partition.id(), bytes);
+                }
+                Ok(_) => (),
+                Err(error) => events::retention_failed(partition.id(), &error),
+            }
+        }
+    }
+    removed
+}

@@ -1,0 +1,149 @@
+//! The small files of a data directory: lock, catalog, clean mark, and the topic directories.
+//!
+//! Invariants: the catalog is replaced whole and durably; only one broker holds a directory.
+//!
+//! Not here: logs (`commitlog`), and what the catalog says (`catalog`).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use env::{DiskLock, LockError, read_all, write_atomic};
+
+use super::catalog::Catalog;
+use super::{OpenError, Options};
+use crate::Error;
+
+/// Held while a broker runs on the directory; its content is the process id.
+const LOCK_FILE: &str = "lantern.lock";
+
+/// What topics there are.
+const CATALOG_FILE: &str = "catalog";
+
+/// There after an orderly stop.
+const CLEAN_FILE: &str = "clean";
+
+/// The directories of the topics.
+pub(crate) const TOPICS_DIR: &str = "topics";
+
+/// A catalog larger than this is none: 100,000 topics take a quarter of it.
+const CATALOG_BYTES_MAX: usize = 128 << 20;
+
+/// Creates the data directory if it is missing and locks it.
+pub(crate) fn lock(options: &Options) -> Result<Box<dyn DiskLock>, OpenError> {
+    let dir = &options.data_dir;
+    let unwritable = |source| OpenError::Unwritable {
+        dir: dir.clone(),
+        source,
+    };
+    options.disk.create_dir_all(dir).map_err(unwritable)?;
+    match options.disk.lock(&dir.join(LOCK_FILE)) {
+        Ok(lock) => Ok(lock),
+        Err(LockError::Held { holder, .. }) => Err(OpenError::Locked {
+            dir: dir.clone(),
+            holder,
+        }),
+        Err(LockError::Io { source, .. }) => Err(unwritable(source)),
+    }
+}
+
+/// Reads the catalog; `None` in a fresh directory.
+pub(crate) fn load(options: &Options) -> Result<Option<Catalog>, OpenError> {
+    let path = options.data_dir.join(CATALOG_FILE);
+    let read = read_all(&*options.disk, &path, CATALOG_BYTES_MAX);
+    match read.map_err(|source| failed(&path, "read", source))? {
+        Some(bytes) => Catalog::decode(&bytes)
+            .map(Some)
+            .map_err(|source| OpenError::Catalog { path, source }),
+        None if names(options, &options.data_dir.join(TOPICS_DIR))?.is_empty() => Ok(None),
+        None => Err(OpenError::CatalogMissing { path }),
+    }
+}
+
+/// Replaces the catalog, durable when this returns. After an error either may be there.
+pub(crate) fn save(options: &Options, catalog: &Catalog) -> Result<(), Error> {
+    let path = options.data_dir.join(CATALOG_FILE);
+    write_atomic(&*options.disk, &path, &catalog.encode()).map_err(|source| Error::Io {
+        action: format!("replacing {}", path.display()),
+        source,
+    })
+}
+
+/// Whether the last stop was orderly; forgets it durably, since this run has not stopped yet.
+pub(crate) fn take_clean_mark(options: &Options) -> Result<bool, OpenError> {
+    let path = options.data_dir.join(CLEAN_FILE);
+    let removed = match options.disk.remove_file(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => Err(error),
+        Ok(()) => options.disk.sync_dir(&options.data_dir),
+    };
+    removed
+        .map(|()| true)
+        .map_err(|source| failed(&path, "remove", source))
+}
+
+/// Leaves the mark of an orderly stop.
+pub(crate) fn mark_clean(options: &Options) -> Result<(), Error> {
+    let path = options.data_dir.join(CLEAN_FILE);
+    write_atomic(&*options.disk, &path, b"stopped in order\n").map_err(|source| Error::Io {
+        action: format!("writing {}", path.display()),
+        source,
+    })
+}
+
+/// Directories of topics on the disk: name, id as text, path.
+pub(crate) fn topic_dirs(options: &Options) -> Result<Vec<(String, String, PathBuf)>, OpenError> {
+    let root = options.data_dir.join(TOPICS_DIR);
+    let mut found = Vec::new();
+    for name in names(options, &root)? {
+        let dir = root.join(&name);
+        for id in names(options, &dir)? {
+            let path = dir.join(&id);
+            found.push((name.clone(), id, path));
+        }
+    }
+    Ok(found)
+}
+
+/// Names of directories in `dir`; none when it is missing.
+pub(crate) fn names(options: &Options, dir: &Path) -> Result<Vec<String>, OpenError> {
+    match options.disk.read_dir(dir) {
+        Ok(entries) => Ok(entries
+            .into_iter()
+            .filter(|entry| entry.is_dir)
+            .map(|entry| entry.name)
+            .collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(source) => Err(failed(dir, "list", source)),
+    }
+}
+
+/// Removes `topics/NAME/UUID`, and `topics/NAME` when nothing else is in it.
+pub(crate) fn remove_topic_dir(options: &Options, dir: &Path) -> Result<(), Error> {
+    let parent = dir.parent().unwrap_or(dir);
+    let remove = || -> io::Result<()> {
+        options.disk.remove_dir_all(dir)?;
+        if !options.disk.exists(parent)? {
+            return Ok(());
+        }
+        options.disk.sync_dir(parent)?;
+        if options.disk.read_dir(parent)?.is_empty() {
+            options.disk.remove_dir_all(parent)?;
+            if let Some(root) = parent.parent() {
+                options.disk.sync_dir(root)?;
+            }
+        }
+        Ok(())
+    };
+    remove().map_err(|source| Error::Io {
+        action: format!("removing {}", dir.display()),
+        source,
+    })
+}
+
+fn failed(path: &Path, action: &'static str, source: io::Error) -> OpenError {
+    OpenError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,303 @@
+//! Creating, growing, configuring and deleting topics, durably and one at a time.
+//!
+//! Invariants: the catalog on disk is replaced before a change is visible or acknowledged; a
+//! partition directory is flushed before the catalog names it, and the catalog forgets a topic
+//! before its files go (see `docs/decisions/0006-topic-metadata.md`).
+//!
+//! All functions here block on the disk; callers run them off the async threads.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use ahash::AHashMap;
+use model::limits::{GROUPS_TOPIC, PARTITIONS_MAX};
+use model::{PartitionId, TopicId, TopicName, TopicPartition};
+
+use super::catalog::{Catalog, TopicEntry};
+use super::partition::Partition;
+use super::{Shared, events, store};
+use crate::{Error, TopicConfig, TopicInfo, TopicSpec};
+
+/// A topic with its open partitions.
+#[derive(Debug)]
+pub(crate) struct Topic {
+    pub(crate) info: Arc<TopicInfo>,
+    pub(crate) partitions: Vec<Arc<Partition>>,
+}
+
+impl Topic {
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.partitions.iter().map(|part| part.size_bytes()).sum()
+    }
+
+    /// Sum of the partitions' high watermarks.
+    pub(crate) fn readable_until(&self) -> u64 {
+        let marks = self.partitions.iter().map(|part| part.readable().get());
+        marks.sum()
+    }
+}
+
+/// All topics at one moment, replaced whole.
+#[derive(Debug, Default)]
+pub(crate) struct Topics {
+    /// As callers see them.
+    pub(crate) infos: Arc<BTreeMap<TopicName, Arc<TopicInfo>>>,
+    pub(crate) live: AHashMap<TopicName, Arc<Topic>>,
+}
+
+impl Topics {
+    /// All topics by name.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = &Arc<Topic>> {
+        self.infos.keys().filter_map(|name| self.live.get(name))
+    }
+
+    fn with(&self, topic: Topic) -> Self {
+        let mut infos = BTreeMap::clone(&self.infos);
+        let mut live = self.live.clone();
+        infos.insert(topic.info.name.clone(), Arc::clone(&topic.info));
+        live.insert(topic.info.name.clone(), Arc::new(topic));
+        Self {
+            infos: Arc::new(infos),
+            live,
+        }
+    }
+
+    fn without(&self, name: &TopicName) -> Self {
+        let mut infos = BTreeMap::clone(&self.infos);
+        let mut live = self.live.clone();
+        infos.remove(name);
+        live.remove(name);
+        Self {
+            infos: Arc::new(infos),
+            live,
+        }
+    }
+}
+
+/// `DATA_DIR/topics/NAME/UUID`.
+pub(crate) fn topic_dir(shared: &Shared, name: &TopicName, id: TopicId) -> PathBuf {
+    let topics = shared.options.data_dir.join(store::TOPICS_DIR);
+    topics.join(name.as_str()).join(id.to_string())
+}
+
+pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>, Error> {
+    check_partitions(&spec.name, spec.partitions)?;
+    spec.config.validate()?;
+    let mut catalog = shared.admin()?;
+    if catalog.topics.contains_key(&spec.name) {
+        return Err(Error::TopicExists { topic: spec.name });
+    }
+    let mut random = [0; 16];
+    shared.options.entropy.fill(&mut random);
+    let entry = TopicEntry {
+        id: TopicId::from_random(random),
+        partitions: spec.partitions,
+        config: spec.config,
+    };
+    let id = entry.id;
+    let info = Arc::new(entry.info(&spec.name));
+    let opened = open_new(shared, &info, 0..spec.partitions);
+    let changed = opened.and_then(|partitions| {
+        let mut next = catalog.clone();
+        next.topics.insert(spec.name.clone(), entry);
+        replace(shared, &mut catalog, next).map(|()| partitions)
+    });
+    let partitions = match changed {
+        Ok(partitions) => partitions,
+        Err(error) => {
+            remove_files(shared, &spec.name, id);
+            return Err(error);
+        }
+    };
+    let topic = Topic {
+        info: Arc::clone(&info),
+        partitions,
+    };
+    shared
+        .topics
+        .store(Arc::new(shared.topics.load().with(topic)));
+    events::topic_created(&info.name, info.id, info.partitions);
+    Ok(info)
+}
+
+pub(crate) fn grow(shared: &Shared, name: &TopicName, count: u32) -> Result<Arc<TopicInfo>, Error> {
+    refuse_reserved(name, "it has one partition")?;
+    check_partitions(name, count)?;
+    let mut catalog = shared.admin()?;
+    let topic = shared.live(name)?;
+    let now = topic.info.partitions;
+    if count <= now {
+        return Err(Error::InvalidPartitions {
+            topic: name.clone(),
+            asked: count,
+            reason: "it has at least as many already, and it cannot shrink",
+        });
+    }
+    let info = Arc::new(TopicInfo {
+        partitions: count,
+        ..TopicInfo::clone(&topic.info)
+    });
+    let new = open_new(shared, &info, now..count)?;
+    let mut next = catalog.clone();
+    if let Some(entry) = next.topics.get_mut(name) {
+        entry.partitions = count;
+    }
+    replace(shared, &mut catalog, next)?;
+    let partitions = topic.partitions.iter().cloned().chain(new).collect();
+    let topic = Topic {
+        info: Arc::clone(&info),
+        partitions,
+    };
+    shared
+        .topics
+        .store(Arc::new(shared.topics.load().with(topic)));
+    events::topic_grown(name, count);
+    Ok(info)
+}
+
+pub(crate) fn configure(
+    shared: &Shared,
+    name: &TopicName,
+    config: TopicConfig,
+) -> Result<Arc<TopicInfo>, Error> {
+    refuse_reserved(name, "its configuration is fixed")?;
+    config.validate()?;
+    let mut catalog = shared.admin()?;
+    let topic = shared.live(name)?;
+    let mut next = catalog.clone();
+    if let Some(entry) = next.topics.get_mut(name) {
+        entry.config = config.clone();
+    }
+    replace(shared, &mut catalog, next)?;
+    for partition in &topic.partitions {
+        partition.configure(&config);
+    }
+    let info = Arc::new(TopicInfo {
+        config,
+        ..TopicInfo::clone(&topic.info)
+    });
+    let topic = Topic {
+        info: Arc::clone(&info),
+        partitions: topic.partitions.clone(),
+    };
+    shared
+        .topics
+        .store(Arc::new(shared.topics.load().with(topic)));
+    events::topic_configured(name);
+    Ok(info)
+}
+
+pub(crate) fn delete(shared: &Shared, name: &TopicName) -> Result<(), Error> {
+    refuse_reserved(name, "it cannot be deleted")?;
+    let mut catalog = shared.admin()?;
+    let topic = shared.live(name)?;
+    let id = topic.info.id;
+    let mut next = catalog.clone();
+    next.topics.remove(name);
+    next.deleting.push((name.clone(), id));
+    if let Err(error) = replace(shared, &mut catalog, next) {
+        // Which catalog a restart finds is not known now. If it is the new one, records appended
+        // from here on would go with the topic, so none are taken unless the old one is back.
+        let old = catalog.clone();
+        if replace(shared, &mut catalog, old).is_err() {
+            for partition in &topic.partitions {
+                partition.freeze("its deletion failed half way");
+            }
+        }
+        return Err(error);
+    }
+    shared
+        .topics
+        .store(Arc::new(shared.topics.load().without(name)));
+    for partition in &topic.partitions {
+        partition.remove();
+    }
+    events::topic_deleted(name, id);
+    finish_deletion(shared, &mut catalog, name, id);
+    Ok(())
+}
+
+/// Removes the files of a deleted topic and then its entry; what fails is left to the next start.
+pub(crate) fn finish_deletion(
+    shared: &Shared,
+    catalog: &mut Catalog,
+    name: &TopicName,
+    id: TopicId,
+) {
+    if !remove_files(shared, name, id) {
+        return;
+    }
+    let mut next = catalog.clone();
+    next.deleting.retain(|(_, deleted)| *deleted != id);
+    if let Err(error) = replace(shared, catalog, next) {
+        events::files_left(&topic_dir(shared, name, id), "forget", &error);
+    }
+}
+
+/// Opens partitions `range` of a topic the catalog does not name yet.
+fn open_new(
+    shared: &Shared,
+    info: &TopicInfo,
+    range: std::ops::Range<u32>,
+) -> Result<Vec<Arc<Partition>>, Error> {
+    let dir = topic_dir(shared, &info.name, info.id);
+    let mut partitions = Vec::with_capacity(range.len());
+    for number in range {
+        let id = TopicPartition::new(info.name.clone(), PartitionId::new(number));
+        let opened = Partition::open(&shared.options, id, &dir, &info.config)?;
+        partitions.push(Arc::new(opened.partition));
+    }
+    Ok(partitions)
+}
+
+/// Writes `next` and, when it is durable, makes it the catalog.
+pub(crate) fn replace(shared: &Shared, catalog: &mut Catalog, next: Catalog) -> Result<(), Error> {
+    let next = Catalog {
+        generation: catalog.generation + 1,
+        ..next
+    };
+    let start = shared.options.clock.monotonic();
+    store::save(&shared.options, &next)?;
+    let took = shared.options.clock.monotonic().saturating_sub(start);
+    shared.metrics.catalog_seconds.observe(took.as_secs_f64());
+    *catalog = next;
+    Ok(())
+}
+
+fn remove_files(shared: &Shared, name: &TopicName, id: TopicId) -> bool {
+    let dir = topic_dir(shared, name, id);
+    match store::remove_topic_dir(&shared.options, &dir) {
+        Ok(()) => true,
+        Err(error) => {
+            events::files_left(&dir, "remove", &error);
+            false
+        }
+    }
+}
+
+fn check_partitions(topic: &TopicName, asked: u32) -> Result<(), Error> {
+    if (1..=PARTITIONS_MAX).contains(&asked) {
+        return Ok(());
+    }
+    Err(Error::InvalidPartitions {
+        topic: topic.clone(),
+        asked,
+        reason: "a topic has 1 to 10000 partitions",
+    })
+}
+
+const _: () = assert!(
+    PARTITIONS_MAX == 10_000,
+    "the message above names the bound"
+);
+
+pub(crate) fn refuse_reserved(topic: &TopicName, reason: &'static str) -> Result<(), Error> {
+    if topic.as_str() == GROUPS_TOPIC {
+        return Err(Error::Reserved {
+            topic: topic.clone(),
+            reason,
+        });
+    }
+    Ok(())
+}
