@@ -1,0 +1,175 @@
+//! Fetch: whole batches, shared and not copied, now or as soon as there are enough.
+//!
+//! Invariants:
+//! - `max_bytes` bounds the whole answer; only its first batch may exceed it, so that a consumer
+//!   never gets stuck.
+//! - A bad offset, topic or partition is answered at once; otherwise the answer waits for
+//!   `min_bytes`, at most `max_wait`, woken by the broker and by nothing else.
+//! - What was read once is not read again: after waking only what is new is added.
+//! - Every byte read is charged to the answer budget before it is read (a first batch beyond its
+//!   share: before it is kept), and given back when it is written.
+//!
+//! No sessions are kept: the session id is always 0, and one that a client brings was never given.
+
+mod part;
+
+use futures_util::FutureExt;
+use futures_util::future::select_all;
+use kafka_wire::messages::FetchRequest;
+use kafka_wire::{ErrorCode, FetchAnswer, TopicRef};
+use tokio::time::{Duration, Instant, sleep_until};
+
+use crate::answer::Answer;
+use crate::budget::Held;
+use crate::context::{Call, Fatal};
+use part::Part;
+
+/// Serves Fetch.
+pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, Fatal> {
+    let (version, id) = (call.version(), call.header.correlation_id);
+    if request.session_id != 0 {
+        let code = call.refuse(ErrorCode::FetchSessionIdNotFound);
+        let pieces = FetchAnswer::new(version, id, code, 0).finish()?;
+        return Ok(Answer { pieces, held: None });
+    }
+    let mut parts = Vec::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            parts.push(Part::new(call, topic.topic.as_str(), partition));
+        }
+    }
+    let mut reading = Reading::new(call, &request);
+    let held = reading.run(&mut parts).await;
+
+    let mut answer = FetchAnswer::new(version, id, 0, request.topics.len());
+    let mut parts = parts.into_iter();
+    for topic in &request.topics {
+        let count = topic.partitions.len();
+        let name = TopicRef {
+            name: topic.topic.as_str(),
+        };
+        answer.topic(name, count);
+        for part in parts.by_ref().take(count) {
+            answer.partition(part.into_answer(call));
+        }
+        answer.end_topic();
+    }
+    Ok(Answer {
+        pieces: answer.finish()?,
+        held,
+    })
+}
+
+/// The bounds of one fetch, and what it has so far.
+struct Reading<'a> {
+    call: &'a Call,
+    bytes_max: usize,
+    bytes_min: usize,
+    deadline: Instant,
+    bytes: usize,
+    held: Option<Held>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(call: &'a Call, request: &FetchRequest) -> Self {
+        let options = &call.shared.options;
+        let unsigned = |number: i32| usize::try_from(number).unwrap_or(0);
+        let bytes_max = unsigned(request.max_bytes).min(options.fetch_bytes_max.as_usize());
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        Self {
+            call,
+            bytes_max,
+            bytes_min: unsigned(request.min_bytes).min(bytes_max),
+            deadline: Instant::now() + wait.min(options.fetch_wait_max),
+            bytes: 0,
+            held: None,
+        }
+    }
+
+    /// Reads until there is enough, or something to tell, or no more time.
+    async fn run(&mut self, parts: &mut [Part]) -> Option<Held> {
+        loop {
+            for part in parts.iter_mut() {
+                self.read(part).await;
+            }
+            let settled = parts.iter().any(Part::is_refused);
+            if settled || self.bytes >= self.bytes_min || !self.wait(parts).await {
+                break;
+            }
+        }
+        let mut held = self.held.take()?;
+        held.shrink(self.bytes);
+        Some(held)
+    }
+
+    /// Adds what the partition has to the answer, as far as there is room.
+    async fn read(&mut self, part: &mut Part) {
+        let first = self.bytes == 0;
+        let room = self.bytes_max.saturating_sub(self.bytes);
+        let wanted = part.wants(room);
+        if !part.look() || (wanted == 0 && !first) {
+            return;
+        }
+        let Some(mut share) = self.share(wanted, first).await else {
+            return;
+        };
+        let limit = wanted.min(share.bytes());
+        let mut read = part.read(self.call, limit, first).await;
+        if read > share.bytes() {
+            // One batch beyond everything: it is kept only once there is memory for it.
+            let budget = &self.call.shared.answers;
+            if let Some(more) = budget.try_take(read - share.bytes()) {
+                share.merge(more);
+            } else {
+                part.drop_last();
+                drop(share);
+                share = budget.take(read).await;
+                read = part.read(self.call, limit, first).await;
+            }
+        }
+        self.bytes += read;
+        share.shrink(read);
+        match &mut self.held {
+            Some(held) => held.merge(share),
+            held @ None => *held = Some(share),
+        }
+        let held = u64::try_from(self.call.shared.answers.held()).unwrap_or_default();
+        self.call.shared.metrics.answer_memory.set(held);
+    }
+
+    /// Memory to read `wanted` bytes into; waits only while the answer holds nothing.
+    async fn share(&self, wanted: usize, first: bool) -> Option<Held> {
+        let budget = &self.call.shared.answers;
+        match budget.try_take(wanted.max(1)) {
+            Some(share) => Some(share),
+            None if first => tokio::select! {
+                share = budget.take(wanted.max(1)) => Some(share),
+                () = self.call.peer.gone.cancelled() => None,
+            },
+            None => None,
+        }
+    }
+
+    /// Waits until some partition has more; `false` when the answer must go out as it is.
+    async fn wait(&self, parts: &mut [Part]) -> bool {
+        let waiting: Vec<_> = parts
+            .iter_mut()
+            .filter_map(Part::more)
+            .map(FutureExt::boxed)
+            .collect();
+        if waiting.is_empty() {
+            // Nothing to wait for: an empty fetch is a client's way to sleep.
+            tokio::select! {
+                () = sleep_until(self.deadline) => (),
+                () = self.call.peer.gone.cancelled() => (),
+            }
+            return false;
+        }
+        tokio::select! {
+            biased;
+            () = self.call.peer.gone.cancelled() => false,
+            () = sleep_until(self.deadline) => false,
+            (open, _, _) = select_all(waiting) => open,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One partition of one fetch: where it reads, and what it has read so far.
+
+use broker::{Marks, ReadLimit};
+use bytes::Bytes;
+use kafka_wire::messages::fetch_request::FetchPartition;
+use kafka_wire::{ErrorCode, FetchedPartition};
+use model::{Position, TopicPartition};
+use tokio::sync::watch;
+
+use crate::codes::Coded;
+use crate::context::{Call, check_leader_epoch, offset, partition, position};
+
+/// One partition of one fetch.
+pub(super) struct Part {
+    index: i32,
+    /// Where it reads, unless there is no such place.
+    at: Option<Source>,
+    refusal: Option<ErrorCode>,
+    marks: Option<Marks>,
+    batches: Vec<Bytes>,
+    bytes: usize,
+    bytes_max: usize,
+}
+
+struct Source {
+    partition: TopicPartition,
+    watch: watch::Receiver<Position>,
+    next: Position,
+    /// Where the last read began, to take it back.
+    last: Position,
+}
+
+impl Part {
+    pub(super) fn new(call: &Call, topic: &str, asked: &FetchPartition) -> Self {
+        let mut part = Self {
+            index: asked.partition,
+            at: None,
+            refusal: None,
+            marks: None,
+            batches: Vec::new(),
+            bytes: 0,
+            bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
+        };
+        match Source::new(call, topic, asked) {
+            Ok(source) => part.at = Some(source),
+            Err(code) => part.refusal = Some(code),
+        }
+        part
+    }
+
+    pub(super) fn is_refused(&self) -> bool {
+        self.refusal.is_some()
+    }
+
+    /// Bytes it may still take of `room`.
+    pub(super) fn wants(&self, room: usize) -> usize {
+        self.bytes_max.saturating_sub(self.bytes).min(room)
+    }
+
+    /// Whether there may be something to read, or the marks are still unknown.
+    pub(super) fn look(&mut self) -> bool {
+        let Some(source) = &mut self.at else {
+            return false;
+        };
+        // Seen before the read: whatever is published after this line wakes the wait.
+        let high_watermark = *source.watch.borrow_and_update();
+        match &mut self.marks {
+            Some(marks) if self.refusal.is_none() => {
+                marks.high_watermark = marks.high_watermark.max(high_watermark);
+                source.next < high_watermark
+            }
+            Some(_) => false,
+            None => true,
+        }
+    }
+
+    /// Reads once and answers how many bytes came.
+    pub(super) async fn read(&mut self, call: &Call, limit: usize, at_least_one: bool) -> usize {
+        let Some(source) = &mut self.at else {
+            return 0;
+        };
+        let limit = ReadLimit {
+            bytes: limit,
+            at_least_one,
+        };
+        match call
+            .broker()
+            .read(&source.partition, source.next, limit)
+            .await
+        {
+            Ok(fetched) => {
+                let bytes = fetched.batches.len();
+                self.marks = Some(fetched.marks);
+                if bytes > 0 {
+                    source.last = source.next;
+                    source.next = fetched.next;
+                    self.bytes += bytes;
+                    self.batches.push(fetched.batches);
+                }
+                bytes
+            }
+            Err(error) => {
+                // What was read before is still good; the client hears of the error next time.
+                if self.batches.is_empty() {
+                    self.refusal = Some(error.kafka_code());
+                }
+                self.at = None;
+                0
+            }
+        }
+    }
+
+    /// Takes the last read back.
+    pub(super) fn drop_last(&mut self) {
+        if let (Some(batches), Some(source)) = (self.batches.pop(), &mut self.at) {
+            self.bytes -= batches.len();
+            source.next = source.last;
+        }
+    }
+
+    /// A wait for more to be readable: `false` when there never will be.
+    pub(super) fn more(&mut self) -> Option<impl Future<Output = bool> + Send + '_> {
+        let source = self.at.as_mut()?;
+        Some(async { source.watch.changed().await.is_ok() })
+    }
+
+    pub(super) fn into_answer(self, call: &Call) -> FetchedPartition {
+        let error_code = self.refusal.map_or(0, |code| call.refuse(code));
+        let marks = self.marks.filter(|_| error_code == 0);
+        FetchedPartition {
+            partition: self.index,
+            error_code,
+            high_watermark: marks.map_or(-1, |marks| offset(marks.high_watermark)),
+            log_start: marks.map_or(-1, |marks| offset(marks.log_start)),
+            batches: self.batches,
+        }
+    }
+}
+
+impl Source {
+    fn new(call: &Call, topic: &str, asked: &FetchPartition) -> Result<Self, ErrorCode> {
+        let partition = partition(topic, asked.partition)?;
+        check_leader_epoch(asked.current_leader_epoch)?;
+        let watch = call
+            .broker()
+            .watch(&partition)
+            .map_err(|error| error.kafka_code())?;
+        let next = position(asked.fetch_offset).ok_or(ErrorCode::OffsetOutOfRange)?;
+        Ok(Self {
+            partition,
+            watch,
+            next,
+            last: next,
+        })
+    }
+}

@@ -1,0 +1,77 @@
+//! ListOffsets: offsets by their meaning (earliest, latest, by time, newest timestamp).
+
+use broker::{Found, Place};
+use kafka_wire::ErrorCode;
+use kafka_wire::messages::list_offsets_request::ListOffsetsPartition;
+use kafka_wire::messages::list_offsets_response::{
+    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+};
+use kafka_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
+use model::Timestamp;
+
+use crate::codes::Coded;
+use crate::context::{Call, check_leader_epoch, offset, partition};
+
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+
+/// The first version that knows [`MAX_TIMESTAMP`].
+const MAX_TIMESTAMP_SINCE: i16 = 7;
+
+/// Serves ListOffsets. Nothing at or after a time is offset -1, which is no error.
+pub(crate) async fn list_offsets(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let mut topics = Vec::with_capacity(request.topics.len());
+    for topic in request.topics {
+        let mut partitions = Vec::with_capacity(topic.partitions.len());
+        for asked in &topic.partitions {
+            let answer = ListOffsetsPartitionResponse::default()
+                .with_partition_index(asked.partition_index)
+                .with_timestamp(-1)
+                .with_offset(-1);
+            partitions.push(match find(call, &topic.name, asked).await {
+                Ok(None) => answer,
+                Ok(Some(found)) => {
+                    let epoch = if call.version() >= 4 { 0 } else { -1 };
+                    let time = found.timestamp.filter(|_| asks_for_time(asked.timestamp));
+                    answer
+                        .with_timestamp(time.map_or(-1, Timestamp::millis))
+                        .with_offset(offset(found.position))
+                        .with_leader_epoch(epoch)
+                }
+                Err(code) => answer.with_error_code(call.refuse(code)),
+            });
+        }
+        topics.push(
+            ListOffsetsTopicResponse::default()
+                .with_name(topic.name)
+                .with_partitions(partitions),
+        );
+    }
+    ListOffsetsResponse::default().with_topics(topics)
+}
+
+/// For the ends of the log Kafka answers no timestamp.
+const fn asks_for_time(timestamp: i64) -> bool {
+    timestamp >= 0 || timestamp == MAX_TIMESTAMP
+}
+
+async fn find(
+    call: &Call,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> Result<Option<Found>, ErrorCode> {
+    let at = partition(topic, asked.partition_index)?;
+    check_leader_epoch(asked.current_leader_epoch)?;
+    let place = match asked.timestamp {
+        LATEST => Place::Latest,
+        EARLIEST => Place::Earliest,
+        MAX_TIMESTAMP if call.version() >= MAX_TIMESTAMP_SINCE => Place::MaxTimestamp,
+        time if time >= 0 => Place::Time(Timestamp::from_millis(time)),
+        _ => return Err(ErrorCode::InvalidRequest),
+    };
+    call.broker()
+        .find(&at, place)
+        .await
+        .map_err(|error| error.kafka_code())
+}

@@ -1,0 +1,205 @@
+//! Produce: batches from the wire to the log, unchanged.
+//!
+//! Invariants: each batch is checked once, here, down to its last record (a bad record inside would
+//! make the partition unreadable for everyone); batches of one partition are appended all or none;
+//! appends begin in the order of the request, before the first of them is waited for.
+
+use broker::{Appended, Durability};
+use bytes::Bytes;
+use futures_util::future::join_all;
+use kafka_wire::ErrorCode;
+use kafka_wire::messages::produce_request::PartitionProduceData;
+use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_wire::messages::{ProduceRequest, ProduceResponse};
+use model::TopicPartition;
+use model::limits::METRICS_TOPIC;
+use record::{CheckedBatch, Compression};
+
+use crate::answer::Answer;
+use crate::codes::Coded;
+use crate::context::{Call, Fatal, partition, text};
+
+/// The first Produce version whose clients know Zstandard.
+const ZSTD_SINCE: i16 = 7;
+
+/// Why a partition's batches are refused: the code, and words for clients that show them.
+struct Refusal {
+    code: ErrorCode,
+    reason: String,
+}
+
+impl Refusal {
+    fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
+        Self {
+            code,
+            reason: reason.into(),
+        }
+    }
+}
+
+impl<E: Coded + std::error::Error> From<E> for Refusal {
+    fn from(error: E) -> Self {
+        Self::new(error.kafka_code(), error.to_string())
+    }
+}
+
+/// Serves Produce. Without acks there is no answer, and a failure closes the connection.
+pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answer, Fatal> {
+    let transactional = request.transactional_id.is_some();
+    let mut parts = Vec::new();
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let part = prepare(
+                &call,
+                request.acks,
+                transactional,
+                topic.name.as_str(),
+                data,
+            );
+            parts.push((data.index, part));
+        }
+    }
+    let appended = parts.into_iter().map(|(index, part)| {
+        let call = &call;
+        async move {
+            let appended = match part {
+                Ok(part) => append(call, part).await,
+                Err(refusal) => Err(refusal),
+            };
+            answer_partition(call, index, appended)
+        }
+    });
+    let mut answers = join_all(appended).await.into_iter();
+    if request.acks == 0 {
+        return if answers.all(|answer| answer.error_code == 0) {
+            Ok(Answer::none())
+        } else {
+            Err(Fatal::FailedWithoutAcks)
+        };
+    }
+    let topics = request.topic_data.into_iter().map(|topic| {
+        let count = topic.partition_data.len();
+        TopicProduceResponse::default()
+            .with_name(topic.name)
+            .with_partition_responses(answers.by_ref().take(count).collect())
+    });
+    call.reply(&ProduceResponse::default().with_responses(topics.collect()))
+}
+
+/// Batches that were checked, and where they go.
+struct Part {
+    to: TopicPartition,
+    batches: Vec<CheckedBatch>,
+    durability: Durability,
+}
+
+fn prepare(
+    call: &Call,
+    acks: i16,
+    transactional: bool,
+    topic: &str,
+    data: &PartitionProduceData,
+) -> Result<Part, Refusal> {
+    if !matches!(acks, -1..=1) {
+        let reason = format!("acks can be 0, 1 or -1 (all), not {acks}");
+        return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
+    }
+    if transactional {
+        let reason = "transactions are not served";
+        return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
+    }
+    let to = partition(topic, data.index)?;
+    if to.topic.is_internal() && to.topic.as_str() != METRICS_TOPIC {
+        let reason = "this topic holds Lantern's own state";
+        return Err(Refusal::new(ErrorCode::InvalidTopicException, reason));
+    }
+    let Some(info) = call.broker().topic(&to.topic) else {
+        return Err(ErrorCode::UnknownTopicOrPartition.into());
+    };
+    if to.partition.get() >= info.partitions {
+        return Err(ErrorCode::UnknownTopicOrPartition.into());
+    }
+    let limit = info.config.batch_bytes.as_usize();
+    let batches = check_batches(call.version(), limit, data.records.clone())?;
+    let durability = if acks == -1 {
+        info.config.durability
+    } else {
+        Durability::Written
+    };
+    Ok(Part {
+        to,
+        batches,
+        durability,
+    })
+}
+
+fn check_batches(
+    version: i16,
+    limit: usize,
+    records: Option<Bytes>,
+) -> Result<Vec<CheckedBatch>, Refusal> {
+    let mut rest = records.unwrap_or_default();
+    if rest.is_empty() {
+        let reason = "a produce request needs at least one batch for each partition";
+        return Err(Refusal::new(ErrorCode::InvalidRecord, reason));
+    }
+    let mut batches = Vec::with_capacity(1);
+    while !rest.is_empty() {
+        let (batch, after) = CheckedBatch::parse(rest)?;
+        rest = after;
+        if batch.size() > limit {
+            let reason = format!(
+                "a batch of {} bytes is larger than {limit}, the topic's max.message.bytes",
+                batch.size()
+            );
+            return Err(Refusal::new(ErrorCode::MessageTooLarge, reason));
+        }
+        if batch.is_control() {
+            let reason = "clients cannot write control batches";
+            return Err(Refusal::new(ErrorCode::InvalidRecord, reason));
+        }
+        if batch.is_transactional() {
+            let reason = "transactions are not served";
+            return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
+        }
+        if version < ZSTD_SINCE && batch.compression() == Compression::Zstd {
+            let reason = "Zstandard needs Produce version 7";
+            return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, reason));
+        }
+        batches.push(batch.validated()?);
+    }
+    Ok(batches)
+}
+
+async fn append(call: &Call, part: Part) -> Result<Appended, Refusal> {
+    let appended = call
+        .broker()
+        .append(&part.to, part.batches, part.durability)
+        .await?;
+    Ok(appended)
+}
+
+fn answer_partition(
+    call: &Call,
+    index: i32,
+    appended: Result<Appended, Refusal>,
+) -> PartitionProduceResponse {
+    let answer = PartitionProduceResponse::default().with_index(index);
+    match appended {
+        Ok(appended) => {
+            let stamped = appended
+                .log_append_time
+                .map_or(-1, model::Timestamp::millis);
+            answer
+                .with_base_offset(appended.base_offset.as_i64())
+                .with_log_append_time_ms(stamped)
+                .with_log_start_offset(appended.log_start.as_i64())
+        }
+        Err(refusal) => answer
+            .with_error_code(call.refuse(refusal.code))
+            .with_error_message(Some(text(refusal.reason)))
+            .with_base_offset(-1)
+            .with_log_append_time_ms(-1)
+            .with_log_start_offset(-1),
+    }
+}
