@@ -3,7 +3,7 @@
 //! display's rate whatever the rate of data; with reduced motion cards fade in place.
 //! Not here: which item is next (the server), where it goes (`marquee-plan`).
 
-import { paintSpark } from "../chart/view";
+import { Spark } from "../chart/view";
 import type { LaneHead } from "../feed/messages";
 import type { MarqueeItem, MarqueeLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
@@ -20,6 +20,7 @@ const LEAST_REM = 13.5;
 class Card {
   readonly element = el("li", "card");
   readonly spark = el("canvas", "card-spark");
+  private readonly trend = new Spark(this.spark);
   readonly progress = el("div", "card-progress");
   sparkSize: readonly [number, number] = [0, 0];
   private readonly badge: LevelBadge;
@@ -50,7 +51,7 @@ class Card {
     const trend = state.points.get(this.item.cell) ?? state.history.get(this.item.cell);
     if (trend !== undefined) {
       const [width, height] = this.sparkSize;
-      paintSpark(this.spark, trend, width, height, devicePixelRatio, theme.levels[level] ?? theme.palette.text, theme.palette);
+      this.trend.paint(trend, width, height, devicePixelRatio, theme.levels[level] ?? theme.palette.text, theme.palette);
     }
   }
 }

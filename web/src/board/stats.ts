@@ -1,6 +1,6 @@
 //! The stats lane: figures that matter, large, with their level and their trend.
 
-import { paintSpark } from "../chart/view";
+import { Spark } from "../chart/view";
 import type { Stat, StatsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
 import { attrs, el, setText } from "./dom";
@@ -14,6 +14,7 @@ class Tile {
   private readonly value: ValueView;
   private readonly detail = el("span", "tile-detail");
   private readonly spark = el("canvas", "tile-spark");
+  private readonly trend = new Spark(this.spark);
   private size: readonly [number, number] = [0, 0];
 
   constructor(readonly stat: Stat, private readonly context: Context) {
@@ -39,7 +40,7 @@ class Tile {
     setText(this.detail, cell?.text ?? "");
     const trend = state.points.get(this.stat.cell) ?? state.history.get(this.stat.cell);
     const colour = level > 1 ? theme.levels[level] : theme.palette.series[0];
-    if (trend !== undefined) paintSpark(this.spark, trend, this.size[0], this.size[1], devicePixelRatio, colour ?? theme.palette.text, theme.palette);
+    if (trend !== undefined) this.trend.paint(trend, this.size[0], this.size[1], devicePixelRatio, colour ?? theme.palette.text, theme.palette);
   }
 }
 

@@ -99,8 +99,22 @@ export class ChartView {
   }
 }
 
-/** A line without axes, over all its points: the trend of one value. */
-export function paintSpark(canvas: HTMLCanvasElement, points: Points, width: number, height: number, scale: number, colour: string, palette: Palette): void {
+/** A line without axes, over all its points: the trend of one value. Painted only when a point was added or its look changed. */
+export class Spark {
+  private key = "";
+
+  constructor(readonly canvas: HTMLCanvasElement) {}
+
+  paint(points: Points, width: number, height: number, scale: number, colour: string, palette: Palette): void {
+    const n = points.t.length;
+    const key = `${points.t[n - 1]} ${n} ${width} ${height} ${scale} ${colour} ${palette.fontSize}`;
+    if (key === this.key) return;
+    this.key = key;
+    paintSpark(this.canvas, points, width, height, scale, colour, palette);
+  }
+}
+
+function paintSpark(canvas: HTMLCanvasElement, points: Points, width: number, height: number, scale: number, colour: string, palette: Palette): void {
   const ctx = canvas.getContext("2d");
   const w = Math.round(width * scale);
   const h = Math.round(height * scale);
