@@ -1,0 +1,11 @@
+//! The embedded broker: the conformance suite on the machine's disk and on a simulated one, its own
+//! promises (lock, bounds, frozen partitions), and whole lives with crashes at random.
+
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
+
+mod conformance;
+mod directory;
+mod pressure;
+mod simulation;
+mod storage;
+mod support;

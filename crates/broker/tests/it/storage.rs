@@ -1,0 +1,230 @@
+//! What the broker does when the disk does not do its part.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use broker::{Broker, Commit, Durability, EmbeddedBroker, Error, Options, Place, ReadLimit};
+use env::{Disk, Faults, SimDisk};
+use model::{GroupId, Offset, Position, Timestamp};
+use test_kit::batches::{batch, batch_at, values};
+
+use crate::support::{SECOND, at, clock, create, manual, now, spec};
+
+const ROOM: ReadLimit = ReadLimit {
+    bytes: 1 << 20,
+    at_least_one: true,
+};
+
+fn append(broker: &EmbeddedBroker, partition: u32, value: &str) -> Result<u64, Error> {
+    let to = at("orders", partition);
+    let append = broker.append(&to, vec![batch([value])], Durability::Flushed);
+    now(broker, append).map(|appended| appended.base_offset.get())
+}
+
+fn read(broker: &EmbeddedBroker, partition: u32, from: u64) -> Vec<String> {
+    let of = at("orders", partition);
+    let mut from = Position::from(Offset::new(from));
+    let mut all = Vec::new();
+    loop {
+        let fetched = now(broker, broker.read(&of, from, ROOM)).unwrap();
+        if fetched.batches.is_empty() {
+            return all;
+        }
+        all.extend(values(&fetched.batches));
+        from = fetched.next;
+    }
+}
+
+#[test]
+fn a_failed_flush_freezes_its_partition_and_no_other() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    append(&broker, 0, "safe").unwrap();
+    disk.set_faults(Faults {
+        sync: Some(0),
+        ..Faults::default()
+    });
+    let failed = append(&broker, 0, "doubtful");
+    assert!(matches!(failed, Err(Error::Frozen { .. })), "{failed:?}");
+    let again = append(&broker, 0, "later");
+    assert!(matches!(again, Err(Error::Frozen { .. })), "{again:?}");
+    assert_eq!(append(&broker, 1, "other").unwrap(), 0);
+    assert_eq!(
+        read(&broker, 0, 0),
+        ["safe"],
+        "reads go on, and see nothing doubtful"
+    );
+    drop(broker);
+    disk.crash();
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+    assert_eq!(read(&broker, 0, 0)[0], "safe");
+    append(&broker, 0, "after the restart").unwrap();
+}
+
+#[test]
+fn a_full_disk_refuses_appends_until_there_is_room() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 1));
+    append(&broker, 0, "first").unwrap();
+    disk.set_capacity(Some(disk.used() + 50));
+    let value = "x".repeat(200);
+    for _ in 0..3 {
+        let full = append(&broker, 0, &value);
+        assert!(matches!(full, Err(Error::DiskFull { .. })), "{full:?}");
+    }
+    disk.set_capacity(None);
+    assert_eq!(append(&broker, 0, "second").unwrap(), 1);
+    assert_eq!(read(&broker, 0, 0), ["first", "second"]);
+}
+
+#[test]
+fn retention_removes_old_segments_and_says_how_much() {
+    let disk = SimDisk::new(1);
+    let clock = clock();
+    let broker = EmbeddedBroker::open(manual(disk.shared(), Arc::clone(&clock), 1)).unwrap();
+    let mut orders = spec("orders", 1);
+    orders.config.set("segment.bytes", Some("1024")).unwrap();
+    orders.config.set("retention.ms", Some("60000")).unwrap();
+    create(&broker, orders);
+    let to = at("orders", 0);
+    for _ in 0..30 {
+        let stamp = env::Clock::now(&*clock);
+        let batches = vec![batch_at(stamp, ["x".repeat(200)])];
+        now(&broker, broker.append(&to, batches, Durability::Flushed)).unwrap();
+        clock.advance(SECOND * 4);
+    }
+    assert!(broker.retain_now() > 0);
+    let marks = now(&broker, broker.marks(&to)).unwrap();
+    assert!(
+        marks.log_start > Position::default(),
+        "old segments are gone"
+    );
+    assert!(marks.log_start < marks.high_watermark, "young ones are not");
+    let found = now(&broker, broker.find(&to, Place::Time(Timestamp::MIN)))
+        .unwrap()
+        .unwrap();
+    assert_eq!(found.position, marks.log_start);
+    assert_eq!(broker.retain_now(), 0);
+    let first = now(&broker, broker.read(&to, Position::default(), ROOM));
+    assert!(matches!(first, Err(Error::OutOfRange { .. })), "{first:?}");
+}
+
+#[test]
+fn group_progress_stays_short_and_right_over_many_commits() {
+    let disk = SimDisk::new(1);
+    let clock = clock();
+    let options = |seed| Options {
+        groups_records_max: 100,
+        ..manual(disk.shared(), Arc::clone(&clock), seed)
+    };
+    let broker = EmbeddedBroker::open(options(1)).unwrap();
+    create(&broker, spec("orders", 5));
+    let commit = |broker: &EmbeddedBroker, group: u64, partition: u32, offset: u64| {
+        let commit = Commit {
+            position: Offset::new(offset).into(),
+            leader_epoch: None,
+            metadata: String::new(),
+            at: Timestamp::from_millis(1),
+        };
+        let group = GroupId::new(&format!("group {group}")).unwrap();
+        let commits = vec![(at("orders", partition), commit)];
+        now(broker, broker.commit(&group, commits)).unwrap();
+    };
+    let records = |broker: &EmbeddedBroker| {
+        let of = at(model::limits::GROUPS_TOPIC, 0);
+        let marks = now(broker, broker.marks(&of)).unwrap();
+        marks.log_end.bits() - marks.log_start.bits()
+    };
+    let mut broker = broker;
+    for n in 0..2_000_u64 {
+        commit(&broker, n % 3, u32::try_from(n % 5).unwrap(), n);
+        assert!(
+            records(&broker) <= 120,
+            "{} records at {n}",
+            records(&broker)
+        );
+        if n % 500 == 499 {
+            disk.crash();
+            drop(broker);
+            broker = EmbeddedBroker::open(options(n)).unwrap();
+        }
+    }
+    for last in 1_985..2_000_u64 {
+        let group = GroupId::new(&format!("group {}", last % 3)).unwrap();
+        let of = at("orders", u32::try_from(last % 5).unwrap());
+        let found = now(&broker, broker.committed(&group, Some(vec![of]))).unwrap();
+        let position = found[0].1.as_ref().map(|commit| commit.position);
+        assert_eq!(position, Some(Offset::new(last).into()));
+    }
+}
+
+#[test]
+fn the_topic_of_the_groups_is_protected() {
+    let broker = EmbeddedBroker::open(manual(SimDisk::new(1).shared(), clock(), 1)).unwrap();
+    let groups = at(model::limits::GROUPS_TOPIC, 0);
+    let deleted = now(&broker, broker.delete_topic(&groups.topic));
+    assert!(
+        matches!(deleted, Err(Error::Reserved { .. })),
+        "{deleted:?}"
+    );
+    let grown = now(&broker, broker.add_partitions(&groups.topic, 2));
+    assert!(matches!(grown, Err(Error::Reserved { .. })), "{grown:?}");
+    let cut = now(&broker, broker.delete_records(&groups, Position::default()));
+    assert!(matches!(cut, Err(Error::Reserved { .. })), "{cut:?}");
+}
+
+#[test]
+fn one_damaged_partition_keeps_nobody_else_from_opening() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    for partition in [0, 1] {
+        for n in 0..10 {
+            append(&broker, partition, &n.to_string()).unwrap();
+        }
+    }
+    drop(broker);
+    disk.restart();
+    let log = segment(&disk, 0);
+    let middle = disk.open(&log, env::Open::Read).unwrap().length().unwrap() / 2;
+    disk.flip_bit(&log, middle * 8).unwrap();
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+    let touched = &broker.recovery().touched;
+    assert_eq!(touched.len(), 1);
+    assert_eq!(touched[0].partition, at("orders", 0));
+    assert_eq!(read(&broker, 1, 0).len(), 10);
+    append(&broker, 1, "goes on").unwrap();
+    let damaged = now(&broker, async_read_all(&broker));
+    assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
+}
+
+/// Reads partition 0 to its end, or to the first error.
+fn async_read_all(
+    broker: &EmbeddedBroker,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<usize, Error>> + '_>> {
+    Box::pin(async move {
+        let mut from = Position::default();
+        let mut count = 0;
+        loop {
+            let fetched = broker.read(&at("orders", 0), from, ROOM).await?;
+            if fetched.batches.is_empty() {
+                return Ok(count);
+            }
+            count += values(&fetched.batches).len();
+            from = fetched.next;
+        }
+    })
+}
+
+/// The largest file of a partition of topic "orders".
+fn segment(disk: &SimDisk, partition: u32) -> std::path::PathBuf {
+    let part = format!("/{partition}/");
+    let files = disk.content();
+    let mine = files.iter().filter(|(path, _)| {
+        path.starts_with(Path::new("/data/topics/orders")) && path.to_string_lossy().contains(&part)
+    });
+    let largest = mine.max_by_key(|(_, bytes)| bytes.len()).unwrap();
+    largest.0.clone()
+}
