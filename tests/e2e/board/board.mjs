@@ -1,11 +1,13 @@
 // The boards in a real browser against the real server.
 //
-//   node board/board.mjs BASE_URL [--conf DIR] [--out DIR] [--no-demo]
+//   node board/board.mjs BASE_URL [--conf DIR] [--out DIR] [--no-demo] [--edit DIR]
 //
+// `--edit DIR`: DIR is the configuration folder the server watches; a board is put there, changed, broken and removed
+// while the page shows it.
 // Wants `lantern up` at BASE_URL with the built-in boards and `lantern demo orders` running (`--no-demo`: it is not,
 // and the orders board only has to open). Reads the boards' queries from DIR (the repository's conf.d).
 // Prints a line a check and a verdict; exits 1 if any failed. Pictures go to tests/e2e/out.
-import { existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
@@ -228,6 +230,38 @@ await verdict.check("hidden and shown again: resumes by keyframe", async () => {
   ensure((await other.evaluate(() => window.__lantern.inconsistencies)) === 0, "inconsistent");
   await other.context().close();
 });
+
+if (options.edit) {
+  await verdict.check("a board file that is written, changed, broken and removed: the open page follows without a reload", async () => {
+    const folder = join(resolve(options.edit), "boards");
+    mkdirSync(folder, { recursive: true });
+    const file = join(folder, "e2e.yaml");
+    const write = (title, stats) =>
+      writeFileSync(file, `apiVersion: lantern/v1\nkind: Board\nmetadata: {name: e2e}\nspec:\n  title: ${title}\n  lanes:\n    - stats:\n        stats:\n${stats.map((label) => `          - {label: ${label}, query: time()}\n`).join("")}`);
+    const edited = await newPage();
+    const labels = () => edited.locator(".tile-label").allInnerTexts();
+    const listed = async () => (await (await fetch(`${options.base}/apis/lantern/v1/boards`)).json()).items.some((item) => item.metadata.name === "e2e");
+    try {
+      write("First", ["one"]);
+      await until("the new board in the list", listed);
+      await openBoard(edited, options.base, "/boards/e2e");
+      await edited.evaluate(() => (window.sameDocument = true));
+      write("Second", ["one", "two"]);
+      await until("the changed board", async () => (await labels()).join() === "one,two" && (await edited.title()).startsWith("Second"));
+      writeFileSync(file, "apiVersion: lantern/v1\nkind: Board\nmetadata: {name: e2e}\nspec: {lanes: [{stats: 3}]}\n");
+      await edited.waitForTimeout(1_500);
+      ensure((await labels()).join() === "one,two", "a broken file changed the board");
+      ensure((await edited.evaluate(() => window.__lantern.link().state)) === "live", "a broken file cut the board");
+      rmSync(file);
+      await until("the banner of a removed board", () => edited.locator(".banner").isVisible());
+      ensure(await edited.evaluate(() => window.sameDocument), "the page was reloaded");
+      ensure((await edited.evaluate(() => window.__lantern.inconsistencies)) === 0, "inconsistent");
+    } finally {
+      rmSync(file, { force: true });
+      await edited.context().close();
+    }
+  });
+}
 
 for (const name of BOARDS) {
   for (const [width, height] of WIDTHS) {

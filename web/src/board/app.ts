@@ -123,7 +123,16 @@ export class App {
     this.listed = true;
     this.boards = boards;
     this.header.showBoards(boards, this.name);
+    // A board that was removed and is there again.
+    if (this.status?.state === "gone" && this.missing() === "none" && this.name !== undefined) this.feed.open(this.name);
     if (this.name === undefined) this.open(chooseBoard(undefined, boards), false);
+  }
+
+  /** What the list says is not there: nothing, the board shown, or every board. */
+  private missing(): "none" | "board" | "all" {
+    if (!this.listed) return "none";
+    if (this.boards.length === 0) return "all";
+    return this.name === undefined || this.boards.some((board) => board.name === this.name) ? "none" : "board";
   }
 
   private openAt(index: number): void {
@@ -149,6 +158,7 @@ export class App {
     this.layout = board;
     this.theme.setBoard(board.theme);
     this.rebuild(board, sameBoard);
+    if (this.listed) void this.list();
   }
 
   private rebuild(board: Board, sameBoard: boolean): void {
@@ -181,11 +191,8 @@ export class App {
     } else if (this.standing === undefined && this.feed.state.sent > 0) {
       this.standing = this.feed.state.sent;
     }
-    if (status.state === "reconnecting" || status.state === "gone") this.announcerBanner();
-  }
-
-  private announcerBanner(): void {
-    this.banner.show(this.status, false, monoNow());
+    if (status.state === "gone" && before !== "gone") void this.list();
+    if (status.state === "reconnecting" || status.state === "gone") this.banner.show(status, this.missing(), monoNow());
   }
 
   private now(): number {
@@ -207,7 +214,7 @@ export class App {
     const conflated = this.conflated + (status?.conflated ?? 0);
     const ageMs = offset === undefined || feed.state.sent === 0 ? Number.NaN : dataAge(feed.state.sent, now, offset);
     this.footer.show({ status, latency, fps: frames.fps, dropped: frames.dropped, conflated, ageMs, inconsistencies: feed.state.inconsistencies });
-    const cut = this.banner.show(status, this.listed && this.boards.length === 0, now);
+    const cut = this.banner.show(status, this.missing(), now);
     document.documentElement.classList.toggle("is-cut", cut);
     this.header.showTime(offset === undefined ? Date.now() : now + offset);
     const said = this.announcer.next(now);

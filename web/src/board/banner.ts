@@ -22,19 +22,20 @@ export class BannerView {
   }
 
   /** True while the connection is cut long enough to be said. */
-  show(status: LinkStatus | undefined, noBoards: boolean, now: MonoMs): boolean {
-    const cut = status?.state === "reconnecting";
+  show(status: LinkStatus | undefined, missing: "none" | "board" | "all", now: MonoMs): boolean {
+    const noBoards = missing === "all";
+    const gone = status?.state === "gone" || missing === "board";
+    const cut = status?.state === "reconnecting" && !gone;
     if (!cut) this.cutAt = undefined;
     else this.cutAt ??= now;
     const said = cut && this.cutAt !== undefined && now - this.cutAt >= PATIENCE_MS;
-    const gone = status?.state === "gone";
     this.element.hidden = !(said || gone || noBoards);
     this.button.hidden = !said;
     if (said) {
       const wait = Math.max(0, Math.ceil(((status.retryAt ?? now) - now) / 1_000));
       setText(this.text, `${this.words.say("bannerReconnecting")} ${wait > 0 ? this.words.say("bannerRetry", { s: wait }) : ""}`);
       setText(this.button, this.words.say("bannerNow"));
-    } else if (gone || noBoards) {
+    } else {
       setText(this.text, this.words.say(noBoards ? "bannerNone" : "bannerGone"));
     }
     return said;

@@ -48,6 +48,8 @@ class Card {
     this.badge.set(level);
     attrs(this.element, { "data-level": LEVEL_NAMES[level] });
     setText(this.detail, cell === undefined ? this.context.words.say("noData") : cell.text);
+    // An item without a number is its text, set larger.
+    this.element.classList.toggle("is-text", cell !== undefined && Number.isNaN(cell.value) && cell.text !== "");
     const trend = state.points.get(this.item.cell) ?? state.history.get(this.item.cell);
     if (trend !== undefined) {
       const [width, height] = this.sparkSize;
