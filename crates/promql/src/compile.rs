@@ -17,6 +17,9 @@ use crate::tree::{
 /// Deepest nesting of an expression: bounds the evaluator's stack.
 const DEPTH_MAX: usize = 200;
 
+/// Most operators and brackets of an expression, each of which may be a level to the parser.
+const STRUCTURE_MAX: usize = 1_000;
+
 /// Longest expression in bytes.
 const TEXT_BYTES_MAX: usize = 64 << 10;
 
@@ -29,7 +32,7 @@ pub(crate) fn compile(text: &str) -> Result<Plan, Error> {
             ),
         });
     }
-    check_brackets(text)?;
+    check_structure(text)?;
     let parsed = syntax::parse(text).map_err(|message| refine(text, message))?;
     let mut compiler = Compiler::default();
     let root = compiler.node(&parsed, 0)?;
@@ -44,25 +47,56 @@ pub(crate) fn compile(text: &str) -> Result<Plan, Error> {
     })
 }
 
-/// Refuses nesting that would exhaust the parser's stack before it can be counted in the tree.
-fn check_brackets(text: &str) -> Result<(), Error> {
-    let mut depth = 0_usize;
-    for byte in text.bytes() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
+/// Refuses what would nest so deep that it exhausts the parser's stack, before it is parsed. Every
+/// operator and every bracket can be a level (`1 + 1 + 1` nests as brackets do), so they are counted
+/// together; texts, comments and label matchers are passed over.
+fn check_structure(text: &str) -> Result<(), Error> {
+    let mut count = 0_usize;
+    let mut braces = 0_usize;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        match c {
+            '"' | '\'' | '`' => taken = text_len(rest, c),
+            '#' => taken = rest.find('\n').unwrap_or(rest.len()),
+            '{' => braces += 1,
+            '}' => braces = braces.saturating_sub(1),
+            _ if c.is_ascii_alphabetic() || c == '_' => {
+                let word = |c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':';
+                taken = rest.find(word).unwrap_or(rest.len());
+                let word = rest[..taken].to_ascii_lowercase();
+                count += usize::from(matches!(&*word, "and" | "or" | "unless" | "atan2"));
+            }
+            '(' | '[' => count += 1,
+            '+' | '-' | '*' | '/' | '%' | '^' | '=' | '!' | '<' | '>' if braces == 0 => count += 1,
             _ => (),
         }
-        if depth > DEPTH_MAX {
+        rest = &rest[taken..];
+        if count > STRUCTURE_MAX || braces > 1 + DEPTH_MAX {
             return Err(too_deep());
         }
     }
     Ok(())
 }
 
+/// Bytes of the text between quotes that `rest` starts with.
+fn text_len(rest: &str, quote: char) -> usize {
+    let mut escaped = false;
+    for (at, c) in rest.char_indices().skip(1) {
+        if c == quote && !escaped {
+            return at + 1;
+        }
+        escaped = c == '\\' && !escaped && quote != '`';
+    }
+    rest.len()
+}
+
 fn too_deep() -> Error {
     Error::Syntax {
-        message: format!("the expression is nested deeper than {DEPTH_MAX}"),
+        message: format!(
+            "the expression is nested deeper than {DEPTH_MAX} levels or has more than \
+             {STRUCTURE_MAX} operators and brackets"
+        ),
     }
 }
 
@@ -75,10 +109,17 @@ fn refine(text: &str, message: String) -> Error {
     for (word, feature) in [
         ("anchored", "the modifier 'anchored'"),
         ("smoothed", "the modifier 'smoothed'"),
+        ("info", "the function 'info'"),
     ] {
         if has_word(word) {
             return unsupported(feature);
         }
+    }
+    if let Some(operator) = ["</", ">/"]
+        .into_iter()
+        .find(|operator| text.contains(operator))
+    {
+        return unsupported(format!("the operator '{operator}'"));
     }
     if message.starts_with("unexpected character inside brackets") || has_computed_offset(text) {
         return unsupported("a computed duration");
@@ -474,4 +515,83 @@ fn aggregation(id: token::TokenId) -> Option<Aggregation> {
         token::T_COUNT_VALUES => Aggregation::CountValues,
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(text: &str, expected: &str) {
+        let error = compile(text).expect_err("refused");
+        assert_eq!(error.to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn what_is_not_covered_is_refused_by_name() {
+        refused(
+            "histogram_count(x)",
+            "the function 'histogram_count' is not supported",
+        );
+        refused("info(x)", "the function 'info' is not supported");
+        refused(
+            "info(x, {data=~\".*\"})",
+            "the function 'info' is not supported",
+        );
+        refused(
+            "limit_ratio(0.5, x)",
+            "the aggregation 'limit_ratio' is not supported",
+        );
+        refused("rate(x[5m * 2])", "a computed duration is not supported");
+        refused("x offset step()", "a computed duration is not supported");
+        refused("x </ 5", "the operator '</' is not supported");
+        refused(
+            "{a=\"1\" or a=\"2\"}",
+            "'or' between label matchers is not supported",
+        );
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        let deep = format!("{}1{}", "(".repeat(300), ")".repeat(300));
+        assert!(compile(&deep).is_err());
+        let quoted = format!(
+            "label_replace(x, \"a\", \"{}\", \"b\", \"c\") # {}",
+            "+".repeat(2_000),
+            "(".repeat(2_000)
+        );
+        assert!(compile(&quoted).is_ok(), "texts and comments do not nest");
+        for chain in [
+            "-".repeat(60_000) + "x",
+            "1+".repeat(30_000) + "x",
+            "1^".repeat(30_000) + "x",
+            "x or ".repeat(12_000) + "x",
+            format!("x{}", "[1s:]".repeat(12_000)),
+            "abs(".repeat(15_000),
+            "{".repeat(60_000),
+            "[".repeat(60_000),
+            "-".repeat(999) + "x",
+            "1+".repeat(999) + "x",
+            "1^".repeat(999) + "x",
+            format!("x{}", "[1s:]".repeat(999)),
+            "(".repeat(999) + "x" + &")".repeat(999),
+        ] {
+            assert!(compile(&chain).is_err(), "{chain:.20}");
+        }
+    }
+
+    #[test]
+    fn selectors_are_told_with_their_names() {
+        let plan = compile("sum(rate(x{job=~\"a|b\"}[5m])) / on () y offset 1h").unwrap();
+        let told: Vec<String> = plan
+            .selectors
+            .iter()
+            .map(|s| format!("{:?}", s.matchers))
+            .collect();
+        assert_eq!(told, [r#"[__name__="x", job=~"a|b"]"#, r#"[__name__="y"]"#]);
+        assert_eq!(
+            (plan.selectors[0].range, plan.selectors[1].when.offset),
+            (Some(300_000), 3_600_000)
+        );
+    }
 }

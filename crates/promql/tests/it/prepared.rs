@@ -76,3 +76,21 @@ fn a_query_stops_when_told_and_at_its_limit() {
     let error = promql::instant(&expr, &store, at(90), &stopped).unwrap_err();
     assert_eq!(error, promql::Error::Stopped);
 }
+
+#[test]
+fn the_deepest_expressions_are_evaluated() {
+    let store = Store::new(StoreOptions::default());
+    store
+        .append(&Labels::of(&[("__name__", "x")]), at(0), 1.0)
+        .unwrap();
+    for text in [
+        "x or ".repeat(190) + "x",
+        "-".repeat(190) + "x",
+        "abs(".repeat(190) + "x" + &")".repeat(190),
+        format!("{}x{}", "max_over_time(".repeat(95), "[1s:1s])".repeat(95)),
+    ] {
+        let expr = parse(&text).unwrap();
+        let found = values(promql::instant(&expr, &store, at(0), &Options::default()).unwrap());
+        assert_eq!(found.len(), 1, "{text:.20}");
+    }
+}
