@@ -220,7 +220,8 @@ export class App {
     const said = this.announcer.next(now);
     if (said !== undefined) setText(this.live, said);
     const p = (ms: number): number => (Number.isFinite(ms) ? Math.round(ms * 100) / 100 : 0);
-    feed.report({ event_to_pixel_ms: { p50: p(latency.p50), p99: p(latency.p99) }, fps: p(frames.fps), dropped: frames.dropped });
+    const measured = latency.n > 0 ? { event_to_pixel_ms: { p50: p(latency.p50), p99: p(latency.p99) } } : {};
+    feed.report({ ...measured, fps: p(frames.fps), dropped: frames.dropped });
   }
 
   /** In the task after a painted frame: the oldest event it showed has become pixels. */

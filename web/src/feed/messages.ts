@@ -75,7 +75,8 @@ export type ToPage =
   | { readonly kind: "status"; readonly status: LinkStatus };
 
 export interface Report {
-  readonly event_to_pixel_ms: { readonly p50: number; readonly p99: number };
+  /** Absent while nothing was measured. */
+  readonly event_to_pixel_ms?: { readonly p50: number; readonly p99: number };
   readonly fps: number;
   readonly dropped: number;
 }
