@@ -40,6 +40,66 @@
 //! late payments), `shipped` follows `paid`; `cancelled` follows `created`; `refunded` follows `paid`
 //! or `shipped`; `stalled` follows `created` (payment never came) or `paid` (never shipped) and ends
 //! the order. Revenue is the sum of `amount_cents` over `paid` minus that over `refunded`.
+//!
+//! # How it is played
+//!
+//! [`play_orders`] keeps an open loop: when each event happens is fixed beforehand ([`Schedule`]), what
+//! happens is decided by the seeded [`Shop`], and both know no clock, so a seed repeats a run. Latency
+//! counts from the intended time. Printing and flags are the roof's.
+//!
+//! ```
+//! use std::time::Duration;
+//! use demo::{Schedule, Shop, Status};
+//!
+//! let (mut schedule, mut shop) = (Schedule::new(100.0, 7, false), Shop::new(7));
+//! let slot = schedule.take();
+//! let event = shop.next(slot.at, slot.rush);
+//! assert_eq!((event.at, event.status), (Duration::ZERO, Status::Created));
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod event;
+mod orders;
+mod partition;
+mod random;
+mod report;
+mod schedule;
+mod shop;
+
+pub use error::Error;
+pub use event::{Event, Status, Writer};
+pub use orders::{OrdersOptions, play_orders};
+pub use report::{Latency, Progress, Summary};
+pub use schedule::{Schedule, Slot};
+pub use shop::{ORDERS_OPEN_MAX, Shop};
 
 /// The topic the `orders` demo writes to.
 pub const ORDERS_TOPIC: &str = "orders";
+
+/// Its partitions, if the demo creates it.
+pub const ORDERS_PARTITIONS: u32 = 4;
+
+/// One demo, for the list that `lantern demo` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DemoInfo {
+    /// What to call it.
+    pub name: &'static str,
+    /// What it plays, in a sentence.
+    pub summary: &'static str,
+    /// A command that plays it.
+    pub example: &'static str,
+    /// The board that shows it.
+    pub board: &'static str,
+}
+
+/// All demos.
+pub fn demos() -> &'static [DemoInfo] {
+    &[DemoInfo {
+        name: "orders",
+        summary: "a shop whose orders are created, paid and shipped, or cancelled, refunded, stalled",
+        example: "lantern demo orders --rate 2246 --duration 60s",
+        board: "orders",
+    }]
+}
