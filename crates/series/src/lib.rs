@@ -1,6 +1,6 @@
 //! Prometheus series: labels, samples, compressed chunks, the in-memory store, remote write.
 //!
-//! Read first: [`Labels`] (who a series is), [`Store`] (append, find, watch), [`write`] (the bytes that
+//! Read first: [`Labels`] (who a series is), [`Store`] (append, find, watch), [`mod@write`] (the bytes that
 //! carry samples over HTTP and in records). Not here: queries (`promql`), the topic that samples come
 //! from (`ingest`).
 //!
