@@ -69,6 +69,8 @@ pub struct Log {
     producers: Producers,
     mark: FlushMark,
     frozen: Option<Arc<str>>,
+    /// The newest segment was written, or cut back, since its last sync.
+    dirty: bool,
     /// Bytes appended since the last checkpoint.
     since_checkpoint: u64,
 }
@@ -88,7 +90,7 @@ impl Log {
         options: Options,
         now: Timestamp,
     ) -> Result<(Self, RecoveryReport), Error> {
-        let (recovered, report) = recovery::recover(&disk, dir, &options, now)?;
+        let (recovered, report) = recovery::recover(disk, dir, &options, now)?;
         let mut log = Self {
             shared: Arc::new(recovered.shared),
             active: recovered.active,
@@ -98,6 +100,7 @@ impl Log {
             mark: recovered.mark,
             options,
             frozen: None,
+            dirty: false,
             since_checkpoint: 0,
         };
         log.mark.set(report.log_end);
@@ -187,16 +190,17 @@ impl Log {
     /// [`Error::Storage`] the first time, [`Error::Frozen`] ever after: a failed sync is final.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.check_frozen()?;
-        let end = self.marks().log_end;
-        if self.marks().durable == end {
+        if !self.dirty {
             return Ok(());
         }
+        let end = self.marks().log_end;
         if let Err(source) = self.file.sync_data() {
             // The kernel may have dropped the pages it could not write and called them clean, so a
             // later sync that succeeds proves nothing. Stop; opening anew reads what is there.
             let path = self.active.path().to_owned();
             return Err(self.freeze("sync", &path, source));
         }
+        self.dirty = false;
         self.shared.durable.store(end.get(), Ordering::Release);
         self.mark.set(end);
         if self.since_checkpoint >= self.options.checkpoint_bytes.bytes() {
@@ -288,6 +292,7 @@ impl Log {
 
     /// Writes at the end of the newest segment; on failure the file is as it was before.
     fn write(&mut self, bytes: &Bytes, position: u64) -> Result<(), Error> {
+        self.dirty = true;
         let Err(source) = self.file.write_all_at(bytes, position) else {
             return Ok(());
         };

@@ -139,7 +139,11 @@ impl LogReader {
             if let Outcome::Bytes(bytes) = walk.read(ask)? {
                 return Ok(bytes);
             }
-            let found = walk.measure_damage()?;
+            let found = Walk {
+                damage: &damage,
+                ..start
+            }
+            .measure_damage()?;
             self.shared.note_damage(found);
             if found.until > ask.from || found.position_end >= start.size {
                 return Err(corrupt(&segment, &found));
@@ -297,11 +301,21 @@ impl Walk<'_> {
         ahead.map(|damage| damage.position).min()
     }
 
-    /// How far the bad bytes at the walk's position reach.
-    fn measure_damage(&self) -> Result<Damage, Error> {
+    /// The first bad bytes from the walk's position on, and how far they reach. Batches that were
+    /// only stepped over before are checked here: a length that rotted leads astray.
+    fn measure_damage(mut self) -> Result<Damage, Error> {
+        let failed = |source| self.segment.io("read", source);
         let mut window = Window::new(self.file, self.size);
-        let next = scan::resync(&mut window, self.position + 1, self.expected)
-            .map_err(|source| self.segment.io("read", source))?;
+        loop {
+            self.step_over_damage();
+            match scan::step(&mut window, self.position, self.expected).map_err(failed)? {
+                Step::Batch(batch) => {
+                    (self.position, self.expected) = (batch.position_end(), batch.next());
+                }
+                Step::End | Step::Bad => break,
+            }
+        }
+        let next = scan::resync(&mut window, self.position + 1, self.expected).map_err(failed)?;
         let (position_end, until) = match next {
             Some(batch) => (batch.position, batch.base()),
             None => (self.size, self.segment.summary().next),

@@ -63,7 +63,7 @@ pub(crate) struct Recovered {
 }
 
 pub(crate) fn recover(
-    disk: &DynDisk,
+    disk: DynDisk,
     dir: &Path,
     options: &Options,
     now: Timestamp,
@@ -75,9 +75,9 @@ pub(crate) fn recover(
         .filter_map(|entry| parse_name(&entry.name, ".log"))
         .collect();
     let path = checkpoint::path(dir);
-    let loaded = checkpoint::load(&**disk, dir).map_err(io_error("read", &path))?;
+    let loaded = checkpoint::load(&*disk, dir).map_err(io_error("read", &path))?;
     let (mark, flushed) =
-        FlushMark::open(&**disk, dir).map_err(io_error("open", &crate::flush_mark::path(dir)))?;
+        FlushMark::open(&*disk, dir).map_err(io_error("open", &crate::flush_mark::path(dir)))?;
     let mut report = RecoveryReport {
         checkpoint: match &loaded {
             Loaded::Missing if bases.is_empty() => CheckpointState::New,
@@ -91,25 +91,31 @@ pub(crate) fn recover(
         Loaded::Good(good) => Some(*good),
         Loaded::Missing | Loaded::Doubtful => None,
     };
-    let mut recoverer = Recoverer::new(disk, dir, options, now, checkpoint, flushed, bases);
+    let mut recoverer = Recoverer::new(&disk, dir, options, now, checkpoint, flushed, bases);
     recoverer.remove_leftovers()?;
     let (active, file) = recoverer.run(&mut report)?;
     let log_end = active.summary().next;
-    let log_start = recoverer.log_start.min(log_end);
-    report.segments = recoverer.segments.len();
-    report.log_start = log_start;
+    let Recoverer {
+        segments,
+        producers,
+        known_damage,
+        log_start,
+        ..
+    } = recoverer;
+    report.segments = segments.len();
+    report.log_start = log_start.min(log_end);
     report.log_end = log_end;
-    report.known_damage = recoverer.known_damage;
-    let mut damage = report.known_damage.clone();
+    let mut damage = known_damage.clone();
     damage.extend(&report.damage);
+    report.known_damage = known_damage;
     let recovered = Recovered {
         shared: Shared {
-            disk: DynDisk::clone(disk),
+            disk,
             dir: dir.to_owned(),
-            segments: RwLock::new(recoverer.segments),
+            segments: RwLock::new(segments),
             damage: RwLock::new(damage),
             tail: Mutex::new(Tail::new(options.tail_bytes.as_usize())),
-            log_start: AtomicU64::new(log_start.get()),
+            log_start: AtomicU64::new(report.log_start.get()),
             durable: AtomicU64::new(log_end.get()),
             log_end: AtomicU64::new(log_end.get()),
             publish_written: AtomicBool::new(options.publish == Publish::Written),
@@ -117,7 +123,7 @@ pub(crate) fn recover(
         active_is_empty: active.summary().size == 0,
         active,
         file,
-        producers: recoverer.producers,
+        producers,
         mark,
     };
     Ok((recovered, report))
