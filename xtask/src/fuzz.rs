@@ -98,7 +98,6 @@ fn run_targets(seconds: u32, names: &[String]) -> Result<()> {
                 .arg("-print_final_stats=1")
                 .arg(format!("-artifact_prefix={}/", artifacts.display()))
                 .arg(&corpus)
-                .arg(root.join("fuzz/seeds").join(name))
                 .stderr(log)
                 .spawn()
                 .with_context(|| format!("fuzz target {name}"))?;

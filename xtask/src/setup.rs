@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 use crate::run;
 
 /// Programs the tests start, with the Debian package each comes from.
-const PROGRAMS: [(&str, &str); 4] = [
+const PROGRAMS: [(&str, &str); 5] = [
     ("kcat", "kcat"),
     ("chromium", "chromium"),
     ("cc", "gcc"),

@@ -1,1 +1,165 @@
-//! The HTTP endpoint: query API, remote write, boards, resources, metrics, health.
+//! The HTTP endpoint: Prometheus' query API, remote write, boards and their
+//! streams, the web page, metrics and health.
+//!
+//! Read first: [`Service`], [`Parts`] (what the routes need), then one module per family of routes.
+//!
+//! Invariants: request bodies, connections and queries under way are bounded; a route only translates
+//! between HTTP and a service below, it decides nothing; nothing here waits for a slow viewer.
+//! Not here: evaluation (`promql`), frames (`board`).
+
+mod boards;
+mod error;
+mod files;
+mod health;
+mod params;
+mod query;
+mod server;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+use broker::DynBroker;
+use env::DynClock;
+use series::Store;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Largest body of a request that is no remote write: a form.
+const FORM_BYTES_MAX: usize = 1 << 20;
+
+/// What a reload answers: the problems as text, ready to print.
+pub type Reloaded = Pin<Box<dyn Future<Output = Result<(), String>> + Send>>;
+
+/// What the routes need from the services below.
+pub struct Parts {
+    /// The samples.
+    pub store: Arc<Store>,
+    /// Where remote write goes.
+    pub broker: DynBroker,
+    /// The time of queries that name none.
+    pub clock: DynClock,
+    /// Boards.
+    pub boards: board::Handle,
+    /// Renders everything Lantern counts as OpenMetrics text.
+    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    /// Reads rules and resources again.
+    pub reload: Box<dyn Fn() -> Reloaded + Send + Sync>,
+    /// Turns true when everything answers.
+    pub ready: watch::Receiver<bool>,
+    /// The effective configuration by flag.
+    pub flags: BTreeMap<String, String>,
+    /// Turns for queries; see [`Parts::query_turns`].
+    pub query_turns: Arc<Semaphore>,
+    /// Ends the streams of viewers on shutdown.
+    pub closing: CancellationToken,
+}
+
+impl Parts {
+    /// Turns for as many queries as may run at once.
+    pub fn query_turns() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(query::QUERIES_MAX))
+    }
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").finish_non_exhaustive()
+    }
+}
+
+/// Why the endpoint cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The address cannot be listened on.
+    #[error("cannot listen for HTTP on {address}: {source}")]
+    Bind {
+        /// The address asked for.
+        address: SocketAddr,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+/// The HTTP endpoint, bound to its address.
+#[derive(Debug)]
+pub struct Service {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Service {
+    /// Takes the address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// [`Error::Bind`].
+    pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
+        let bound = async {
+            let listener = TcpListener::bind(address).await?;
+            let address = listener.local_addr()?;
+            Ok(Self { listener, address })
+        };
+        bound
+            .await
+            .map_err(|source| Error::Bind { address, source })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `shutdown`, then lets requests under way finish for a few seconds.
+    pub async fn run(self, parts: Arc<Parts>, shutdown: CancellationToken) {
+        server::serve(self.listener, router(parts), shutdown).await;
+    }
+}
+
+/// All routes.
+fn router(parts: Arc<Parts>) -> Router {
+    let prometheus = Router::new()
+        .route("/query", get(query::instant).post(query::instant))
+        .route("/query_range", get(query::range).post(query::range))
+        .route("/series", get(query::series).post(query::series))
+        .route("/labels", get(query::labels).post(query::labels))
+        .route("/label/{name}/values", get(query::label_values))
+        .route("/metadata", get(query::metadata))
+        .route(
+            "/query_exemplars",
+            get(query::exemplars).post(query::exemplars),
+        )
+        .route("/status/buildinfo", get(health::build_info))
+        .route("/status/tsdb", get(health::tsdb))
+        .route("/status/flags", get(health::flags))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
+    let write = Router::new()
+        .route("/api/v1/write", post(write::remote_write))
+        .layer(DefaultBodyLimit::max(write::BODY_BYTES_MAX));
+    Router::new()
+        .nest("/api/v1", prometheus)
+        .merge(write)
+        .route("/", get(files::page))
+        .route("/boards/{name}", get(files::page))
+        .route("/boards/{name}/stream", get(boards::stream))
+        .route("/assets/{name}", get(files::asset))
+        .route("/apis/lantern/v1/boards", get(boards::list))
+        .route("/metrics", get(health::metrics))
+        .route("/healthz", get(health::alive))
+        .route("/livez", get(health::alive))
+        .route("/-/healthy", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/-/ready", get(health::ready))
+        .route("/-/reload", post(health::reload).put(health::reload))
+        .fallback(files::missing)
+        .layer(axum::middleware::from_fn(files::guard))
+        .with_state(parts)
+}

@@ -1,2 +1,42 @@
-//! Lantern.
-fn main() {}
+//! Lantern in one binary: flags, configuration, wiring, signals, shutdown order; nothing else.
+//!
+//! Read first: [`cli`] (the words of the command line), then [`up`] (which reads like the life of a
+//! start). What a service does is in its own crate.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line program prints"
+)]
+
+mod banner;
+mod builtin;
+mod cli;
+mod config;
+mod demo;
+mod loaded;
+mod logging;
+mod metrics;
+mod resources;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
+        Command::Up(flags) => up::run(&flags),
+        Command::Demo(flags) => demo::run(flags),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("lantern: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

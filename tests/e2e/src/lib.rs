@@ -96,7 +96,6 @@ impl Lantern {
             .args(["--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])
             .args(["--data-dir".as_ref(), place.path("data").as_os_str()])
             .args(["--conf-dir".as_ref(), place.path("conf.d").as_os_str()])
-            .args(["--rules-dir".as_ref(), place.path("rules").as_os_str()])
             .args(["--ready-file".as_ref(), ready.as_os_str()])
             .args(args)
             .stdin(Stdio::null())

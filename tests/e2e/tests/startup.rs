@@ -11,7 +11,10 @@ use rustix::process::Signal;
 
 /// Runs `lantern` until it ends by itself.
 fn lantern(place: &Place, args: &[&str]) -> Result<Output> {
-    Ok(Command::new(binary()).args(args).current_dir(place.path(".")).output()?)
+    Ok(Command::new(binary())
+        .args(args)
+        .current_dir(place.path("."))
+        .output()?)
 }
 
 /// The text an ended run printed, which must be one line that names `parts`, with exit code `code`.
@@ -19,7 +22,10 @@ fn lantern(place: &Place, args: &[&str]) -> Result<Output> {
 fn one_line(output: &Output, code: i32, parts: &[&str]) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
-    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("lantern:")).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("lantern:"))
+        .collect();
     assert_eq!(lines.len(), 1, "one clear line: {text}");
     for part in parts {
         assert!(lines[0].contains(part), "'{part}' is not in: {}", lines[0]);
@@ -30,7 +36,11 @@ fn one_line(output: &Output, code: i32, parts: &[&str]) {
 fn it_is_ready_within_a_second_and_ctrl_c_ends_it_with_0() -> Result<()> {
     let place = Place::new()?;
     let lantern = Lantern::start(&place, &[])?;
-    assert!(lantern.ready_after < Duration::from_secs(1), "{:?}", lantern.ready_after);
+    assert!(
+        lantern.ready_after < Duration::from_secs(1),
+        "{:?}",
+        lantern.ready_after
+    );
     assert_eq!(lantern.stop()?.code(), Some(0));
     Ok(())
 }
@@ -50,9 +60,15 @@ fn a_taken_port_is_named() -> Result<()> {
     let place = Place::new()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let output = lantern(&place, &["up", "--http", &address, "--kafka", "127.0.0.1:0"])?;
+    let output = lantern(
+        &place,
+        &["up", "--http", &address, "--kafka", "127.0.0.1:0"],
+    )?;
     one_line(&output, 1, &[&address, "in use", "--http"]);
-    let output = lantern(&place, &["up", "--kafka", &address, "--http", "127.0.0.1:0"])?;
+    let output = lantern(
+        &place,
+        &["up", "--kafka", &address, "--http", "127.0.0.1:0"],
+    )?;
     one_line(&output, 1, &[&address, "in use", "--kafka"]);
     Ok(())
 }
@@ -63,8 +79,18 @@ fn a_data_directory_in_use_is_named_with_its_holder() -> Result<()> {
     let running = Lantern::start(&place, &[])?;
     let data = place.path("data");
     let data = data.to_string_lossy();
-    let output =
-        lantern(&place, &["up", "--data-dir", &data, "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])?;
+    let output = lantern(
+        &place,
+        &[
+            "up",
+            "--data-dir",
+            &data,
+            "--http",
+            "127.0.0.1:0",
+            "--kafka",
+            "127.0.0.1:0",
+        ],
+    )?;
     one_line(&output, 1, &[&data, &running.id().to_string()]);
     Ok(())
 }
@@ -75,8 +101,18 @@ fn a_data_directory_that_cannot_be_is_named() -> Result<()> {
     fs::write(place.path("file"), "not a directory")?;
     let data = place.path("file/data");
     let data = data.to_string_lossy();
-    let output =
-        lantern(&place, &["up", "--data-dir", &data, "--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])?;
+    let output = lantern(
+        &place,
+        &[
+            "up",
+            "--data-dir",
+            &data,
+            "--http",
+            "127.0.0.1:0",
+            "--kafka",
+            "127.0.0.1:0",
+        ],
+    )?;
     one_line(&output, 1, &[&data]);
     Ok(())
 }
@@ -84,7 +120,11 @@ fn a_data_directory_that_cannot_be_is_named() -> Result<()> {
 #[test]
 fn wrong_words_end_with_2_and_show_the_way() -> Result<()> {
     let place = Place::new()?;
-    for args in [&["up", "--no-such-flag"][..], &["no-such-command"], &["up", "--http", "nowhere"]] {
+    for args in [
+        &["up", "--no-such-flag"][..],
+        &["no-such-command"],
+        &["up", "--http", "nowhere"],
+    ] {
         let output = lantern(&place, args)?;
         let text = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{args:?}: {text}");

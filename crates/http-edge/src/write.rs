@@ -1,0 +1,137 @@
+//! `/api/v1/write`: Prometheus remote write 1.0 and 2.0.
+//!
+//! A request is checked whole, then becomes one record of `lantern.metrics`; it is answered when that
+//! record is durable. Good series of a partly bad request are written and counted, as the 2.0
+//! specification asks, and the answer is 400 with what was wrong.
+//!
+//! Source: Prometheus Remote-Write specifications 1.0 and 2.0.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use broker::Recovery;
+use ingest::Origin;
+use series::write;
+
+use crate::Parts;
+
+/// Largest compressed request; the inflated one has the limit of `series::write`.
+pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+
+const WRITTEN: [HeaderName; 3] = [
+    HeaderName::from_static("x-prometheus-remote-write-samples-written"),
+    HeaderName::from_static("x-prometheus-remote-write-histograms-written"),
+    HeaderName::from_static("x-prometheus-remote-write-exemplars-written"),
+];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Version {
+    One,
+    Two,
+}
+
+/// Takes one remote-write request.
+pub(crate) async fn remote_write(
+    State(parts): State<Arc<Parts>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let version = match version(&headers) {
+        Ok(version) => version,
+        Err(text) => return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, text),
+    };
+    let decoded = write::decompress(&body).and_then(|plain| match version {
+        Version::One => write::decode_v1(&plain),
+        Version::Two => write::decode_v2(&plain),
+    });
+    let decoded = match decoded {
+        Ok(decoded) => decoded,
+        Err(error) => return answer(StatusCode::BAD_REQUEST, 0, error.to_string()),
+    };
+    let samples = decoded.samples;
+    if samples > 0
+        && let Err(error) = ingest::write(&parts.broker, &decoded.series, Origin::Samples).await
+    {
+        return match error.recovery() {
+            Recovery::Retry => answer(StatusCode::SERVICE_UNAVAILABLE, 0, error.to_string()),
+            Recovery::Reject => answer(StatusCode::BAD_REQUEST, 0, error.to_string()),
+            Recovery::StopPartition => {
+                answer(StatusCode::INTERNAL_SERVER_ERROR, 0, error.to_string())
+            }
+        };
+    }
+    match decoded.refused.first() {
+        Some(first) => {
+            let (count, index, reason) = (decoded.refused_count, first.index, &first.reason);
+            let text =
+                format!("{count} series were refused; the first is series {index}: {reason}");
+            answer(StatusCode::BAD_REQUEST, samples, text)
+        }
+        None => answer(StatusCode::NO_CONTENT, samples, String::new()),
+    }
+}
+
+/// Which version a request is, by its content type; only snappy is taken.
+fn version(headers: &HeaderMap) -> Result<Version, String> {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(encoding) = text(header::CONTENT_ENCODING)
+        && !encoding.eq_ignore_ascii_case("snappy")
+    {
+        return Err(format!(
+            "content encoding '{encoding}' is not supported: send snappy"
+        ));
+    }
+    let Some(kind) = text(header::CONTENT_TYPE) else {
+        return Ok(Version::One);
+    };
+    let mut parts = kind.split(';').map(str::trim);
+    let media = parts.next().unwrap_or_default();
+    let proto = parts.find_map(|part| part.strip_prefix("proto="));
+    match (media, proto) {
+        ("application/x-protobuf", None | Some("prometheus.WriteRequest")) => Ok(Version::One),
+        ("application/x-protobuf", Some("io.prometheus.write.v2.Request")) => Ok(Version::Two),
+        _ => Err(format!(
+            "content type '{kind}' is not supported: send application/x-protobuf with \
+             proto=prometheus.WriteRequest or proto=io.prometheus.write.v2.Request"
+        )),
+    }
+}
+
+fn answer(status: StatusCode, samples: usize, text: String) -> Response {
+    let mut response = (status, text).into_response();
+    for (name, count) in WRITTEN.into_iter().zip([samples, 0, 0]) {
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from(count));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(HeaderName, &'static str)]) -> HeaderMap {
+        pairs
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)))
+            .collect()
+    }
+
+    #[test]
+    fn the_content_type_tells_the_version() {
+        let kind = |value| version(&headers(&[(header::CONTENT_TYPE, value)]));
+        assert_eq!(version(&HeaderMap::new()), Ok(Version::One));
+        assert_eq!(kind("application/x-protobuf"), Ok(Version::One));
+        assert_eq!(
+            kind("application/x-protobuf;proto=io.prometheus.write.v2.Request"),
+            Ok(Version::Two)
+        );
+        assert!(kind("application/x-protobuf;proto=other").is_err());
+        assert!(kind("application/json").is_err());
+        assert!(version(&headers(&[(header::CONTENT_ENCODING, "gzip")])).is_err());
+    }
+}

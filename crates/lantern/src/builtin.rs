@@ -1,0 +1,30 @@
+//! The resources that come with the binary: the project's own `conf.d`, used where there is no such
+//! folder.
+
+use rust_embed::RustEmbed;
+
+use crate::resources::File;
+
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/../../conf.d"]
+struct ConfD;
+
+/// Boards, meters and the like.
+pub(crate) fn resources() -> Vec<File> {
+    files::<ConfD>("built-in conf.d")
+}
+
+fn files<E: RustEmbed>(folder: &str) -> Vec<File> {
+    let mut files: Vec<File> = E::iter()
+        .filter_map(|name| {
+            let data = E::get(&name)?.data;
+            let text = String::from_utf8(data.into_owned()).ok()?;
+            Some(File {
+                path: format!("{folder}/{name}").into(),
+                text,
+            })
+        })
+        .collect();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}

@@ -1,0 +1,111 @@
+//! The words of the command line. `lantern` alone means `lantern up`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use stdx::HumanDuration;
+
+/// Real-time events in one binary: a durable log that Kafka clients speak, Prometheus rules evaluated
+/// as samples arrive, and live boards.
+#[derive(Debug, Parser)]
+#[command(name = "lantern", version, args_conflicts_with_subcommands = true)]
+#[command(
+    after_help = "Example:\n  lantern up --data-dir /var/lib/lantern\n\nThen open \
+    http://127.0.0.1:8787, or run `lantern demo orders` in another terminal."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) up: UpFlags,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start Lantern: log, rules, boards and the agent of this host
+    Up(UpFlags),
+    /// Play a business into a running Lantern over its Kafka port
+    #[command(
+        after_help = "Example:\n  lantern demo orders --rate 2246 --duration 60s\n\nWithout a \
+        name it lists the demos."
+    )]
+    Demo(DemoFlags),
+}
+
+/// Flags of `up`. A flag wins over `LANTERN_…` in the environment, which wins over lantern.yaml.
+#[derive(Debug, Args, Default)]
+#[command(
+    after_help = "Example:\n  lantern up --http 127.0.0.1:0 --kafka 127.0.0.1:0 --ready-file \
+    ready.json\n\nEvery flag can also stand in lantern.yaml (http: 127.0.0.1:8787) or in the \
+    environment (LANTERN_HTTP=127.0.0.1:8787)."
+)]
+pub(crate) struct UpFlags {
+    /// Configuration file [default: lantern.yaml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the log is kept [default: ./lantern-data]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Address for HTTP: boards, query API, remote write; port 0 picks a free one [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) http: Option<SocketAddr>,
+    /// Address for Kafka clients; port 0 picks a free one [default: 127.0.0.1:9092]
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) kafka: Option<SocketAddr>,
+    /// Watched folder of boards, meters and other resources [default: ./conf.d; built-in ones without it]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) conf_dir: Option<PathBuf>,
+    /// How long samples are kept in memory [default: 6h]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) series_retention: Option<HumanDuration>,
+    /// Do not read this host
+    #[arg(long)]
+    pub(crate) no_agent: bool,
+    /// Write the chosen addresses here as JSON when everything answers
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ready_file: Option<PathBuf>,
+    /// How log lines look [default: text on a terminal, JSON otherwise]
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoFlags {
+    /// The demo; none lists them
+    pub(crate) name: Option<String>,
+    /// Events a second
+    #[arg(long, default_value_t = 2_246.0, value_name = "PER_SECOND")]
+    pub(crate) rate: f64,
+    /// How long; without it until Ctrl-C
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) duration: Option<HumanDuration>,
+    /// Where Lantern takes Kafka clients
+    #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDR")]
+    pub(crate) kafka: String,
+    /// Repeats the same shop; random without it
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+    /// How the summary is printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}

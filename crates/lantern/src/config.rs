@@ -1,0 +1,230 @@
+//! The effective configuration: defaults, then `lantern.yaml`, then `LANTERN_…` in the environment,
+//! then flags; the later wins. Each value remembers where it came from.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use figment::Figment;
+use figment::providers::{Env, Serialized};
+use serde::{Deserialize, Serialize};
+use stdx::HumanDuration;
+
+use crate::cli::{LogFormat, UpFlags};
+
+/// Everything `up` can be told. Field names are the keys of `lantern.yaml`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: SocketAddr,
+    pub(crate) kafka: SocketAddr,
+    pub(crate) conf_dir: PathBuf,
+    pub(crate) series_retention: HumanDuration,
+    pub(crate) agent: bool,
+    pub(crate) ready_file: Option<PathBuf>,
+    pub(crate) log_format: Option<LogFormat>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            data_dir: "lantern-data".into(),
+            http: SocketAddr::from(([127, 0, 0, 1], 8787)),
+            kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            conf_dir: "conf.d".into(),
+            series_retention: HumanDuration::new(Duration::from_hours(6)),
+            agent: true,
+            ready_file: None,
+            log_format: None,
+        }
+    }
+}
+
+/// The file read when no other is named.
+const DEFAULT_FILE: &str = "lantern.yaml";
+
+/// The shortest retention: rules look back five minutes.
+const RETENTION_MIN: Duration = Duration::from_mins(5);
+
+impl Config {
+    /// The configuration that `flags` and their surroundings give, and the origin of each value.
+    pub(crate) fn load(flags: &UpFlags) -> Result<(Self, BTreeMap<String, String>)> {
+        let mut layers = Figment::from(Serialized::defaults(Self::default()));
+        let file = flags.config.clone().unwrap_or_else(|| DEFAULT_FILE.into());
+        if flags.config.is_some() || file.exists() {
+            let shown = file.display().to_string();
+            let provider = Serialized::globals(read_file(&file)?);
+            layers = layers.merge(Named {
+                name: shown,
+                inner: provider,
+            });
+        }
+        layers = layers.merge(Env::prefixed("LANTERN_").ignore(&["log"]));
+        layers = layers.merge(Named {
+            name: "flags".into(),
+            inner: Serialized::globals(of(flags)),
+        });
+        let config: Self = layers.extract().map_err(|error| {
+            let lines: Vec<String> = error.into_iter().map(|one| one.to_string()).collect();
+            anyhow::anyhow!("the configuration is wrong: {}", lines.join("; "))
+        })?;
+        config.validate()?;
+        let origins = origins(&layers, &config)?;
+        Ok((config, origins))
+    }
+
+    fn validate(&self) -> Result<()> {
+        let mut problems = Vec::new();
+        let retention = self.series_retention;
+        if retention.get() < RETENTION_MIN {
+            problems.push(format!(
+                "series_retention is {retention}: it needs at least 5m"
+            ));
+        }
+        if !problems.is_empty() {
+            bail!("the configuration is wrong: {}", problems.join("; "));
+        }
+        Ok(())
+    }
+}
+
+/// The values of the flags that were given, under the names of the fields.
+fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
+    use serde_json::{Value, json};
+    let mut given = serde_json::Map::new();
+    let mut put = |name: &str, value: Option<Value>| {
+        if let Some(value) = value {
+            given.insert(name.to_owned(), value);
+        }
+    };
+    put("data_dir", flags.data_dir.as_ref().map(|path| json!(path)));
+    put("http", flags.http.map(|address| json!(address)));
+    put("kafka", flags.kafka.map(|address| json!(address)));
+    put("conf_dir", flags.conf_dir.as_ref().map(|path| json!(path)));
+    put(
+        "series_retention",
+        flags.series_retention.map(|span| json!(span)),
+    );
+    put("agent", flags.no_agent.then(|| json!(false)));
+    put(
+        "ready_file",
+        flags.ready_file.as_ref().map(|path| json!(path)),
+    );
+    put("log_format", flags.log_format.map(|format| json!(format)));
+    given
+}
+
+fn read_file(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let shown = path.display();
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
+    if text.trim().is_empty() {
+        return Ok(serde_json::Map::new());
+    }
+    // Checked against the fields here, where the error still knows its line.
+    serde_saphyr::from_str::<Partial>(&text)
+        .map_err(|error| anyhow::anyhow!("{shown}: {error}"))?;
+    serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{shown}: {error}"))
+}
+
+/// The fields of [`Config`], none of which a file needs to have.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "only checks the types of what a file has")]
+struct Partial {
+    data_dir: Option<PathBuf>,
+    http: Option<SocketAddr>,
+    kafka: Option<SocketAddr>,
+    conf_dir: Option<PathBuf>,
+    series_retention: Option<HumanDuration>,
+    agent: Option<bool>,
+    ready_file: Option<PathBuf>,
+    log_format: Option<LogFormat>,
+}
+
+/// A layer with a name for messages.
+struct Named<P> {
+    name: String,
+    inner: P,
+}
+
+impl<P: figment::Provider> figment::Provider for Named<P> {
+    fn metadata(&self) -> figment::Metadata {
+        figment::Metadata::named(self.name.clone())
+    }
+
+    fn data(
+        &self,
+    ) -> Result<figment::value::Map<figment::Profile, figment::value::Dict>, figment::Error> {
+        self.inner.data()
+    }
+}
+
+/// Each key with its value and where that came from, as text.
+fn origins(layers: &Figment, config: &Config) -> Result<BTreeMap<String, String>> {
+    let mut origins = BTreeMap::new();
+    let values = serde_json::to_value(config)?;
+    for (key, value) in values.as_object().into_iter().flatten() {
+        let origin =
+            layers
+                .find_metadata(key)
+                .map_or("default", |metadata| match metadata.name.as_ref() {
+                    name if name.contains("Config") => "default",
+                    name => name,
+                });
+        let value = value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned);
+        origins.insert(key.clone(), format!("{value} ({origin})"));
+    }
+    Ok(origins)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(yaml: &str, flags: UpFlags) -> Result<(Config, BTreeMap<String, String>)> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("test.yaml");
+        std::fs::write(&path, yaml)?;
+        Config::load(&UpFlags {
+            config: Some(path),
+            ..flags
+        })
+    }
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+        let flags = UpFlags {
+            http: Some("127.0.0.1:1".parse().unwrap()),
+            ..UpFlags::default()
+        };
+        let yaml = "http: 127.0.0.1:2\nkafka: 127.0.0.1:3\n";
+        let (config, origins) = load(yaml, flags).unwrap();
+        assert_eq!(config.http.port(), 1);
+        assert_eq!(config.kafka.port(), 3);
+        assert_eq!(config.data_dir, Path::new("lantern-data"));
+        assert_eq!(origins["http"], "127.0.0.1:1 (flags)");
+        assert!(
+            origins["kafka"].ends_with("test.yaml)"),
+            "{}",
+            origins["kafka"]
+        );
+        assert_eq!(origins["agent"], "true (default)");
+    }
+
+    #[test]
+    fn a_wrong_file_is_refused_by_name() {
+        for (yaml, part) in [
+            ("htp: 127.0.0.1:1", "htp"),
+            ("http: somewhere", "line 1"),
+            ("series_retention: 1m", "at least 5m"),
+        ] {
+            let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());
+            assert!(error.contains(part), "{yaml}: {error}");
+        }
+    }
+}

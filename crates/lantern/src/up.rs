@@ -1,0 +1,284 @@
+//! `lantern up`: the life of one run, from the configuration to the last flush.
+//!
+//! Services start from the ground up and stop from the roof down: first who takes in from outside, then
+//! who works on it, last the broker, which flushes what is written.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use broker::coordinator::GroupCoordinator;
+use broker::{DynBroker, EmbeddedBroker};
+use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
+use prometheus_client::registry::Registry;
+use series::{Store, StoreOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+use crate::cli::UpFlags;
+use crate::config::Config;
+use crate::loaded::{Loaded, Targets};
+use crate::{banner, logging, metrics};
+
+/// How long the services of one floor get to stop before the next floor is told.
+const FLOOR_DRAIN: Duration = Duration::from_secs(8);
+
+/// Runs Lantern until a signal ends it.
+pub(crate) fn run(flags: &UpFlags) -> Result<ExitCode> {
+    let started = Instant::now();
+    let (config, origins) = Config::load(flags)?;
+    logging::start(config.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = stop_on_signal()?;
+        let running = Running::start(&config, origins, started).await?;
+        stop.cancelled().await;
+        running.stop().await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells of the first Ctrl-C or SIGTERM; the second one ends the process at once.
+fn stop_on_signal() -> Result<CancellationToken> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let stop = CancellationToken::new();
+    let told = stop.clone();
+    tokio::spawn(async move {
+        for first in [true, false] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if first {
+                info!("Stopping; once more ends at once.");
+                told.cancel();
+            }
+        }
+        #[expect(clippy::exit, reason = "the second signal asks for exactly this")]
+        std::process::exit(130);
+    });
+    Ok(stop)
+}
+
+/// Services that stop together.
+struct Floor {
+    shutdown: CancellationToken,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+impl Floor {
+    fn new() -> Self {
+        Self {
+            shutdown: CancellationToken::new(),
+            tasks: Vec::new(),
+        }
+    }
+
+    fn spawn<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &'static str,
+        service: impl FnOnce(CancellationToken) -> F,
+    ) {
+        let task = tokio::spawn(service(self.shutdown.clone()));
+        self.tasks.push((name, task));
+    }
+
+    async fn stop(self) {
+        self.shutdown.cancel();
+        let deadline = tokio::time::Instant::now() + FLOOR_DRAIN;
+        for (service, mut task) in self.tasks {
+            match tokio::time::timeout_at(deadline, &mut task).await {
+                Ok(Ok(())) => {}
+                Ok(Err(panic)) => error!(service, error = %panic, "A service ended by a panic."),
+                Err(_) => {
+                    error!(service, "A service did not stop in time and is cut off.");
+                    task.abort();
+                }
+            }
+        }
+    }
+}
+
+/// Everything that runs.
+struct Running {
+    edges: Floor,
+    services: Floor,
+    spine: Floor,
+    broker: Arc<EmbeddedBroker>,
+}
+
+impl Running {
+    async fn start(
+        config: &Config,
+        origins: std::collections::BTreeMap<String, String>,
+        started: Instant,
+    ) -> Result<Self> {
+        let clock: DynClock = Arc::new(RealClock::new());
+        let entropy: DynEntropy = Arc::new(RealEntropy);
+        let mut registry = Registry::default();
+        let (mut edges, mut services, mut spine) = (Floor::new(), Floor::new(), Floor::new());
+
+        // The ports and the data first: what is wrong with them should be said before any work.
+        let http = http_edge::Service::bind(config.http)
+            .await
+            .map_err(|error| elsewhere(&error, "--http"))?;
+        let embedded = open_broker(&config.data_dir, &clock, &entropy).await?;
+        embedded.register(&mut registry);
+        let broker: DynBroker = Arc::<EmbeddedBroker>::clone(&embedded);
+        let groups = GroupCoordinator::new(
+            Arc::clone(&broker),
+            Arc::clone(&clock),
+            Arc::clone(&entropy),
+            broker::coordinator::CoordinatorOptions::default(),
+        );
+        groups.register(&mut registry);
+        let mut kafka = kafka_edge::Service::new(
+            kafka_edge::Options {
+                listen: config.kafka,
+                ..kafka_edge::Options::default()
+            },
+            Arc::clone(&broker),
+            Arc::clone(&groups),
+            Arc::clone(&clock),
+        )?;
+        kafka.register(&mut registry);
+        let kafka_address = kafka
+            .bind()
+            .await
+            .map_err(|error| elsewhere(&error, "--kafka"))?;
+        spine.spawn("groups", |shutdown| groups.run(shutdown));
+
+        // Samples.
+        let retention = config.series_retention.get();
+        let store = Arc::new(Store::new(StoreOptions {
+            retention,
+            ..StoreOptions::default()
+        }));
+        ingest::ensure_metrics_topic(&*broker, retention).await?;
+        let ingest =
+            ingest::Service::new(Arc::clone(&broker), Arc::clone(&store), Arc::clone(&clock));
+        ingest.metrics().register(&mut registry);
+        let mut replayed = ingest.progress();
+        let touches = ingest.subscribe();
+        spine.spawn("ingest", |shutdown| ingest.run(shutdown));
+
+        // What works on them.
+        let meters = meter::Service::new(
+            meter::Options::default(),
+            Arc::clone(&broker),
+            Arc::clone(&clock),
+        );
+        let boards = board::Service::new(board::Inputs {
+            broker: Arc::clone(&broker),
+            store: Arc::clone(&store),
+            alerts: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
+            touches: Some(touches),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        });
+        let board_handle = boards.handle();
+        board_handle.register(&mut registry);
+        services.spawn("boards", |shutdown| boards.run(shutdown));
+        let targets = Targets {
+            boards: board_handle.clone(),
+            meters: meters.handle(),
+        };
+        services.spawn("meters", |shutdown| meters.run(shutdown));
+        let loaded = Loaded::new(config, targets, &mut registry);
+        loaded.load_at_start();
+
+        let registry = Arc::new(registry);
+        let (ready_sender, ready) = tokio::sync::watch::channel(false);
+        let parts = http_edge::Parts {
+            store,
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            boards: board_handle,
+            closing: edges.shutdown.clone(),
+            metrics: {
+                let registry = Arc::clone(&registry);
+                Box::new(move || metrics::render(&registry))
+            },
+            reload: loaded.reload_on_request(),
+            ready,
+            flags: origins,
+            query_turns: http_edge::Parts::query_turns(),
+        };
+        let http_address = http.address();
+        edges.spawn("http", |shutdown| http.run(Arc::new(parts), shutdown));
+        edges.spawn("kafka", async move |shutdown| {
+            if let Err(error) = kafka.run(shutdown).await {
+                error!(%error, "The Kafka endpoint ended.");
+            }
+        });
+        edges.spawn("reload", |shutdown| Arc::clone(&loaded).watch(shutdown));
+
+        replayed
+            .wait_for(|progress| progress.replayed)
+            .await
+            .context("samples are replayed")?;
+        if config.agent {
+            let extra: agent::Extra = Arc::new(move |sink| metrics::put(&registry, sink));
+            let agent = agent::Service::new(agent::Options::default(), broker, clock, extra);
+            edges.spawn("agent", |shutdown| agent.run(shutdown));
+        }
+        ready_sender.send_replace(true);
+        let addresses = banner::Addresses {
+            http: http_address,
+            kafka: kafka_address,
+        };
+        if let Some(file) = &config.ready_file {
+            addresses.write(file)?;
+        }
+        banner::print(config, &addresses, &loaded.summary(), started.elapsed());
+        Ok(Self {
+            edges,
+            services,
+            spine,
+            broker: embedded,
+        })
+    }
+
+    async fn stop(self) -> Result<()> {
+        let started = Instant::now();
+        self.edges.stop().await;
+        self.services.stop().await;
+        self.spine.stop().await;
+        self.broker
+            .shutdown()
+            .await
+            .context("the log could not be closed orderly")?;
+        info!(took = ?started.elapsed(), "Stopped.");
+        Ok(())
+    }
+}
+
+/// Opens the log off the runtime's threads, since recovery reads files.
+async fn open_broker(
+    data_dir: &Path,
+    clock: &DynClock,
+    entropy: &DynEntropy,
+) -> Result<Arc<EmbeddedBroker>> {
+    let disk: DynDisk = Arc::new(RealDisk);
+    let options = broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy));
+    let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
+    let broker = opened.with_context(|| {
+        format!(
+            "cannot use the data directory {} (choose another with --data-dir)",
+            data_dir.display()
+        )
+    })?;
+    Ok(broker)
+}
+
+/// An error of an address, with the flag that leads out of it.
+fn elsewhere(error: &dyn std::fmt::Display, flag: &str) -> anyhow::Error {
+    anyhow!("{error} (choose another address with {flag})")
+}

@@ -1,0 +1,552 @@
+//! Counting: reads what came since the last beat, writes samples, and now and then a snapshot.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{
+    Broker, Durability, DynBroker, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
+    ensure_topic,
+};
+use env::DynClock;
+use ingest::Origin;
+use model::{PartitionId, Position, Timestamp, TopicName, TopicPartition};
+use record::{BatchBuilder, Batches, Compression, Record};
+use serde_json::Value;
+use stdx::ByteSize;
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::field::Event;
+use crate::snapshot::{Progress, Snapshot};
+use crate::spec::{Meter, MeterFile, Problem};
+use crate::tally::Tally;
+
+/// The topic of the snapshots.
+const SNAPSHOTS_TOPIC: &str = "lantern.meters";
+/// Snapshots kept before older ones are deleted.
+const SNAPSHOTS_KEPT: u32 = 64;
+/// Bytes read at once.
+const READ_BYTES: usize = 1 << 20;
+/// Bytes counted of one meter before others get their turn.
+const TURN_BYTES: usize = 16 << 20;
+
+/// How meters run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Time between two countings, and between two samples of what changed. Default 250 ms.
+    pub interval: Duration,
+    /// Samples of what did not change come this often. Default 5 s.
+    pub heartbeat: Duration,
+    /// Time between two snapshots. Default 1 s.
+    pub snapshot: Duration,
+    /// How far back keys that wait are looked for after a restart. Default 10 min.
+    pub lookback: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(250),
+            heartbeat: Duration::from_secs(5),
+            snapshot: Duration::from_secs(1),
+            lookback: Duration::from_mins(10),
+        }
+    }
+}
+
+/// Changes the meters of a running service.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    meters: watch::Sender<Arc<Vec<Meter>>>,
+}
+
+impl Handle {
+    /// Checks all files and puts them in force together; the values of meters and metrics that stay
+    /// are kept.
+    ///
+    /// # Errors
+    /// Every [`Problem`]; then nothing changes.
+    pub fn apply(&self, files: &[MeterFile]) -> Result<(), Vec<Problem>> {
+        let mut meters: Vec<Meter> = Vec::new();
+        let mut problems = Vec::new();
+        for file in files {
+            match file.parse() {
+                Ok(meter) if meters.iter().any(|other| other.name == meter.name) => {
+                    let reason = format!("metadata.name: meter '{}' comes twice", meter.name);
+                    problems.push(Problem {
+                        path: file.path.clone(),
+                        reason,
+                    });
+                }
+                Ok(meter) => meters.push(meter),
+                Err(found) => problems.extend(found),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        self.meters.send_replace(Arc::new(meters));
+        Ok(())
+    }
+}
+
+/// The service that counts.
+#[derive(Debug)]
+pub struct Service {
+    options: Options,
+    broker: DynBroker,
+    clock: DynClock,
+    meters: watch::Receiver<Arc<Vec<Meter>>>,
+    handle: Handle,
+}
+
+impl Service {
+    /// A service without meters.
+    pub fn new(options: Options, broker: DynBroker, clock: DynClock) -> Self {
+        let (sender, meters) = watch::channel(Arc::default());
+        Self {
+            options,
+            broker,
+            clock,
+            meters,
+            handle: Handle { meters: sender },
+        }
+    }
+
+    /// What changes its meters.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Counts until `shutdown`, then writes a last snapshot.
+    pub async fn run(self, shutdown: CancellationToken) {
+        let Self {
+            options,
+            broker,
+            clock,
+            mut meters,
+            handle: _handle,
+        } = self;
+        let mut worker = match Worker::start(options, broker, clock).await {
+            Ok(worker) => worker,
+            Err(error) => {
+                warn!(%error, "Meters cannot read their snapshots and do not run.");
+                return;
+            }
+        };
+        let mut beat = tokio::time::interval(worker.options.interval);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                _ = beat.tick() => {}
+            }
+            let current = Arc::clone(&meters.borrow_and_update());
+            worker.adopt(&current);
+            worker.beat().await;
+        }
+        worker.snapshot(true).await;
+    }
+}
+
+/// One meter at work.
+struct Running {
+    meter: Meter,
+    tally: Tally,
+    /// Absent until the topic is there.
+    progress: Option<Progress>,
+    /// Counted up to the end of the topic at least once: its samples may be written.
+    caught_up: bool,
+    changed: bool,
+    written: Option<Timestamp>,
+}
+
+struct Worker {
+    options: Options,
+    broker: DynBroker,
+    clock: DynClock,
+    running: Vec<Running>,
+    restored: Snapshot,
+    snapshots: TopicPartition,
+    snapshot_at: Option<Timestamp>,
+    snapshot_due: bool,
+    snapshots_written: u32,
+    failing: bool,
+}
+
+impl Worker {
+    async fn start(
+        options: Options,
+        broker: DynBroker,
+        clock: DynClock,
+    ) -> Result<Self, broker::Error> {
+        let name = TopicName::new(SNAPSHOTS_TOPIC).expect("a constant that is a topic name");
+        let config = TopicConfig {
+            retention: None,
+            segment_bytes: ByteSize::from_mib(8),
+            ..TopicConfig::default()
+        };
+        ensure_topic(
+            &*broker,
+            TopicSpec {
+                name: name.clone(),
+                partitions: 1,
+                config,
+            },
+        )
+        .await?;
+        let snapshots = TopicPartition::new(name, PartitionId::new(0));
+        let restored = newest_snapshot(&*broker, &snapshots).await?;
+        Ok(Self {
+            options,
+            broker,
+            clock,
+            running: Vec::new(),
+            restored,
+            snapshots,
+            snapshot_at: None,
+            snapshot_due: false,
+            snapshots_written: 0,
+            failing: false,
+        })
+    }
+
+    /// Makes the running meters those of `meters`, keeping what stays.
+    fn adopt(&mut self, meters: &[Meter]) {
+        if self.running.iter().map(|running| &running.meter).eq(meters) {
+            return;
+        }
+        let mut old: BTreeMap<String, Running> = self
+            .running
+            .drain(..)
+            .map(|running| (running.meter.name.clone(), running))
+            .collect();
+        for meter in meters {
+            let kept = old
+                .remove(&meter.name)
+                .filter(|old| old.meter.topic == meter.topic);
+            self.running.push(match kept {
+                Some(kept) if kept.meter == *meter => kept,
+                Some(kept) => {
+                    info!(meter = %meter.name, "A meter changed.");
+                    kept.changed_to(meter)
+                }
+                None => Running::new(meter),
+            });
+        }
+    }
+
+    /// Counts what came, and writes what is due.
+    async fn beat(&mut self) {
+        let result = self.try_beat().await;
+        match result {
+            Ok(()) => self.failing = false,
+            Err(error) => {
+                if !self.failing {
+                    warn!(%error, "Meters cannot count; they try again.");
+                }
+                self.failing = true;
+            }
+        }
+    }
+
+    async fn try_beat(&mut self) -> Result<(), broker::Error> {
+        for running in &mut self.running {
+            let Some(topic) = self.broker.topic(&running.meter.topic) else {
+                continue;
+            };
+            if running
+                .progress
+                .as_ref()
+                .is_none_or(|p| p.topic != topic.id.to_string())
+            {
+                let now = self.clock.now();
+                running
+                    .begin(
+                        &*self.broker,
+                        &topic,
+                        &mut self.restored,
+                        now,
+                        self.options.lookback,
+                    )
+                    .await?;
+            }
+            running.advance(&*self.broker, &topic).await?;
+        }
+        self.write_samples().await?;
+        self.snapshot(false).await;
+        Ok(())
+    }
+
+    async fn write_samples(&mut self) -> Result<(), broker::Error> {
+        let now = self.clock.now();
+        let heartbeat = self.options.heartbeat;
+        let mut samples = Vec::new();
+        for running in &mut self.running {
+            let due = running
+                .written
+                .is_none_or(|written| now.since(written) >= heartbeat);
+            if running.caught_up && (running.changed || due) {
+                samples.extend(running.tally.samples(now));
+                self.snapshot_due |= running.changed;
+                running.changed = false;
+                running.written = Some(now);
+            }
+        }
+        if !samples.is_empty() {
+            ingest::write(&self.broker, &samples, Origin::Samples).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a snapshot when one is due (`always`: when anything was counted since the last one).
+    async fn snapshot(&mut self, always: bool) {
+        let now = self.clock.now();
+        let early = self
+            .snapshot_at
+            .is_some_and(|at| now.since(at) < self.options.snapshot);
+        if !self.snapshot_due || (early && !always) {
+            return;
+        }
+        let mut snapshot = Snapshot::new();
+        for running in &self.running {
+            if let Some(progress) = &running.progress {
+                snapshot.put(&running.meter.name, progress, &running.tally);
+            }
+        }
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(now, None, Some(&snapshot.to_bytes()), &[]);
+        let batches = vec![builder.build()];
+        match self
+            .broker
+            .append(&self.snapshots, batches, Durability::Written)
+            .await
+        {
+            Ok(appended) => {
+                self.snapshot_at = Some(now);
+                self.snapshot_due = false;
+                self.snapshots_written += 1;
+                if self.snapshots_written.is_multiple_of(SNAPSHOTS_KEPT) {
+                    let keep_from = Position::from(appended.base_offset);
+                    // Older snapshots that stay only cost room; the next round tries again.
+                    let _ = self.broker.delete_records(&self.snapshots, keep_from).await;
+                }
+            }
+            Err(error) => warn!(%error, "A snapshot of the meters could not be written."),
+        }
+    }
+}
+
+impl Running {
+    fn new(meter: &Meter) -> Self {
+        Self {
+            meter: meter.clone(),
+            tally: Tally::new(meter),
+            progress: None,
+            caught_up: false,
+            changed: true,
+            written: None,
+        }
+    }
+
+    /// The same meter with other metrics: values of those that stay are kept, new ones begin here.
+    fn changed_to(self, meter: &Meter) -> Self {
+        let mut snapshot = Snapshot::new();
+        let mut tally = Tally::new(meter);
+        if let Some(progress) = &self.progress {
+            snapshot.put(&meter.name, progress, &self.tally);
+            snapshot.take(&meter.name, &progress.topic, &mut tally);
+        }
+        Self {
+            meter: meter.clone(),
+            tally,
+            changed: true,
+            ..self
+        }
+    }
+
+    /// Starts where the snapshot stood, or at the oldest record.
+    async fn begin(
+        &mut self,
+        broker: &dyn Broker,
+        topic: &TopicInfo,
+        restored: &mut Snapshot,
+        now: Timestamp,
+        lookback: Duration,
+    ) -> Result<(), broker::Error> {
+        let id = topic.id.to_string();
+        self.tally = Tally::new(&self.meter);
+        self.caught_up = false;
+        let progress = restored.take(&self.meter.name, &id, &mut self.tally);
+        if let Some(progress) = &progress {
+            for (partition, until) in &progress.positions {
+                let at = TopicPartition::new(topic.name.clone(), *partition);
+                let found = broker.find(&at, Place::Time(now.minus(lookback))).await?;
+                if let Some(found) = found {
+                    self.remember(broker, &at, found.position, *until).await?;
+                }
+            }
+        }
+        self.progress = Some(progress.unwrap_or(Progress {
+            topic: id,
+            ..Progress::default()
+        }));
+        Ok(())
+    }
+
+    /// Follows which keys wait in records that are counted already.
+    async fn remember(
+        &mut self,
+        broker: &dyn Broker,
+        at: &TopicPartition,
+        mut from: Position,
+        until: Position,
+    ) -> Result<(), broker::Error> {
+        while from < until {
+            let fetched = broker.read(at, from, READ_LIMIT).await?;
+            if fetched.batches.is_empty() {
+                break;
+            }
+            each_event(&fetched.batches, at, from, Some(until), |event| {
+                self.tally.remember(event)
+            });
+            from = fetched.next;
+        }
+        Ok(())
+    }
+
+    /// Counts what came since, up to a bound.
+    async fn advance(
+        &mut self,
+        broker: &dyn Broker,
+        topic: &TopicInfo,
+    ) -> Result<(), broker::Error> {
+        let Self {
+            tally,
+            progress,
+            changed,
+            ..
+        } = self;
+        let Some(progress) = progress else {
+            return Ok(());
+        };
+        let mut left = TURN_BYTES;
+        let mut all = true;
+        for partition in (0..topic.partitions).map(PartitionId::new) {
+            let at = TopicPartition::new(topic.name.clone(), partition);
+            let marks = broker.marks(&at).await?;
+            // Records that retention took before they were counted are gone.
+            let next = progress
+                .positions
+                .entry(partition)
+                .or_insert(marks.log_start);
+            *next = (*next).clamp(marks.log_start, marks.log_end);
+            while *next < marks.high_watermark {
+                if left == 0 {
+                    all = false;
+                    break;
+                }
+                let fetched = broker.read(&at, *next, READ_LIMIT).await?;
+                if fetched.batches.is_empty() {
+                    break;
+                }
+                left = left.saturating_sub(fetched.batches.len());
+                each_event(&fetched.batches, &at, *next, None, |event| {
+                    tally.count(event)
+                });
+                *next = fetched.next;
+                *changed = true;
+            }
+        }
+        if all && !self.caught_up {
+            self.caught_up = true;
+            self.changed = true;
+        }
+        Ok(())
+    }
+}
+
+const READ_LIMIT: ReadLimit = ReadLimit {
+    bytes: READ_BYTES,
+    at_least_one: true,
+};
+
+/// The newest snapshot there is.
+async fn newest_snapshot(
+    broker: &dyn Broker,
+    at: &TopicPartition,
+) -> Result<Snapshot, broker::Error> {
+    let mut newest = Snapshot::new();
+    let mut next = broker.marks(at).await?.log_start;
+    loop {
+        let fetched = broker.read(at, next, READ_LIMIT).await?;
+        if fetched.batches.is_empty() {
+            return Ok(newest);
+        }
+        for batch in Batches::new(fetched.batches.clone()) {
+            let records = batch.and_then(|batch| batch.records());
+            let Ok(records) = records else { continue };
+            let values = records.iter().flatten().filter_map(|record| record.value);
+            if let Some(snapshot) = values.filter_map(Snapshot::parse).last() {
+                newest = snapshot;
+            }
+        }
+        next = fetched.next;
+    }
+}
+
+/// Calls `each` with the records from `from` on (a batch may begin before it) and before `until`.
+fn each_event(
+    batches: &bytes::Bytes,
+    at: &TopicPartition,
+    from: Position,
+    until: Option<Position>,
+    mut each: impl FnMut(&dyn Event),
+) {
+    for batch in Batches::new(batches.clone()) {
+        let records = match batch.and_then(|batch| batch.records()) {
+            Ok(records) => records,
+            Err(error) => {
+                warn!(partition = %at, %error, "A batch cannot be read and is not counted.");
+                continue;
+            }
+        };
+        for record in records.iter().flatten() {
+            let position = Position::from(record.offset);
+            if position >= from && until.is_none_or(|until| position < until) {
+                each(&RecordEvent {
+                    record,
+                    json: OnceCell::new(),
+                });
+            }
+        }
+    }
+}
+
+struct RecordEvent<'r> {
+    record: Record<'r>,
+    json: OnceCell<Option<Value>>,
+}
+
+impl Event for RecordEvent<'_> {
+    fn millis(&self) -> i64 {
+        self.record.timestamp.millis()
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.record.key
+    }
+
+    fn header(&self, name: &str) -> Option<&[u8]> {
+        self.record.headers.get(name).flatten()
+    }
+
+    fn json(&self) -> Option<&Value> {
+        let parse = || serde_json::from_slice(self.record.value?).ok();
+        self.json.get_or_init(parse).as_ref()
+    }
+}
