@@ -191,14 +191,14 @@ impl Collector for Levels {
         let (states, members) = coordinator.census();
         let number = |count: usize| ConstGauge::new(u64::try_from(count).unwrap_or(u64::MAX));
         let total = encoder.encode_descriptor(
-            "lantern_broker_group_members",
+            "members",
             "Members of all groups",
             None,
             MetricType::Gauge,
         )?;
         number(members).encode(total)?;
         let mut by_state = encoder.encode_descriptor(
-            "lantern_broker_group_groups",
+            "groups",
             "Groups by state",
             None,
             MetricType::Gauge,

@@ -505,3 +505,6 @@ impl Drop for Deleting<'_> {
         self.coordinator.carry_out(&mut state, actions);
     }
 }
+
+#[cfg(test)]
+mod tests;

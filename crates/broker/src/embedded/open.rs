@@ -106,6 +106,8 @@ fn load_catalog(options: &Options) -> Result<Catalog, OpenError> {
         config: TopicConfig {
             retention: None,
             segment_bytes: stdx::ByteSize::from_mib(16),
+            // The assignments of one large group are one record.
+            batch_bytes: stdx::ByteSize::from_mib(16),
             ..TopicConfig::default()
         },
     };
