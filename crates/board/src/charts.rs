@@ -12,7 +12,7 @@ use promql::{Prepared, RangeSeries, Value};
 use series::{Labels, Store};
 use tracing::debug;
 
-use crate::cells::Cells;
+use crate::cells::{Cells, SeriesCell};
 use crate::plan::{ChartPlan, Lines, Plan};
 use crate::queries::{QueryState, options};
 use crate::screen::Evaluated;
@@ -175,10 +175,7 @@ impl ChartState {
 
     fn push(&self, cells: &mut Cells, place: usize, t_ms: f64, value: Option<f64>) {
         let v = value.unwrap_or(f64::NAN);
-        let last = cells
-            .series(self.at)
-            .get(place)
-            .and_then(|series| series.last());
+        let last = cells.series(self.at).get(place).and_then(SeriesCell::last);
         // One NaN breaks a line; more say nothing new.
         if v.is_nan() && last.is_none_or(|last| last.v.is_nan()) {
             return;
@@ -219,23 +216,24 @@ fn place_of(cells: &Cells, chart: usize, cell: u32) -> Option<usize> {
 /// What a series is called: by the legend, or by its labels.
 fn name(legend: Option<&Template>, labels: &Labels) -> String {
     let mut out = String::new();
-    match legend {
-        Some(legend) => legend.render(&mut out, Unit::Short, |label| {
+    if let Some(legend) = legend {
+        legend.render(&mut out, Unit::Short, |label| {
             let value = labels.get(label)?;
             Some(Field::Text(value.into()))
-        }),
-        None => {
-            for (name, value) in labels
-                .iter()
-                .filter(|(name, _)| *name != series::METRIC_NAME)
-            {
-                let comma = if out.is_empty() { "" } else { ", " };
-                out.push_str(&format!("{comma}{name}={value}"));
-            }
-            if out.is_empty() {
-                out.push_str(labels.metric_name().unwrap_or("value"));
-            }
+        });
+        return out;
+    }
+    for (name, value) in labels
+        .iter()
+        .filter(|(name, _)| *name != series::METRIC_NAME)
+    {
+        if !out.is_empty() {
+            out.push_str(", ");
         }
+        out.extend([name, "=", value]);
+    }
+    if out.is_empty() {
+        out.push_str(labels.metric_name().unwrap_or("value"));
     }
     out
 }

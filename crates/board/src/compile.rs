@@ -6,27 +6,27 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use frame::Level;
 use frameclock::Rate;
-use model::TopicName;
-use promql::{Expr, ValueKind};
+use promql::Expr;
 use serde_saphyr::{Location, Spanned};
-use stdx::HumanDuration;
 
 use crate::limits;
 use crate::plan::{
-    AlertsPlan, ChartPlan, CountPlan, FixedLine, LaneContent, LanePlan, Lines, MarqueeItem, Plan,
-    Source, Threshold, Thresholds, TickerPlan, ValuePlan,
+    AlertsPlan, ChartPlan, CountPlan, LaneContent, LanePlan, MarqueeItem, Plan, TickerPlan,
+    ValuePlan,
 };
 use crate::playlist::Entry;
 use crate::problem::{Problem, path_at};
 use crate::schema;
-use crate::template::Template;
 use crate::text::Text;
-use crate::unit::Unit;
+
+mod lanes;
+mod value;
 
 #[cfg(test)]
 mod tests;
+
+use value::RawValue;
 
 const API_VERSION: &str = "lantern/v1";
 
@@ -100,17 +100,6 @@ struct Compiler<'a> {
     tickers: Vec<TickerPlan>,
     alerts: Vec<AlertsPlan>,
     counts: Vec<CountPlan>,
-}
-
-/// The parts that items and stats share.
-struct RawValue {
-    label: Spanned<Text>,
-    query: Option<Spanned<String>>,
-    count: Option<Spanned<schema::Count>>,
-    unit: Unit,
-    levels: Option<Spanned<schema::Levels>>,
-    detail: Option<Spanned<String>>,
-    with: std::collections::BTreeMap<String, Spanned<String>>,
 }
 
 impl<'a> Compiler<'a> {
@@ -249,7 +238,7 @@ impl<'a> Compiler<'a> {
                 (it.title, LaneContent::Stats(stats.collect()))
             }
             schema::Lane::Alerts(it) => self.alert_lane(&format!("{path}.alerts"), it),
-            schema::Lane::Ticker(it) => self.ticker(&format!("{path}.ticker"), it),
+            schema::Lane::Ticker(it) => self.ticker(&format!("{path}.ticker"), *it),
         };
         LanePlan {
             id,
@@ -358,407 +347,6 @@ impl<'a> Compiler<'a> {
             },
         )
     }
-
-    fn value(&mut self, path: &str, raw: RawValue) -> usize {
-        let cell = self.id();
-        if raw.label.value.is_empty() {
-            self.problem(
-                &format!("{path}.label"),
-                raw.label.referenced,
-                "must not be empty",
-            );
-        }
-        let source = match (raw.query, raw.count) {
-            (Some(query), None) => Source::Query(self.query(&format!("{path}.query"), &query)),
-            (None, Some(count)) => Source::Count(self.counting(&format!("{path}.count"), count)),
-            (None, None) => {
-                if raw.detail.is_none() {
-                    self.problem(
-                        path,
-                        raw.label.referenced,
-                        "has no query, no count and no detail: nothing to show",
-                    );
-                }
-                if let Some(levels) = &raw.levels {
-                    self.problem(
-                        &format!("{path}.levels"),
-                        levels.referenced,
-                        "needs a query or a count to compare",
-                    );
-                }
-                Source::None
-            }
-            (Some(_), Some(count)) => {
-                self.problem(
-                    &format!("{path}.count"),
-                    count.referenced,
-                    "cannot stand beside a query: a value has one source",
-                );
-                Source::None
-            }
-        };
-        let mut with = Vec::new();
-        for (name, query) in &raw.with {
-            let path = format!("{path}.with.{name}");
-            if name == "value" || name.starts_with("label.") {
-                self.problem(
-                    &path,
-                    query.referenced,
-                    format!("'{name}' is the name of something else"),
-                );
-            }
-            with.push((name.clone(), self.query(&path, query)));
-        }
-        let known = |name: &str| {
-            (name == "value" && source != Source::None)
-                || (name.starts_with("label.") && matches!(source, Source::Query(_)))
-                || raw.with.contains_key(name)
-        };
-        let detail = raw.detail.and_then(|detail| {
-            self.template(
-                &format!("{path}.detail"),
-                &detail,
-                known,
-                "value, label.NAME or a name under with",
-            )
-        });
-        let levels = raw
-            .levels
-            .map(|levels| self.levels(&format!("{path}.levels"), levels));
-        self.values.push(ValuePlan {
-            cell,
-            label: raw.label.value,
-            unit: raw.unit,
-            source,
-            levels,
-            detail,
-            with,
-        });
-        self.values.len() - 1
-    }
-
-    fn levels(&mut self, path: &str, levels: Spanned<schema::Levels>) -> Thresholds {
-        let schema::Levels {
-            info,
-            warning,
-            critical,
-        } = levels.value;
-        if info.is_none() && warning.is_none() && critical.is_none() {
-            self.problem(
-                path,
-                levels.referenced,
-                "names no level: info, warning or critical",
-            );
-        }
-        let mut threshold = |level: &str, text: Option<Spanned<String>>| {
-            let text = text?;
-            let parsed = Threshold::parse(&text.value);
-            parsed
-                .map_err(|reason| self.problem(&format!("{path}.{level}"), text.referenced, reason))
-                .ok()
-        };
-        Thresholds {
-            info: threshold("info", info),
-            warning: threshold("warning", warning),
-            critical: threshold("critical", critical),
-        }
-    }
-
-    /// Parses a query, or finds that the board has it already.
-    fn query(&mut self, path: &str, query: &Spanned<String>) -> usize {
-        let text = query.value.trim();
-        if let Some(known) = self.query_of.get(text) {
-            return *known;
-        }
-        let expr = match promql::parse(text) {
-            Ok(expr) => expr,
-            Err(error) => {
-                self.problem(path, query.referenced, error.to_string());
-                return 0;
-            }
-        };
-        if !matches!(expr.kind(), ValueKind::Vector | ValueKind::Scalar) {
-            self.problem(
-                path,
-                query.referenced,
-                "gives no number: a board shows scalars and instant vectors",
-            );
-            return 0;
-        }
-        if self.queries.len() == limits::QUERIES_MAX {
-            let reason = format!(
-                "is one query too many: a board has at most {}",
-                limits::QUERIES_MAX
-            );
-            self.problem(path, query.referenced, reason);
-            return 0;
-        }
-        self.queries.push(expr);
-        self.query_of
-            .insert(text.to_owned(), self.queries.len() - 1);
-        self.queries.len() - 1
-    }
-
-    fn counting(&mut self, path: &str, count: Spanned<schema::Count>) -> usize {
-        let schema::Count {
-            topic,
-            show,
-            types,
-            window,
-        } = count.value;
-        if show == schema::Show::Total {
-            let reason =
-                "only a rate can: the total of some types is a query over a meter's series";
-            if !types.is_empty() {
-                self.problem(&format!("{path}.types"), count.referenced, reason);
-            }
-            if let Some(window) = &window {
-                self.problem(
-                    &format!("{path}.window"),
-                    window.referenced,
-                    "only a rate has a window",
-                );
-            }
-        }
-        let topic = self.topic(&format!("{path}.topic"), &topic);
-        let default = Duration::from_secs(5);
-        let window = self.span(
-            &format!("{path}.window"),
-            window,
-            default,
-            limits::RATE_WINDOW,
-        );
-        self.counts.push(CountPlan {
-            topic,
-            show,
-            types,
-            window,
-        });
-        self.counts.len() - 1
-    }
-
-    fn topic(&mut self, path: &str, topic: &Spanned<String>) -> TopicName {
-        TopicName::new(&topic.value).unwrap_or_else(|error| {
-            self.problem(path, topic.referenced, error.to_string());
-            TopicName::new("invalid").expect("the word is a topic name")
-        })
-    }
-
-    fn span(
-        &mut self,
-        path: &str,
-        span: Option<Spanned<HumanDuration>>,
-        default: Duration,
-        (least, most): (Duration, Duration),
-    ) -> Duration {
-        let Some(span) = span else { return default };
-        let found = span.value.get();
-        if found < least || found > most {
-            let (least, most) = (HumanDuration::from(least), HumanDuration::from(most));
-            let reason = format!("{} is not between {least} and {most}", span.value);
-            self.problem(path, span.referenced, reason);
-            return default;
-        }
-        found
-    }
-
-    fn template(
-        &mut self,
-        path: &str,
-        text: &Spanned<String>,
-        known: impl Fn(&str) -> bool,
-        names: &str,
-    ) -> Option<Template> {
-        let template = match Template::parse(&text.value) {
-            Ok(template) => template,
-            Err(reason) => {
-                self.problem(path, text.referenced, reason);
-                return None;
-            }
-        };
-        let unknown = template
-            .names()
-            .find(|name| !known(name))
-            .map(str::to_owned);
-        if let Some(name) = unknown {
-            let reason = format!("'{name}' is not known here: it can be {names}");
-            self.problem(path, text.referenced, reason);
-        }
-        Some(template)
-    }
-
-    fn chart(&mut self, path: &str, chart: schema::Chart) -> usize {
-        let id = self.id();
-        let window = self.span(
-            &format!("{path}.window"),
-            chart.window,
-            Duration::from_mins(5),
-            limits::WINDOW,
-        );
-        let step = (window / limits::CHART_POINTS).max(Duration::from_millis(250));
-        let step = self.span(
-            &format!("{path}.step"),
-            chart.step,
-            step,
-            (limits::STEP_MIN, window),
-        );
-        if let (Some(min), Some(max)) = (chart.min, &chart.max)
-            && max.value <= min
-        {
-            let reason = format!("{} is not above min, which is {min}", max.value);
-            self.problem(&format!("{path}.max"), max.referenced, reason);
-        }
-        let at = chart.title.referenced;
-        let lines = match (chart.query, chart.series.is_empty()) {
-            (Some(query), true) => {
-                let query = self.query(&format!("{path}.query"), &query);
-                let any = |_: &str| true;
-                let legend = chart
-                    .legend
-                    .and_then(|it| self.template(&format!("{path}.legend"), &it, any, ""));
-                let limit = self.limit(&format!("{path}.limit"), chart.limit);
-                Lines::Dynamic {
-                    query,
-                    legend,
-                    limit,
-                }
-            }
-            (None, false) => {
-                if let Some(legend) = chart.legend {
-                    self.problem(
-                        &format!("{path}.legend"),
-                        legend.referenced,
-                        "belongs to a query; each entry of series has a label",
-                    );
-                }
-                let series = chart.series.into_iter().enumerate();
-                Lines::Fixed(
-                    series
-                        .map(|(at, series)| FixedLine {
-                            query: self.query(&format!("{path}.series[{at}].query"), &series.query),
-                            label: series.label,
-                            cell: self.id(),
-                        })
-                        .collect(),
-                )
-            }
-            (None, true) => {
-                self.problem(path, at, "has neither a query nor series");
-                Lines::Fixed(Vec::new())
-            }
-            (Some(query), false) => {
-                self.problem(
-                    &format!("{path}.query"),
-                    query.referenced,
-                    "cannot stand beside series: a chart has one or the other",
-                );
-                Lines::Fixed(Vec::new())
-            }
-        };
-        self.charts.push(ChartPlan {
-            id,
-            title: chart.title.value,
-            unit: chart.unit,
-            window,
-            step,
-            stack: chart.stack,
-            min: chart.min,
-            max: chart.max.map(|max| max.value),
-            lines,
-        });
-        self.charts.len() - 1
-    }
-
-    fn limit(&mut self, path: &str, limit: Option<Spanned<u32>>) -> usize {
-        let found = limit
-            .as_ref()
-            .map_or(limits::SERIES_DEFAULT, |limit| limit.value);
-        if let Some(limit) = limit
-            && !(1..=limits::SERIES_MAX).contains(&found)
-        {
-            let reason = format!("{found} is not between 1 and {}", limits::SERIES_MAX);
-            self.problem(path, limit.referenced, reason);
-        }
-        usize::try_from(found).unwrap_or(1)
-    }
-
-    fn alert_lane(&mut self, path: &str, lane: schema::Alerts) -> (Option<Text>, LaneContent) {
-        let bounds = (Duration::ZERO, Duration::from_hours(1));
-        let default = Duration::from_secs(30);
-        let resolved = self.span(&format!("{path}.resolved"), lane.resolved, default, bounds);
-        let cell = self.id();
-        self.alerts.push(AlertsPlan {
-            cell,
-            only: lane.only,
-            resolved,
-        });
-        (lane.title, LaneContent::Alerts(self.alerts.len() - 1))
-    }
-
-    fn ticker(&mut self, path: &str, lane: schema::Ticker) -> (Option<Text>, LaneContent) {
-        let cell = self.id();
-        let topic = self.topic(&format!("{path}.topic"), &lane.topic);
-        let rows = lane.rows.map_or(50, |rows| {
-            if !(1..=limits::TICKER_ROWS_MAX).contains(&rows.value) {
-                let reason = format!(
-                    "{} is not between 1 and {}",
-                    rows.value,
-                    limits::TICKER_ROWS_MAX
-                );
-                self.problem(&format!("{path}.rows"), rows.referenced, reason);
-            }
-            rows.value
-        });
-        let mut template = |key: &str, text: Option<Spanned<String>>, default: &str| {
-            let known = |name: &str| {
-                let prefixed = |prefix| name.strip_prefix(prefix).is_some_and(|it| !it.is_empty());
-                matches!(name, "key" | "value") || prefixed("header.") || prefixed("value.")
-            };
-            let names = "key, header.NAME, value or value.FIELD";
-            let given =
-                text.and_then(|text| self.template(&format!("{path}.{key}"), &text, known, names));
-            given.unwrap_or_else(|| Template::parse(default).expect("the default template parses"))
-        };
-        let kind = template("type", lane.kind, "{header.ce_type|key}");
-        let subject = template("subject", lane.subject, "{header.ce_subject|key}");
-        let text = template("text", lane.text, "");
-        let mut levels = std::collections::BTreeMap::new();
-        for (kind, level) in lane.levels {
-            match level_named(&level.value) {
-                Some(known) => {
-                    levels.insert(kind, known);
-                }
-                None => {
-                    let reason = format!(
-                        "'{}' is no level: healthy, info, warning or critical",
-                        level.value
-                    );
-                    self.problem(&format!("{path}.levels.{kind}"), level.referenced, reason);
-                }
-            }
-        }
-        self.tickers.push(TickerPlan {
-            cell,
-            rows: usize::try_from(rows).unwrap_or(1),
-            topic,
-            types: lane.types,
-            kind,
-            subject,
-            text,
-            levels,
-        });
-        (lane.title, LaneContent::Ticker(self.tickers.len() - 1))
-    }
-}
-
-fn level_named(name: &str) -> Option<Level> {
-    Some(match name {
-        "healthy" => Level::Healthy,
-        "info" => Level::Info,
-        "warning" => Level::Warning,
-        "critical" => Level::Critical,
-        _ => return None,
-    })
 }
 
 /// A board's name is part of an address.

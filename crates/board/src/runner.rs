@@ -41,6 +41,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(1);
 /// How often figures are taken over into metrics.
 const FIGURES_EVERY: Duration = Duration::from_secs(1);
 
+/// Longest wait for the history of topics before a page is shown without it.
+const HISTORY_WAIT: Duration = Duration::from_millis(200);
+
 /// How often a whole ticker may turn over in a second: more rows than that nobody reads.
 const TICKER_TURNS: usize = 4;
 
@@ -51,7 +54,7 @@ pub(crate) struct Sources {
     pub(crate) store: Arc<Store>,
     pub(crate) alerts: watch::Receiver<Arc<Vec<Alert>>>,
     /// Which series got samples; `None` evaluates by time alone.
-    pub(crate) touches: Option<broadcast::Receiver<Arc<Touched>>>,
+    pub(crate) touches: Option<broadcast::Sender<Arc<Touched>>>,
     pub(crate) clock: DynClock,
 }
 
@@ -150,10 +153,7 @@ impl<'a> Session<'a> {
         let sources: &Sources = &runner.sources;
         let now = sources.clock.now();
         // Before the history is read: what comes meanwhile is not missed.
-        let touches = sources
-            .touches
-            .as_ref()
-            .map(broadcast::Receiver::resubscribe);
+        let touches = sources.touches.as_ref().map(broadcast::Sender::subscribe);
         let mut followers = JoinSet::new();
         let mut intakes = Vec::new();
         for topic in current.plan.topics() {
@@ -174,6 +174,7 @@ impl<'a> Session<'a> {
             watches: screen.watches(),
         };
         let (screen, done) = load(screen, Arc::clone(&sources.store), now).await;
+        let _ = tokio::time::timeout(HISTORY_WAIT, read_history(&intakes)).await;
         let start = sources.clock.monotonic();
         let mut session = Self {
             sources,
@@ -313,7 +314,7 @@ impl<'a> Session<'a> {
             let topic = intake.topic.clone();
             drop(intake);
             self.metrics.events.inc_by(u64::from(taken.events.count));
-            self.screen.take_topic(&topic, taken, most, now);
+            self.screen.take_topic(&topic, &taken, most, now);
         }
     }
 
@@ -357,6 +358,13 @@ impl<'a> Session<'a> {
     fn count(&self, done: Evaluated) {
         self.metrics.evaluations.inc_by(done.queries);
         self.metrics.evaluation_failures.inc_by(done.failures);
+    }
+}
+
+/// Waits until all topics have delivered their history.
+async fn read_history(intakes: &[Arc<Mutex<Intake>>]) {
+    while !intakes.iter().all(|intake| intake.lock().has_history()) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
 

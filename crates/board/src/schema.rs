@@ -58,7 +58,7 @@ pub(crate) enum Lane {
     Charts(Charts),
     Stats(Stats),
     Alerts(Alerts),
-    Ticker(Ticker),
+    Ticker(Box<Ticker>),
 }
 
 #[derive(Debug, Deserialize)]

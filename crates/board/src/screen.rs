@@ -202,7 +202,7 @@ impl Screen {
     pub(crate) fn take_topic(
         &mut self,
         topic: &model::TopicName,
-        taken: Taken,
+        taken: &Taken,
         rows_most: usize,
         now: Timestamp,
     ) {

@@ -33,6 +33,9 @@ use crate::viewer::Viewer;
 /// How long a board that panicked rests before it starts again.
 const REST_AFTER_PANIC: Duration = Duration::from_secs(1);
 
+/// Sets of touched series that wait for one board; one that falls behind evaluates all its queries.
+const TOUCHES_WAITING: usize = 64;
+
 /// Why a board cannot be looked at.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -54,7 +57,7 @@ pub struct Inputs {
     /// All alerts, replaced whenever one changes.
     pub alerts: watch::Receiver<Arc<Vec<Alert>>>,
     /// Which series got samples. Without it queries are evaluated four times a second.
-    pub touches: Option<broadcast::Receiver<Arc<Touched>>>,
+    pub touches: Option<ingest::Subscription>,
     /// The time.
     pub clock: DynClock,
     /// For the id of this run.
@@ -103,6 +106,7 @@ pub struct Applied {
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
+    touches: Option<ingest::Subscription>,
 }
 
 /// Applies boards and attaches displays. Cheap to clone.
@@ -147,11 +151,14 @@ impl Service {
             clock,
             entropy: _,
         } = inputs;
+        let spread = touches
+            .is_some()
+            .then(|| broadcast::Sender::new(TOUCHES_WAITING));
         let sources = Sources {
             broker,
             store,
             alerts,
-            touches,
+            touches: spread,
             clock,
         };
         let shared = Shared {
@@ -164,6 +171,7 @@ impl Service {
         };
         Self {
             shared: Arc::new(shared),
+            touches,
         }
     }
 
@@ -176,7 +184,11 @@ impl Service {
 
     /// Runs until `shutdown`; then keeps where lanes are, and ends.
     pub async fn run(self, shutdown: CancellationToken) {
-        let shared = self.shared;
+        let Self { shared, touches } = self;
+        let mut touches = Touches {
+            heard: touches,
+            spread: shared.sources.touches.clone(),
+        };
         let broker: &dyn broker::Broker = &*shared.sources.broker;
         if let Err(error) = shared.lanes.load(broker).await {
             LanesNotKept { error: &error }.log();
@@ -186,24 +198,48 @@ impl Service {
             set: JoinSet::new(),
             stop: shutdown.child_token(),
         };
+        let keeping = keep_lanes(&shared);
+        tokio::pin!(keeping);
         loop {
             tasks.start_missing(&shared);
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 () = shared.changed.notified() => (),
-                () = shared.lanes.changed() => {
-                    shared.write_lanes().await;
-                    // More turns may come: the next record waits.
-                    tokio::select! {
-                        () = tokio::time::sleep(WRITE_EVERY) => (),
-                        () = shutdown.cancelled() => break,
-                    }
-                }
+                () = touches.spread() => (),
+                () = &mut keeping => (),
                 Some(ended) = tasks.set.join_next_with_id() => tasks.ended(ended, &shared),
             }
         }
         while tasks.set.join_next().await.is_some() {}
         shared.write_lanes().await;
+    }
+}
+
+/// Writes where lanes are whenever one turned, for ever, and not too often.
+async fn keep_lanes(shared: &Shared) {
+    loop {
+        shared.lanes.changed().await;
+        shared.write_lanes().await;
+        tokio::time::sleep(WRITE_EVERY).await;
+    }
+}
+
+/// Hands on to all boards which series got samples.
+struct Touches {
+    heard: Option<ingest::Subscription>,
+    spread: Option<broadcast::Sender<Arc<Touched>>>,
+}
+
+impl Touches {
+    /// Hears once and hands it on; never ready without somebody to hear. Cancel safe.
+    async fn spread(&mut self) {
+        match (&mut self.heard, &self.spread) {
+            (Some(heard), Some(spread)) => {
+                // Nobody listens while nobody looks at a board.
+                let _ = spread.send(Arc::new(heard.touched().await));
+            }
+            _ => std::future::pending().await,
+        }
     }
 }
 
@@ -393,27 +429,22 @@ impl Boards {
             generation,
             plan: Arc::new(plan),
         };
-        match known {
-            Some(board) => {
-                board.file = file;
-                // The layout first: from here on frames of the old plan are refused.
-                board.channel.set_layout(layout);
-                board.current.send_replace(current);
-            }
-            None => {
-                let name = current.plan.name.clone();
-                let channel = Channel::new(&name);
-                channel.set_layout(layout);
-                let current = watch::Sender::new(current);
-                self.by_name.insert(
-                    name,
-                    Board {
-                        file,
-                        channel,
-                        current,
-                    },
-                );
-            }
+        if let Some(board) = known {
+            board.file = file;
+            // The layout first: from here on frames of the old plan are refused.
+            board.channel.set_layout(layout);
+            board.current.send_replace(current);
+        } else {
+            let name = current.plan.name.clone();
+            let channel = Channel::new(&name);
+            channel.set_layout(layout);
+            let current = watch::Sender::new(current);
+            let board = Board {
+                file,
+                channel,
+                current,
+            };
+            self.by_name.insert(name, board);
         }
         true
     }

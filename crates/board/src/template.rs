@@ -109,6 +109,17 @@ impl Template {
 }
 
 impl Format {
+    fn named(name: &str) -> Result<Self, String> {
+        if name == "cents" {
+            return Ok(Self::Cents);
+        }
+        let known = Unit::ALL.iter().find(|(known, _)| *known == name);
+        known.map(|(_, unit)| Self::Unit(*unit)).ok_or_else(|| {
+            let known = Unit::ALL.map(|(known, _)| known).join(", ");
+            format!("'{name}' is no format: it is one of {known}, cents")
+        })
+    }
+
     fn write(self, out: &mut String, field: &Field<'_>) {
         let number = match field {
             Field::Number(number) => Some(*number),
@@ -135,19 +146,7 @@ fn field_part(field: &str) -> Result<Part, String> {
     if names.iter().any(String::is_empty) {
         return Err(format!("'{{{field}}}' names no value"));
     }
-    let format = match format {
-        None => None,
-        Some("cents") => Some(Format::Cents),
-        Some(name) => match Unit::ALL.iter().find(|(known, _)| *known == name) {
-            Some((_, unit)) => Some(Format::Unit(*unit)),
-            None => {
-                let known = Unit::ALL.map(|(known, _)| known).join(", ");
-                return Err(format!(
-                    "'{name}' is no format: it is one of {known}, cents"
-                ));
-            }
-        },
-    };
+    let format = format.map(Format::named).transpose()?;
     Ok(Part::Field { names, format })
 }
 

@@ -41,6 +41,8 @@ pub(crate) struct Intake {
     total: Option<u64>,
     rates: Vec<Rate>,
     tickers: Vec<Ticker>,
+    /// Partitions whose history is still being read; `None` until the topic was looked for.
+    behind: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -54,7 +56,7 @@ struct Rate {
 #[derive(Debug)]
 struct Ticker {
     /// Place in the plan's tickers.
-    ticker: usize,
+    place: usize,
     types: Vec<String>,
     most: usize,
     rows: VecDeque<RawRow>,
@@ -85,6 +87,7 @@ impl Intake {
             topic: topic.clone(),
             events: Events::default(),
             total: None,
+            behind: None,
             rates: rates
                 .map(|(count, it)| Rate {
                     count,
@@ -94,7 +97,7 @@ impl Intake {
                 .collect(),
             tickers: tickers
                 .map(|(ticker, it)| Ticker {
-                    ticker,
+                    place: ticker,
                     types: it.types.clone(),
                     most: it.rows,
                     rows: VecDeque::new(),
@@ -113,6 +116,21 @@ impl Intake {
             .unwrap_or(0);
         let span = self.rates.iter().map(|rate| rate.window.span()).max();
         (rows, span.unwrap_or(Duration::ZERO))
+    }
+
+    /// The topic was looked for: so many partitions have history to read.
+    pub(crate) fn expect_history(&mut self, partitions: u32) {
+        self.behind.get_or_insert(partitions);
+    }
+
+    /// One partition's history is read.
+    pub(crate) fn history_read(&mut self) {
+        self.behind = self.behind.map(|behind| behind.saturating_sub(1));
+    }
+
+    /// Whether all history is in.
+    pub(crate) fn has_history(&self) -> bool {
+        self.behind == Some(0)
     }
 
     /// Counts the records a partition already had.
@@ -146,10 +164,7 @@ impl Intake {
             {
                 continue;
             }
-            if ticker.rows.len() == ticker.most {
-                ticker.rows.pop_front();
-            }
-            ticker.rows.push_back(RawRow::copy(record));
+            ticker.push(RawRow::copy(record), live);
         }
     }
 
@@ -162,7 +177,7 @@ impl Intake {
         let rows = rows.map(|ticker| {
             let mut rows: Vec<_> = ticker.rows.drain(..).collect();
             rows.sort_by_key(|row| row.timestamp);
-            (ticker.ticker, rows)
+            (ticker.place, rows)
         });
         Taken {
             events: std::mem::take(&mut self.events),
@@ -173,6 +188,22 @@ impl Intake {
                 .iter_mut()
                 .map(|rate| (rate.count, rate.window.per_second(now)))
                 .collect(),
+        }
+    }
+}
+
+impl Ticker {
+    /// Keeps a row: news at the end, history by its time, because partitions are read side by side.
+    fn push(&mut self, row: RawRow, live: bool) {
+        let place = if live {
+            self.rows.len()
+        } else {
+            self.rows
+                .partition_point(|kept| kept.timestamp <= row.timestamp)
+        };
+        self.rows.insert(place, row);
+        if self.rows.len() > self.most {
+            self.rows.pop_front();
         }
     }
 }

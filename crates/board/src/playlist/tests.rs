@@ -55,11 +55,13 @@ fn change(entries: &[Entry], line: &str) -> (i64, usize, Level) {
         "healthy" => Level::Healthy,
         other => panic!("{other}"),
     };
-    (
-        (seconds.parse::<f64>().unwrap() * 1000.0) as i64,
-        item,
-        level,
-    )
+    (millis(seconds), item, level)
+}
+
+/// `5.2` seconds are 5,200 milliseconds.
+fn millis(seconds: &str) -> i64 {
+    let (whole, tenths) = seconds.split_once('.').unwrap_or((seconds, "0"));
+    whole.parse::<i64>().unwrap() * 1000 + tenths.parse::<i64>().unwrap() * 100
 }
 
 fn three() -> Vec<Entry> {

@@ -30,6 +30,7 @@ pub(crate) async fn follow_topic(broker: DynBroker, clock: DynClock, intake: Arc
     let (goodbye, mut ended) = mpsc::channel::<u32>(16);
     loop {
         let partitions = broker.topic(&topic).map_or(0, |info| info.partitions);
+        intake.lock().expect_history(partitions);
         for partition in 0..partitions {
             if !running.insert(partition) {
                 continue;
@@ -81,8 +82,13 @@ impl Follower {
     async fn follow(&mut self, partition: &TopicPartition) -> Result<(), Error> {
         let (start, live_from) = self.start(partition).await?;
         let mut tail = Tail::new(Arc::clone(&self.broker), partition.clone(), start)?;
+        let mut was_live = false;
         loop {
             let live = tail.position() >= live_from;
+            if live && !was_live {
+                was_live = true;
+                self.intake.lock().history_read();
+            }
             match tail.next().await {
                 Ok(fetched) => self.take(&fetched, live, live_from),
                 Err(Error::OutOfRange { log_start, .. }) => tail.seek(log_start),
