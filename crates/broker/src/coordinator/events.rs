@@ -197,12 +197,8 @@ impl Collector for Levels {
             MetricType::Gauge,
         )?;
         number(members).encode(total)?;
-        let mut by_state = encoder.encode_descriptor(
-            "groups",
-            "Groups by state",
-            None,
-            MetricType::Gauge,
-        )?;
+        let mut by_state =
+            encoder.encode_descriptor("groups", "Groups by state", None, MetricType::Gauge)?;
         for (state, count) in states {
             number(count).encode(by_state.encode_family(&[("state", state.as_str())])?)?;
         }

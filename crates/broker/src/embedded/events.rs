@@ -88,6 +88,10 @@ pub(crate) fn panicked(metrics: &Metrics, partition: &TopicPartition, what: &'st
     error!(%partition, what, "A panic was fenced.");
 }
 
+pub(crate) fn helper_refused(error: &std::io::Error) {
+    warn!(%error, "The system gives no thread for flushing; the others do without.");
+}
+
 pub(crate) fn retained(metrics: &Metrics, partition: &TopicPartition, bytes: u64) {
     metrics.retained_bytes.inc_by(bytes);
     info!(%partition, bytes, "Retention removed old segments.");

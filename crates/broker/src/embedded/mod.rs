@@ -17,6 +17,7 @@ mod broker;
 mod catalog;
 mod errors;
 mod events;
+mod flusher;
 mod group_records;
 mod groups;
 mod metrics;

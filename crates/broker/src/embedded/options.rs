@@ -33,6 +33,8 @@ pub struct Options {
     /// A round gathers for at most so long before it flushes; it also flushes as soon as nothing
     /// waits. Default 2 ms.
     pub flush_age: Duration,
+    /// Files flushed at the same time, at most. Default 8, at least 1.
+    pub flush_threads: usize,
     /// Partitions whose topic only asks for [`Durability::Written`](crate::Durability::Written) are
     /// flushed so long after a write. Default 1 s.
     pub lazy_flush: Duration,
@@ -74,6 +76,7 @@ impl Options {
             queue_appends: 16_384,
             flush_bytes: ByteSize::from_mib(4),
             flush_age: Duration::from_millis(2),
+            flush_threads: 8,
             lazy_flush: Duration::from_secs(1),
             retention_interval: Duration::from_secs(30),
             groups_records_max: 10_000,
@@ -106,6 +109,13 @@ impl Options {
         check(
             self.queue_appends >= 1,
             "queue_appends is 0, it must be at least 1".to_owned(),
+        );
+        check(
+            (1..=64).contains(&self.flush_threads),
+            format!(
+                "flush_threads is {}, it must be 1 to 64",
+                self.flush_threads
+            ),
         );
         check(
             self.retention_interval >= Duration::from_millis(10),

@@ -14,7 +14,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use commitlog::{Log, LogReader, Publish, StampKind};
@@ -48,6 +48,8 @@ pub(crate) struct Partition {
     full: AtomicBool,
     /// The freeze was said already.
     frozen_said: AtomicBool,
+    /// The writer's note of where this partition's jobs are in its round.
+    slot: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl Partition {
             publishes_written: AtomicBool::new(config.durability == Durability::Written),
             full: AtomicBool::new(false),
             frozen_said: AtomicBool::new(false),
+            slot: AtomicUsize::new(0),
             id,
         };
         Ok(OpenedPartition {
@@ -164,6 +167,7 @@ impl Partition {
             publishes_written: AtomicBool::new(false),
             full: AtomicBool::new(false),
             frozen_said: AtomicBool::new(true),
+            slot: AtomicUsize::new(0),
         }
     }
 
@@ -313,6 +317,15 @@ impl Partition {
                 receiver
             }
         }
+    }
+
+    /// Where the writer last put this partition's jobs; says nothing about this round by itself.
+    pub(crate) fn slot(&self) -> usize {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_slot(&self, slot: usize) {
+        self.slot.store(slot, Ordering::Relaxed);
     }
 
     pub(crate) fn wait_for_flush(&self, waiter: Waiter) {

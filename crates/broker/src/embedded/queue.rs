@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as Line, Semaphore};
 
 /// The queue was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,9 @@ pub(crate) enum Woken {
 pub(crate) struct Queue<T> {
     inside: Mutex<Inside<T>>,
     ready: Condvar,
+    /// Held from asking for room until the job is in: a job that was given room while its caller
+    /// slept is not passed by one that came later.
+    line: Line<()>,
     room: Semaphore,
     capacity: u32,
     job_cost_min: u32,
@@ -55,6 +58,7 @@ impl<T> Queue<T> {
                 asleep: false,
             }),
             ready: Condvar::new(),
+            line: Line::new(()),
             room: Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX)),
             capacity,
             job_cost_min: job_cost_min.max(1),
@@ -74,6 +78,7 @@ impl<T> Queue<T> {
         let cost = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
             .clamp(self.job_cost_min, self.capacity.max(self.job_cost_min));
+        let _turn = self.line.lock().await;
         let room = self.room.acquire_many(cost).await.map_err(|_| Closed)?;
         let mut inside = self.inside.lock();
         if inside.closed {
@@ -173,6 +178,22 @@ mod tests {
         assert_eq!(poll(third.as_mut()), Poll::Ready(Ok(())));
         queue.drain(&mut jobs);
         assert_eq!(jobs, [(1, 60), (2, 60), (3, 10)]);
+    }
+
+    #[test]
+    fn who_comes_later_does_not_pass_who_was_given_room_and_still_sleeps() {
+        let queue = Queue::new(100, 100);
+        assert_eq!(poll(pin!(queue.push(100, |_| 1))), Poll::Ready(Ok(())));
+        let mut sleeper = pin!(queue.push(10, |_| 2));
+        assert_eq!(poll(sleeper.as_mut()), Poll::Pending);
+        queue.release(100);
+        let mut later = pin!(queue.push(10, |_| 3));
+        assert_eq!(poll(later.as_mut()), Poll::Pending);
+        assert_eq!(poll(sleeper.as_mut()), Poll::Ready(Ok(())));
+        assert_eq!(poll(later.as_mut()), Poll::Ready(Ok(())));
+        let mut jobs = Vec::new();
+        queue.drain(&mut jobs);
+        assert_eq!(jobs, [1, 2, 3]);
     }
 
     #[test]

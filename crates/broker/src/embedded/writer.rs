@@ -17,15 +17,18 @@
 //! and no other; a panic in one partition is fenced there. Records of `lantern.groups` are applied
 //! to the state in memory after their flush, in log order, before their append is answered.
 //!
-//! Not here: what is in a log (`commitlog`), and who waits (`queue`).
+//! Not here: what is in a log (`commitlog`), who waits (`queue`), flushing several files at once
+//! (`flusher`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use model::Position;
 use record::CheckedBatch;
 use tokio::sync::oneshot;
 
+use super::flusher::Flusher;
 use super::partition::{Landed, Partition};
 use super::queue::Woken;
 use super::{Shared, events};
@@ -48,14 +51,18 @@ pub(crate) type Reply = oneshot::Sender<Result<Appended, Error>>;
 #[derive(Debug)]
 pub(crate) struct Waiter {
     pub(crate) appended: Appended,
-    pub(crate) reply: Option<Reply>,
+    pub(crate) reply: Reply,
     /// Kept only where records are applied to state after the flush.
     pub(crate) batches: Vec<CheckedBatch>,
 }
 
+/// Bytes of appends that are joined into one write at most: a larger one gains nothing.
+const RUN_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
+    flusher: Flusher,
     /// Reused from round to round.
     jobs: Vec<Job>,
     /// Partitions written in this round whose flush somebody waits for.
@@ -64,9 +71,17 @@ pub(crate) struct Writer {
     lazy: Vec<(Duration, Arc<Partition>)>,
 }
 
+/// The jobs of one partition, in order.
+#[derive(Debug)]
+struct Lane {
+    partition: Arc<Partition>,
+    jobs: Vec<Job>,
+}
+
 impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            flusher: Flusher::new(Arc::clone(&shared)),
             shared,
             jobs: Vec::new(),
             dirty: Vec::new(),
@@ -83,7 +98,7 @@ impl Writer {
             }
             self.round();
         }
-        self.flush_lazy(None);
+        self.flush_all();
     }
 
     /// Gathers, writes, flushes and answers once; answers how many appends there were.
@@ -94,18 +109,15 @@ impl Writer {
         let (mut count, mut bytes, mut cost) = (0, 0, 0);
         while shared.queue.drain(&mut self.jobs) > 0 {
             count += self.jobs.len();
-            let mut jobs = std::mem::take(&mut self.jobs);
-            for job in jobs.drain(..) {
-                cost += usize::try_from(job.cost).unwrap_or(usize::MAX);
-                bytes += self.write(job);
+            for lane in self.lanes(&mut cost) {
+                bytes += self.write_lane(lane);
             }
-            self.jobs = jobs;
             let age = options.clock.monotonic().saturating_sub(start);
             if bytes >= options.flush_bytes.as_usize() || age >= options.flush_age {
                 break;
             }
         }
-        self.flush_dirty();
+        self.flusher.flush(&mut self.dirty);
         self.flush_lazy(Some(options.clock.monotonic()));
         shared.queue.release(cost);
         if count > 0 {
@@ -117,60 +129,143 @@ impl Writer {
 
     /// Flushes everything that is written and not flushed.
     pub(crate) fn flush_all(&mut self) {
-        self.flush_dirty();
+        self.flusher.flush(&mut self.dirty);
         self.flush_lazy(None);
     }
 
-    /// Appends one job's batches; answers their bytes.
-    fn write(&mut self, job: Job) -> usize {
-        let partition = Arc::clone(&job.partition);
-        let now = self.shared.options.clock.now();
-        let bytes: usize = job.batches.iter().map(CheckedBatch::size).sum();
-        let landed = catch_unwind(AssertUnwindSafe(|| partition.write(&job.batches, now)))
-            .unwrap_or_else(|_| Err(self.fence(&partition, "the writer panicked in an append")));
-        let landed = match landed {
-            Ok(landed) => landed,
-            Err(error) => {
-                self.shared.refused(&partition, &error);
-                let _ = job.reply.send(Err(error));
-                return 0;
+    /// The jobs drained, by partition in the order of their first ones; adds up what they cost.
+    fn lanes(&mut self, cost: &mut usize) -> Vec<Lane> {
+        let mut lanes: Vec<Lane> = Vec::new();
+        for job in self.jobs.drain(..) {
+            *cost += usize::try_from(job.cost).unwrap_or(usize::MAX);
+            let known = lanes.get_mut(job.partition.slot());
+            if let Some(lane) = known.filter(|lane| Arc::ptr_eq(&lane.partition, &job.partition)) {
+                lane.jobs.push(job);
+                continue;
             }
-        };
-        self.shared.landed(&landed.appended, &job.batches, bytes);
-        self.settle(&partition, job, &landed);
+            job.partition.set_slot(lanes.len());
+            lanes.push(Lane {
+                partition: Arc::clone(&job.partition),
+                jobs: vec![job],
+            });
+        }
+        lanes
+    }
+
+    /// Writes one partition's jobs, as many at once as can be; answers their bytes.
+    fn write_lane(&mut self, lane: Lane) -> usize {
+        let Lane { partition, jobs } = lane;
+        let mut jobs = jobs.into_iter().peekable();
+        let mut written = 0;
+        while let Some(first) = jobs.next() {
+            let mut bytes = first.bytes();
+            let mut run = vec![first];
+            if joins(&run[0]) {
+                while let Some(job) =
+                    jobs.next_if(|job| joins(job) && bytes + job.bytes() <= RUN_BYTES_MAX)
+                {
+                    bytes += job.bytes();
+                    run.push(job);
+                }
+            }
+            written += self.write_run(&partition, run);
+        }
+        written
+    }
+
+    /// Writes jobs in one append if there are several, and one by one if that fails, so that each
+    /// has its own answer.
+    fn write_run(&mut self, partition: &Arc<Partition>, mut run: Vec<Job>) -> usize {
+        if run.len() > 1 {
+            let mut all = Vec::with_capacity(run.len());
+            let counts: Vec<usize> = run.iter().map(|job| job.batches.len()).collect();
+            for job in &mut run {
+                all.append(&mut job.batches);
+            }
+            let landed = self.append(partition, &all);
+            let mut all = all.into_iter();
+            for (job, count) in run.iter_mut().zip(counts) {
+                job.batches = all.by_ref().take(count).collect();
+            }
+            if let Ok(landed) = landed {
+                return self.settle_run(partition, run, &landed);
+            }
+        }
+        run.into_iter().map(|job| self.write(partition, job)).sum()
+    }
+
+    /// Gives each job of a run its part of what was appended.
+    fn settle_run(&mut self, partition: &Arc<Partition>, run: Vec<Job>, landed: &Landed) -> usize {
+        let mut base = landed.appended.base_offset;
+        let mut bytes = 0;
+        for job in run {
+            let deltas = job.batches.iter().map(CheckedBatch::last_offset_delta);
+            let end = base.plus(deltas.map(|delta| u64::from(delta) + 1).sum());
+            let appended = Appended {
+                base_offset: base,
+                next: end.into(),
+                ..landed.appended
+            };
+            base = end;
+            bytes += job.bytes();
+            self.settle(partition, job, appended, landed.flushed);
+        }
+        debug_assert_eq!(Position::from(base), landed.appended.next, "a run adds up");
         bytes
     }
 
+    /// Appends one job's batches; answers their bytes.
+    fn write(&mut self, partition: &Arc<Partition>, job: Job) -> usize {
+        match self.append(partition, &job.batches) {
+            Ok(landed) => {
+                let bytes = job.bytes();
+                self.settle(partition, job, landed.appended, landed.flushed);
+                bytes
+            }
+            Err(error) => {
+                self.shared.refused(partition, &error);
+                let _answered = job.reply.send(Err(error));
+                0
+            }
+        }
+    }
+
+    fn append(
+        &self,
+        partition: &Arc<Partition>,
+        batches: &[CheckedBatch],
+    ) -> Result<Landed, Error> {
+        let now = self.shared.options.clock.now();
+        let what = "a panic in an append";
+        catch_unwind(AssertUnwindSafe(|| partition.write(batches, now))).unwrap_or_else(|_| {
+            events::panicked(&self.shared.metrics, partition.id(), what);
+            Err(partition.freeze(what))
+        })
+    }
+
     /// Answers what may be answered now, and remembers the rest for the flush.
-    fn settle(&mut self, partition: &Arc<Partition>, job: Job, landed: &Landed) {
-        let Job {
-            batches,
-            durability,
-            reply,
-            ..
-        } = job;
+    fn settle(&mut self, partition: &Arc<Partition>, job: Job, appended: Appended, flushed: bool) {
+        self.shared.landed(&appended, &job.batches, job.bytes());
         let applies = partition.is_groups();
-        let waits = applies || (durability == Durability::Flushed && !landed.flushed);
-        if partition.publishes_written() {
+        let waits = applies || (job.durability == Durability::Flushed && !flushed);
+        let shows = partition.publishes_written();
+        if shows {
             partition.publish_written();
         }
-        let reply = if waits {
-            Some(reply)
-        } else {
-            let _ = reply.send(Ok(landed.appended));
-            None
-        };
         if waits {
             partition.wait_for_flush(Waiter {
-                appended: landed.appended,
-                reply,
-                batches: if applies { batches } else { Vec::new() },
+                appended,
+                reply: job.reply,
+                batches: if applies { job.batches } else { Vec::new() },
             });
+        } else {
+            // A caller that went away does not undo its append.
+            let _answered = job.reply.send(Ok(appended));
         }
-        if landed.flushed && !applies {
+        if flushed && !waits {
             return;
         }
-        if waits || !partition.publishes_written() {
+        if waits || !shows {
             if partition.mark_dirty() {
                 self.dirty.push(Arc::clone(partition));
             }
@@ -180,26 +275,18 @@ impl Writer {
         }
     }
 
-    fn flush_dirty(&mut self) {
-        let mut dirty = std::mem::take(&mut self.dirty);
-        for partition in dirty.drain(..) {
-            self.flush(&partition);
-        }
-        self.dirty = dirty;
-    }
-
     /// Flushes lazy partitions that are due at `now`, or all of them.
     fn flush_lazy(&mut self, now: Option<Duration>) {
-        let mut index = 0;
-        while let Some((due, _)) = self.lazy.get(index) {
-            if now.is_none_or(|now| *due <= now) {
-                let (_, partition) = self.lazy.swap_remove(index);
+        let mut due = Vec::new();
+        self.lazy.retain(|(at, partition)| {
+            let later = now.is_some_and(|now| *at > now);
+            if !later {
                 partition.unmark_lazy();
-                self.flush(&partition);
-            } else {
-                index += 1;
+                due.push(Arc::clone(partition));
             }
-        }
+            later
+        });
+        self.flusher.flush(&mut due);
     }
 
     /// How long until the first lazy flush is due.
@@ -208,42 +295,16 @@ impl Writer {
         let first = self.lazy.iter().map(|(due, _)| *due).min()?;
         Some(first.saturating_sub(now))
     }
+}
 
-    fn flush(&self, partition: &Arc<Partition>) {
-        let clock = &self.shared.options.clock;
-        let start = clock.monotonic();
-        let flushed = catch_unwind(AssertUnwindSafe(|| partition.flush()))
-            .unwrap_or_else(|_| Err(self.fence(partition, "the writer panicked in a flush")));
-        let took = clock.monotonic().saturating_sub(start);
-        self.shared.metrics.flushes.inc();
-        self.shared
-            .metrics
-            .flush_seconds
-            .observe(took.as_secs_f64());
-        let waiters = partition.take_waiters();
-        match flushed {
-            Ok(()) => {
-                if partition.is_groups() {
-                    super::groups::apply(&self.shared, &waiters);
-                }
-                partition.publish_flushed();
-                for waiter in waiters {
-                    if let Some(reply) = waiter.reply {
-                        let _ = reply.send(Ok(waiter.appended));
-                    }
-                }
-            }
-            Err(error) => {
-                self.shared.refused(partition, &error);
-                for reply in waiters.into_iter().filter_map(|waiter| waiter.reply) {
-                    let _ = reply.send(Err(partition.refused()));
-                }
-            }
-        }
+impl Job {
+    fn bytes(&self) -> usize {
+        self.batches.iter().map(CheckedBatch::size).sum()
     }
+}
 
-    fn fence(&self, partition: &Partition, what: &'static str) -> Error {
-        events::panicked(&self.shared.metrics, partition.id(), what);
-        partition.freeze(what)
-    }
+/// Whether an append may be written together with others. Batches of idempotent producers may be
+/// retries, and only an append of their own says where the first ones are.
+fn joins(job: &Job) -> bool {
+    job.batches.iter().all(|batch| batch.producer_id() < 0)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use broker::{Broker, Durability, EmbeddedBroker, Options};
 use env::SimDisk;
 use stdx::ByteSize;
-use test_kit::batches::{batch, values};
+use test_kit::batches::{batch, batch_of, values};
 use test_kit::within;
 
 use crate::support::{SECOND, at, clock, create, manual, name, now, options, poll, spec};
@@ -111,6 +111,88 @@ fn one_round_writes_many_partitions_and_flushes_each_once() {
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
+}
+
+#[test]
+fn appends_joined_in_one_write_each_get_their_own_answer() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 1));
+    let orders = at("orders", 0);
+    let append = |batches| broker.append(&orders, batches, Durability::Flushed);
+    let mut appends = [
+        append(vec![batch(["a", "b"]), batch(["c"])]),
+        append(vec![batch(["d"])]),
+        append(vec![batch_of((7, 0, 0), ["e"])]),
+        append(vec![batch_of((7, 0, 0), ["e"])]),
+        append(vec![batch_of((7, 0, 5), ["a gap"])]),
+        append(vec![batch(["f", "g"])]),
+    ];
+    assert!(appends.iter_mut().all(|append| poll(append).is_pending()));
+    assert_eq!(broker.run_round(), 6);
+    let answers: Vec<_> = appends
+        .iter_mut()
+        .map(|append| match poll(append) {
+            std::task::Poll::Ready(Ok(appended)) => {
+                let next = u64::try_from(appended.next.bits()).unwrap();
+                Some((appended.base_offset.get(), next, appended.duplicate))
+            }
+            std::task::Poll::Ready(Err(_)) => None,
+            std::task::Poll::Pending => panic!("not answered"),
+        })
+        .collect();
+    let expected = [
+        Some((0, 3, false)),
+        Some((3, 4, false)),
+        Some((4, 5, false)),
+        Some((4, 5, true)),
+        None,
+        Some((5, 7, false)),
+    ];
+    assert_eq!(answers, expected);
+    let limit = broker::ReadLimit {
+        bytes: 1 << 20,
+        at_least_one: true,
+    };
+    let fetched = now(
+        &broker,
+        broker.read(&orders, model::Position::default(), limit),
+    )
+    .unwrap();
+    assert_eq!(
+        values(&fetched.batches),
+        ["a", "b", "c", "d", "e", "f", "g"]
+    );
+}
+
+#[test]
+fn when_joined_appends_do_not_fit_those_that_do_are_taken() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 1));
+    let orders = at("orders", 0);
+    disk.set_capacity(Some(disk.used() + 400));
+    let append = |bytes| {
+        let batches = vec![batch(["x".repeat(bytes)])];
+        broker.append(&orders, batches, Durability::Flushed)
+    };
+    let mut appends = [append(100), append(1_000), append(100)];
+    assert!(appends.iter_mut().all(|append| poll(append).is_pending()));
+    broker.run_round();
+    let fits: Vec<_> = appends
+        .iter_mut()
+        .map(|append| match poll(append) {
+            std::task::Poll::Ready(answer) => answer.map(|appended| appended.base_offset.get()),
+            std::task::Poll::Pending => panic!("not answered"),
+        })
+        .collect();
+    assert!(
+        matches!(
+            fits[..],
+            [Ok(0), Err(broker::Error::DiskFull { .. }), Ok(1)]
+        ),
+        "{fits:?}"
+    );
 }
 
 #[test]

@@ -117,7 +117,7 @@ impl World {
 
     fn open(&mut self) {
         let options = Options {
-            groups_records_max: 40,
+            groups_records_max: 8,
             ..manual(
                 self.disk.shared(),
                 Arc::clone(&self.clock),
@@ -371,7 +371,9 @@ impl World {
 
     fn commit(&mut self) {
         let broker = self.broker();
-        let place = self.some_place();
+        // Few places, so that the topic of the groups is compacted within a run.
+        let topic = usize::try_from(self.draw(2)).unwrap();
+        let place = at(TOPICS[topic], 0);
         let group = GROUPS[usize::try_from(self.draw(GROUPS.len() as u64)).unwrap()];
         let offset = self.draw(1 << 40);
         let commit = Commit {

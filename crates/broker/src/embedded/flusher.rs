@@ -1,0 +1,180 @@
+//! Flushing the files a round touched, several at once.
+//!
+//! One fdatasync waits for the disk; a journalling file system lets many that wait at the same time
+//! share one commit of its journal. So a round that touched many partitions hands them to a few
+//! helper threads and takes part itself. Helpers start with the first round that needs them.
+//!
+//! Invariants: [`Flusher::flush`] returns when every partition given is flushed and its waiters are
+//! answered; each partition is flushed once, by one thread; a panic is fenced in its partition.
+//!
+//! Not here: which partitions are dirty (`writer`).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::partition::Partition;
+use super::{Drive, Shared, events, groups};
+use crate::Error;
+
+#[derive(Debug)]
+pub(crate) struct Flusher {
+    shared: Arc<Shared>,
+    pool: Arc<Pool>,
+    helpers: Vec<JoinHandle<()>>,
+    helpers_max: usize,
+}
+
+#[derive(Debug, Default)]
+struct Pool {
+    inside: Mutex<Inside>,
+    /// There is work, or no more will come.
+    work: Condvar,
+    /// Nothing is left to do.
+    done: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Inside {
+    todo: Vec<Arc<Partition>>,
+    busy: usize,
+    closed: bool,
+}
+
+impl Flusher {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let helpers_max = match shared.options.drive {
+            Drive::Manual => 0,
+            Drive::Threads => shared.options.flush_threads.saturating_sub(1),
+        };
+        Self {
+            shared,
+            pool: Arc::default(),
+            helpers: Vec::new(),
+            helpers_max,
+        }
+    }
+
+    /// Flushes all of `dirty` and answers who waits for them; leaves `dirty` empty.
+    pub(crate) fn flush(&mut self, dirty: &mut Vec<Arc<Partition>>) {
+        self.start(dirty.len().saturating_sub(1));
+        if self.helpers.is_empty() || dirty.len() <= 1 {
+            for partition in dirty.drain(..) {
+                flush(&self.shared, &partition);
+            }
+            return;
+        }
+        self.pool.inside.lock().todo.append(dirty);
+        self.pool.work.notify_all();
+        while self.pool.take_one(&self.shared) {}
+        let mut inside = self.pool.inside.lock();
+        while inside.busy > 0 || !inside.todo.is_empty() {
+            self.pool.done.wait(&mut inside);
+        }
+    }
+
+    /// Starts helpers until there are `wanted`, or as many as may be. A thread the system refuses
+    /// is done without.
+    fn start(&mut self, wanted: usize) {
+        while self.helpers.len() < wanted.min(self.helpers_max) {
+            let (shared, pool) = (Arc::clone(&self.shared), Arc::clone(&self.pool));
+            let helper = std::thread::Builder::new()
+                .name("lantern-flush".to_owned())
+                .spawn(move || pool.run(&shared));
+            match helper {
+                Ok(helper) => self.helpers.push(helper),
+                Err(error) => {
+                    events::helper_refused(&error);
+                    self.helpers_max = self.helpers.len();
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Flusher {
+    fn drop(&mut self) {
+        self.pool.inside.lock().closed = true;
+        self.pool.work.notify_all();
+        for helper in self.helpers.drain(..) {
+            // Panics are fenced inside.
+            let _ended = helper.join();
+        }
+    }
+}
+
+impl Pool {
+    fn run(&self, shared: &Shared) {
+        loop {
+            {
+                let mut inside = self.inside.lock();
+                while inside.todo.is_empty() && !inside.closed {
+                    self.work.wait(&mut inside);
+                }
+                if inside.todo.is_empty() {
+                    return;
+                }
+            }
+            while self.take_one(shared) {}
+        }
+    }
+
+    /// Flushes one partition of those to do; answers whether there was one.
+    fn take_one(&self, shared: &Shared) -> bool {
+        let partition = {
+            let mut inside = self.inside.lock();
+            let Some(partition) = inside.todo.pop() else {
+                return false;
+            };
+            inside.busy += 1;
+            partition
+        };
+        flush(shared, &partition);
+        let mut inside = self.inside.lock();
+        inside.busy -= 1;
+        if inside.busy == 0 && inside.todo.is_empty() {
+            self.done.notify_all();
+        }
+        true
+    }
+}
+
+/// Flushes one partition, publishes its high watermark and answers who waits for it.
+fn flush(shared: &Shared, partition: &Arc<Partition>) {
+    let what = "a panic in a flush";
+    if catch_unwind(AssertUnwindSafe(|| flush_unfenced(shared, partition))).is_err() {
+        events::panicked(&shared.metrics, partition.id(), what);
+        let error = partition.freeze(what);
+        refuse(shared, partition, &error);
+    }
+}
+
+fn flush_unfenced(shared: &Shared, partition: &Arc<Partition>) {
+    let clock = &shared.options.clock;
+    let start = clock.monotonic();
+    let flushed = partition.flush();
+    let took = clock.monotonic().saturating_sub(start).as_secs_f64();
+    shared.metrics.flushes.inc();
+    shared.metrics.flush_seconds.observe(took);
+    if let Err(error) = flushed {
+        return refuse(shared, partition, &error);
+    }
+    let waiters = partition.take_waiters();
+    if partition.is_groups() {
+        groups::apply(shared, &waiters);
+    }
+    partition.publish_flushed();
+    for waiter in waiters {
+        // A caller that went away does not undo its append.
+        let _answered = waiter.reply.send(Ok(waiter.appended));
+    }
+}
+
+fn refuse(shared: &Shared, partition: &Partition, error: &Error) {
+    shared.refused(partition, error);
+    for waiter in partition.take_waiters() {
+        let _answered = waiter.reply.send(Err(partition.refused()));
+    }
+}
