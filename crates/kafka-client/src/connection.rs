@@ -114,7 +114,7 @@ impl Connection {
         let (requests, outgoing) = mpsc::channel(1);
         let (expected, waiting) = mpsc::channel(options.in_flight_max.max(1));
         tokio::spawn(write_requests(write, outgoing, expected));
-        let splitter = Splitter::new(options.answer_bytes_max);
+        let splitter = Splitter::answers(options.answer_bytes_max);
         let reader = tokio::spawn(read_answers(read, splitter, waiting)).abort_handle();
         let mut shared = Shared {
             options,

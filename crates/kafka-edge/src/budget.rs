@@ -4,6 +4,7 @@
 //! gives back. Counted in KiB, so that 64 GiB fit a semaphore's 32-bit requests.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -15,6 +16,7 @@ const UNIT: usize = 1 << 10;
 pub(crate) struct Budget {
     free: Arc<Semaphore>,
     whole: usize,
+    waiting: Arc<AtomicUsize>,
 }
 
 /// A part of a budget.
@@ -29,11 +31,16 @@ impl Budget {
         Self {
             free: Arc::new(Semaphore::new(whole)),
             whole,
+            waiting: Arc::default(),
         }
     }
 
     /// Waits until `bytes` are free, or the whole if that is less.
     pub(crate) async fn take(&self, bytes: usize) -> Held {
+        if let Some(held) = self.try_take(bytes) {
+            return held;
+        }
+        let _waiting = Waiting::begin(&self.waiting);
         let permit = Arc::clone(&self.free)
             .acquire_many_owned(self.units(bytes))
             .await;
@@ -48,6 +55,16 @@ impl Budget {
         permit.ok().map(|permit| Held { permit })
     }
 
+    /// Whether somebody waits for more.
+    pub(crate) fn is_short(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Bytes nobody holds now.
+    pub(crate) fn free(&self) -> usize {
+        self.free.available_permits().saturating_mul(UNIT)
+    }
+
     /// Bytes held now.
     pub(crate) fn held(&self) -> usize {
         (self.whole - self.free.available_permits().min(self.whole)) * UNIT
@@ -55,6 +72,22 @@ impl Budget {
 
     fn units(&self, bytes: usize) -> u32 {
         u32::try_from(bytes.div_ceil(UNIT).min(self.whole)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Counts one who waits, until it is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -112,8 +145,9 @@ mod tests {
             async move { budget.take(UNIT).await.bytes() }
         });
         tokio::task::yield_now().await;
-        assert!(!waiting.is_finished());
+        assert!(!waiting.is_finished() && budget.is_short());
         drop(held);
         assert_eq!(waiting.await.unwrap(), UNIT);
+        assert!(!budget.is_short());
     }
 }

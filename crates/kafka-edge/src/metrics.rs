@@ -4,15 +4,19 @@
 //! with a count (`events`).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use kafka_wire::{Api, ErrorCode};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::budget::Budget;
 
 type Label = [(&'static str, &'static str); 1];
 type ErrorLabel = Vec<(&'static str, String)>;
@@ -28,8 +32,6 @@ pub(crate) struct Metrics {
     pub(crate) bytes_out: Counter,
     pub(crate) malformed: Counter,
     pub(crate) stalled: Counter,
-    pub(crate) request_memory: Gauge<u64, AtomicU64>,
-    pub(crate) answer_memory: Gauge<u64, AtomicU64>,
     errors: Family<ErrorLabel, Counter>,
     requests: Family<Label, Counter>,
     latency: Family<Label, Histogram, fn() -> Histogram>,
@@ -62,8 +64,6 @@ impl Metrics {
             bytes_out: Counter::default(),
             malformed: Counter::default(),
             stalled: Counter::default(),
-            request_memory: Gauge::default(),
-            answer_memory: Gauge::default(),
             errors: Family::default(),
             by_api: by_api.collect(),
             requests,
@@ -88,7 +88,7 @@ impl Metrics {
             .inc();
     }
 
-    pub(crate) fn register(&self, registry: &mut Registry) {
+    pub(crate) fn register(&self, registry: &mut Registry, memory: Memory) {
         let registry = registry.sub_registry_with_prefix("lantern_kafka_edge");
         registry.register("connections", "Connections open", self.connections.clone());
         let mut count = |name: &str, help: &str, counter: &Counter| {
@@ -120,18 +120,7 @@ impl Metrics {
         };
         bytes("received", "Bytes read from clients", &self.bytes_in);
         bytes("sent", "Bytes written to clients", &self.bytes_out);
-        registry.register_with_unit(
-            "request_memory",
-            "Bytes of requests held in memory",
-            Unit::Bytes,
-            self.request_memory.clone(),
-        );
-        registry.register_with_unit(
-            "answer_memory",
-            "Bytes of fetched batches held in memory",
-            Unit::Bytes,
-            self.answer_memory.clone(),
-        );
+        registry.register_collector(Box::new(memory));
         registry.register("requests", "Requests answered", self.requests.clone());
         registry.register("errors", "Errors answered", self.errors.clone());
         registry.register_with_unit(
@@ -140,5 +129,35 @@ impl Metrics {
             Unit::Seconds,
             self.latency.clone(),
         );
+    }
+}
+
+/// The budgets, read when somebody asks.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) requests: Budget,
+    pub(crate) answers: Budget,
+}
+
+impl Collector for Memory {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        for (name, help, budget) in [
+            (
+                "request_memory",
+                "Bytes of requests held in memory",
+                &self.requests,
+            ),
+            (
+                "answer_memory",
+                "Bytes of fetched batches held in memory",
+                &self.answers,
+            ),
+        ] {
+            let gauge = ConstGauge::new(u64::try_from(budget.held()).unwrap_or(u64::MAX));
+            let metric =
+                encoder.encode_descriptor(name, help, Some(&Unit::Bytes), gauge.metric_type())?;
+            gauge.encode(metric)?;
+        }
+        Ok(())
     }
 }

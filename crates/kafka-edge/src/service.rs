@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::connection::Connection;
 use crate::context::Shared;
 use crate::events::{Panicked, TooMany};
+use crate::metrics::Memory;
 use crate::{Error, Options};
 
 /// How long to wait before accepting again when the machine has no more files or memory.
@@ -58,7 +59,11 @@ impl Service {
 
     /// Adds the endpoint's numbers, `lantern_kafka_edge_*`, to `registry`.
     pub fn register(&self, registry: &mut Registry) {
-        self.shared.metrics.register(registry);
+        let memory = Memory {
+            requests: self.shared.requests.clone(),
+            answers: self.shared.answers.clone(),
+        };
+        self.shared.metrics.register(registry, memory);
     }
 
     /// Listens and answers where. Connections are accepted by [`Service::run`]; until then clients

@@ -15,7 +15,10 @@ pub const REQUEST_BYTES_MAX_DEFAULT: usize = 100 << 20;
 const LENGTH_BYTES: usize = 4;
 
 /// The smallest request: API key, version, correlation id, and no client id at all.
-const FRAME_BYTES_MIN: usize = 8;
+const REQUEST_BYTES_MIN: usize = 8;
+
+/// The smallest answer: the correlation id.
+const ANSWER_BYTES_MIN: usize = 4;
 
 /// Starts of HTTP requests, read as a length by mistake.
 const HTTP_METHODS: [&[u8; 4]; 9] = [
@@ -25,13 +28,25 @@ const HTTP_METHODS: [&[u8; 4]; 9] = [
 /// Cuts frames off the front of a buffer.
 #[derive(Debug, Clone, Copy)]
 pub struct Splitter {
+    least: usize,
     limit: usize,
 }
 
 impl Splitter {
-    /// Takes frames of at most `limit` bytes, length not counted.
-    pub const fn new(limit: usize) -> Self {
-        Self { limit }
+    /// Takes requests of at most `limit` bytes, length not counted.
+    pub const fn requests(limit: usize) -> Self {
+        Self {
+            least: REQUEST_BYTES_MIN,
+            limit,
+        }
+    }
+
+    /// Takes answers of at most `limit` bytes, length not counted.
+    pub const fn answers(limit: usize) -> Self {
+        Self {
+            least: ANSWER_BYTES_MIN,
+            limit,
+        }
     }
 
     /// The next whole frame without its length, `None` until there is one.
@@ -64,7 +79,7 @@ impl Splitter {
         };
         let length = i32::from_be_bytes(*first);
         match usize::try_from(length) {
-            Ok(size) if (FRAME_BYTES_MIN..=self.limit).contains(&size) => Ok(Some(size)),
+            Ok(size) if (self.least..=self.limit).contains(&size) => Ok(Some(size)),
             _ if HTTP_METHODS.contains(&first) => Err(FrameError::Http),
             // A TLS handshake record: type 22, major version 3.
             _ if first.starts_with(&[0x16, 0x03]) => Err(FrameError::Tls),
@@ -87,7 +102,7 @@ mod tests {
 
     #[test]
     fn frames_come_whole_and_in_order() {
-        let splitter = Splitter::new(100);
+        let splitter = Splitter::requests(100);
         let mut buffer = stream(b"\0\0\0\x08firstone\0\0\0\x09secondone\0\0");
         assert_eq!(splitter.next(&mut buffer).unwrap().unwrap(), "firstone");
         assert_eq!(splitter.next(&mut buffer).unwrap().unwrap(), "secondone");
@@ -97,7 +112,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_known_once_the_length_is() {
-        let splitter = Splitter::new(100);
+        let splitter = Splitter::requests(100);
         assert_eq!(splitter.missing(b"\0\0\0").unwrap(), None);
         assert_eq!(splitter.missing(b"\0\0\0\x09").unwrap(), Some(9));
         assert_eq!(splitter.missing(b"\0\0\0\x09abcd").unwrap(), Some(5));
@@ -105,7 +120,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_a_frame_is_named() {
-        let check = |bytes: &[u8]| Splitter::new(1_000).next(&mut stream(bytes)).unwrap_err();
+        let check = |bytes: &[u8]| {
+            Splitter::requests(1_000)
+                .next(&mut stream(bytes))
+                .unwrap_err()
+        };
         assert_eq!(check(b"GET / HTTP/1.1\r\n"), FrameError::Http);
         assert_eq!(check(b"POST"), FrameError::Http);
         assert_eq!(check(&[0x16, 3, 1, 2, 0, 1]), FrameError::Tls);
@@ -120,9 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn answers_may_be_shorter_than_requests() {
+        let mut buffer = stream(b"\0\0\0\x06answer");
+        assert!(Splitter::requests(100).next(&mut buffer).is_err());
+        let frame = Splitter::answers(100).next(&mut buffer).unwrap().unwrap();
+        assert_eq!(frame, "answer");
+    }
+
+    #[test]
     fn a_limit_above_the_letters_of_http_still_takes_frames() {
         // With a limit of 2 GiB, "GET " is a length like any other.
-        let splitter = Splitter::new(0x7fff_ffff);
+        let splitter = Splitter::requests(0x7fff_ffff);
         assert_eq!(splitter.missing(b"GET ").unwrap(), Some(0x4745_5420));
     }
 }

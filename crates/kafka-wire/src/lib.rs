@@ -19,7 +19,7 @@
 //! let mut stream = bytes::BytesMut::new();
 //! // ApiVersions version 0, correlation id 7, no client id.
 //! stream.extend_from_slice(&[0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 7, 0xff, 0xff]);
-//! let frame = Splitter::new(1 << 20).next(&mut stream).unwrap().unwrap();
+//! let frame = Splitter::requests(1 << 20).next(&mut stream).unwrap().unwrap();
 //! let decoded = decode_request(frame).unwrap();
 //! assert_eq!(decoded.header.correlation_id, 7);
 //! assert!(matches!(decoded.request, Request::ApiVersions(_)));

@@ -60,6 +60,13 @@ pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, 
     })
 }
 
+/// One read takes at most this part of the memory that is free, so that many slow readers get less
+/// each and never all of it at once …
+const SHARE_OF_FREE: usize = 8;
+
+/// … but always this much, as large as a batch is by default.
+const SHARE_BYTES_MIN: usize = 1 << 20;
+
 /// The bounds of one fetch, and what it has so far.
 struct Reading<'a> {
     call: &'a Call,
@@ -133,17 +140,18 @@ impl<'a> Reading<'a> {
             Some(held) => held.merge(share),
             held @ None => *held = Some(share),
         }
-        let held = u64::try_from(self.call.shared.answers.held()).unwrap_or_default();
-        self.call.shared.metrics.answer_memory.set(held);
     }
 
-    /// Memory to read `wanted` bytes into; waits only while the answer holds nothing.
+    /// Memory to read `wanted` bytes into, less when there is little; waits only while the answer
+    /// holds nothing.
     async fn share(&self, wanted: usize, first: bool) -> Option<Held> {
         let budget = &self.call.shared.answers;
-        match budget.try_take(wanted.max(1)) {
+        let fair = (budget.free() / SHARE_OF_FREE).max(SHARE_BYTES_MIN);
+        let wanted = wanted.clamp(1, fair);
+        match budget.try_take(wanted) {
             Some(share) => Some(share),
             None if first => tokio::select! {
-                share = budget.take(wanted.max(1)) => Some(share),
+                share = budget.take(wanted) => Some(share),
                 () = self.call.peer.gone.cancelled() => None,
             },
             None => None,

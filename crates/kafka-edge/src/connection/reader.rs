@@ -9,6 +9,7 @@ use kafka_wire::{Api, CheckedRequest, DecodeError, Request, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::ReadHalf;
 use tokio::sync::mpsc;
+use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +40,8 @@ pub(super) struct Reader<'a> {
     held: Option<Held>,
     /// When the request that is arriving, or the wait for it, began.
     began: Instant,
+    /// When something last arrived.
+    heard: Instant,
 }
 
 impl<'a> Reader<'a> {
@@ -51,7 +54,7 @@ impl<'a> Reader<'a> {
         queue: mpsc::Sender<Work>,
     ) -> Self {
         Self {
-            splitter: Splitter::new(shared.options.request_bytes_max.as_usize()),
+            splitter: Splitter::requests(shared.options.request_bytes_max.as_usize()),
             shared,
             peer,
             stop,
@@ -61,6 +64,7 @@ impl<'a> Reader<'a> {
             buffer: BytesMut::new(),
             held: None,
             began: Instant::now(),
+            heard: Instant::now(),
         }
     }
 
@@ -84,7 +88,8 @@ impl<'a> Reader<'a> {
         let deadline = if arrived == 0 {
             self.began + options.idle_timeout
         } else {
-            self.began + allowance(options.stall_timeout, arrived)
+            let enough = self.began + allowance(options.stall_timeout, arrived);
+            enough.min(self.heard + options.stall_timeout)
         };
         self.make_room(deadline).await?;
         let read = tokio::select! {
@@ -96,8 +101,9 @@ impl<'a> Reader<'a> {
         if read == 0 {
             return Err(End::Closed);
         }
+        self.heard = Instant::now();
         if arrived == 0 {
-            self.began = Instant::now();
+            self.began = self.heard;
         }
         self.shared
             .metrics
@@ -157,8 +163,6 @@ impl<'a> Reader<'a> {
             Some(held) => held.merge(taken),
             held @ None => *held = Some(taken),
         }
-        let held = u64::try_from(budget.held()).unwrap_or_default();
-        self.shared.metrics.request_memory.set(held);
         Ok(())
     }
 
@@ -227,6 +231,7 @@ impl<'a> Reader<'a> {
         // The time the writer takes is not the client's.
         let sent = self.queue.send(work).await;
         self.began = Instant::now();
+        self.heard = self.began;
         // Only a writer that has ended leaves the queue, and with it this loop.
         sent.map_err(|_| End::Closed)
     }
@@ -236,9 +241,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Begins a produce request: after the first poll its batches are in the broker's queue.
+/// Begins a produce request: after the first poll its batches are in the broker's queue, or next in
+/// the line before it. Polled without tokio's budget for fairness, which could send it away from a
+/// queue with room and let the request behind it pass.
 async fn begin(call: Call, request: kafka_wire::messages::ProduceRequest) -> Task {
-    let mut making: super::Making = Box::pin(api::produce::produce(call, request));
+    let making = unconstrained(api::produce::produce(call, request));
+    let mut making: super::Making = Box::pin(making);
     let first = poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await;
     match first {
         Poll::Ready(Ok(answer)) => Task::Ready(answer),

@@ -1,19 +1,23 @@
 //! The writing half: serves requests in their turn and writes the answers.
 
 use std::io::{ErrorKind, IoSlice};
+use std::pin::pin;
 use std::sync::atomic::Ordering;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
 use tokio::net::tcp::WriteHalf;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{Counts, Task, Work, allowance};
 use crate::answer::Answer;
 use crate::context::{Fatal, Shared};
 use crate::dispatch::dispatch;
 use crate::events::End;
+
+/// A client that takes nothing for this long is closed when others wait for its memory.
+const PRESSED: Duration = Duration::from_secs(2);
 
 /// Pieces handed to one system call (Linux takes up to 1,024).
 const PIECES_MAX: usize = 64;
@@ -87,21 +91,8 @@ impl<'a> Writer<'a> {
             return Ok(());
         }
         let Answer { pieces, held } = answer;
-        let limit = allowance(self.shared.options.stall_timeout, bytes);
-        match timeout(limit, self.write_all(pieces)).await {
-            Ok(written) => written.map_err(End::Io)?,
-            Err(_elapsed) => {
-                return Err(End::Stalled {
-                    what: "taking an answer",
-                    bytes,
-                });
-            }
-        }
-        if held.is_some() {
-            drop(held);
-            let held = u64::try_from(self.shared.answers.held()).unwrap_or_default();
-            self.shared.metrics.answer_memory.set(held);
-        }
+        self.write_all(pieces).await?;
+        drop(held);
         self.shared
             .metrics
             .bytes_out
@@ -109,18 +100,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    async fn write_all(&mut self, mut pieces: Vec<Bytes>) -> std::io::Result<()> {
+    async fn write_all(&mut self, mut pieces: Vec<Bytes>) -> Result<(), End> {
+        let began = Instant::now();
         let mut first = 0;
+        let mut taken = 0;
         while let Some(rest) = pieces.get_mut(first..).filter(|rest| !rest.is_empty()) {
             let slices: Vec<IoSlice<'_>> = rest
                 .iter()
                 .take(PIECES_MAX)
                 .map(|piece| IoSlice::new(piece))
                 .collect();
-            let mut written = self.write.write_vectored(&slices).await?;
-            if written == 0 {
-                return Err(ErrorKind::WriteZero.into());
-            }
+            let mut written = self.write_some(&slices, began, taken).await?;
+            taken += written;
             for piece in rest {
                 let part = written.min(piece.len());
                 piece.advance(part);
@@ -134,5 +125,33 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Writes once; gives up on a client that takes nothing, or too little since `began`.
+    async fn write_some(
+        &mut self,
+        slices: &[IoSlice<'_>],
+        began: Instant,
+        taken: usize,
+    ) -> Result<usize, End> {
+        let stall = self.shared.options.stall_timeout;
+        let stalled = || End::Stalled {
+            what: "taking an answer",
+            bytes: taken,
+        };
+        let now = Instant::now();
+        let deadline = (now + stall).min(began + allowance(stall, taken));
+        let pressed = now + PRESSED.min(stall);
+        let mut writing = pin!(self.write.write_vectored(slices));
+        let mut waking = pressed;
+        loop {
+            match timeout_at(waking, &mut writing).await {
+                Ok(Ok(0)) => return Err(End::Io(ErrorKind::WriteZero.into())),
+                Ok(written) => return written.map_err(End::Io),
+                Err(_elapsed) if waking >= deadline => return Err(stalled()),
+                Err(_elapsed) if self.shared.answers.is_short() => return Err(stalled()),
+                Err(_elapsed) => waking = (waking + PRESSED).min(deadline),
+            }
+        }
     }
 }

@@ -1,0 +1,290 @@
+//! Fetch: whole batches, bounds, waiting, and offsets that are not there.
+
+use std::time::{Duration, Instant};
+
+use broker::{Broker, Durability};
+use kafka_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_wire::messages::fetch_response::PartitionData;
+use kafka_wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_wire::messages::{FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse};
+use kafka_wire::{Api, ErrorCode};
+use model::{Timestamp, TopicName};
+use record::{BatchBuilder, Compression};
+
+use crate::support::{Raw, Server, at, batch, wire_name};
+
+#[derive(Clone, Copy)]
+pub(crate) struct Ask {
+    pub(crate) wait: i32,
+    pub(crate) min: i32,
+    pub(crate) max: i32,
+    pub(crate) partition_max: i32,
+}
+
+pub(crate) const AT_ONCE: Ask = Ask {
+    wait: 0,
+    min: 1,
+    max: 1 << 20,
+    partition_max: 1 << 20,
+};
+
+pub(crate) fn request(topic: &str, from: &[(i32, i64)], ask: Ask) -> FetchRequest {
+    let partitions = from.iter().map(|(partition, offset)| {
+        FetchPartition::default()
+            .with_partition(*partition)
+            .with_fetch_offset(*offset)
+            .with_partition_max_bytes(ask.partition_max)
+    });
+    let topic = FetchTopic::default()
+        .with_topic(wire_name(topic))
+        .with_partitions(partitions.collect());
+    FetchRequest::default()
+        .with_replica_id((-1).into())
+        .with_max_wait_ms(ask.wait)
+        .with_min_bytes(ask.min)
+        .with_max_bytes(ask.max)
+        .with_session_epoch(-1)
+        .with_topics(vec![topic])
+}
+
+async fn fetch(client: &mut Raw, topic: &str, from: &[(i32, i64)], ask: Ask) -> Vec<PartitionData> {
+    let answer: FetchResponse = client
+        .call(Api::Fetch, 11, &request(topic, from, ask))
+        .await;
+    assert_eq!((answer.error_code, answer.session_id), (0, 0));
+    answer
+        .responses
+        .into_iter()
+        .flat_map(|topic| topic.partitions)
+        .collect()
+}
+
+fn offsets(data: &PartitionData) -> Vec<u64> {
+    let records = data.records.clone().unwrap_or_default();
+    let batches = record::Batches::new(records).map(Result::unwrap);
+    batches.map(|batch| batch.base_offset().get()).collect()
+}
+
+async fn append(server: &Server, topic: &TopicName, partition: u32, values: &[&[u8]]) {
+    let to = at(topic, partition);
+    let appended = server
+        .broker
+        .append(&to, vec![batch(values)], Durability::Flushed)
+        .await;
+    appended.unwrap();
+}
+
+#[tokio::test]
+async fn batches_come_whole_from_the_one_that_holds_the_offset_in_every_version() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    for _ in 0..3 {
+        append(&server, &topic, 0, &[b"a", b"b", b"c"]).await;
+    }
+    let mut client = server.client().await;
+    for version in Api::Fetch.decoded() {
+        let body = request(topic.as_str(), &[(0, 4)], AT_ONCE);
+        let answer: FetchResponse = client.call(Api::Fetch, version, &body).await;
+        let data = &answer.responses[0].partitions[0];
+        assert_eq!(data.error_code, 0);
+        assert_eq!(offsets(data), [3, 6], "version {version}");
+        assert_eq!((data.high_watermark, data.last_stable_offset), (9, 9));
+    }
+}
+
+#[tokio::test]
+async fn bounds_hold_for_the_whole_answer_and_the_first_batch_always_comes() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 3).await;
+    let big = [b'x'; 1_000];
+    for partition in 0..3 {
+        for _ in 0..4 {
+            append(&server, &topic, partition, &[&big]).await;
+        }
+    }
+    let mut client = server.client().await;
+    let all = [(0, 0), (1, 0), (2, 0)];
+    let counts = async |client: &mut Raw, max, partition_max| {
+        let ask = Ask {
+            max,
+            partition_max,
+            ..AT_ONCE
+        };
+        let parts = fetch(client, topic.as_str(), &all, ask).await;
+        parts
+            .iter()
+            .map(|data| offsets(data).len())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(counts(&mut client, 1 << 20, 1 << 20).await, [4, 4, 4]);
+    assert_eq!(counts(&mut client, 1 << 20, 2_300).await, [2, 2, 2]);
+    assert_eq!(counts(&mut client, 3_400, 2_300).await, [2, 1, 0]);
+    assert_eq!(
+        counts(&mut client, 10, 10).await,
+        [1, 0, 0],
+        "one batch whatever its size"
+    );
+    assert_eq!(counts(&mut client, 0, 0).await, [1, 0, 0]);
+}
+
+#[tokio::test]
+async fn offsets_outside_the_log_are_told_at_once() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    append(&server, &topic, 0, &[b"a"]).await;
+    let mut client = server.client().await;
+    let patient = Ask {
+        wait: 15_000,
+        ..AT_ONCE
+    };
+    let begun = Instant::now();
+    for (from, code) in [
+        ((0, 2), ErrorCode::OffsetOutOfRange),
+        ((0, -1), ErrorCode::OffsetOutOfRange),
+        ((7, 0), ErrorCode::UnknownTopicOrPartition),
+    ] {
+        let parts = fetch(&mut client, topic.as_str(), &[from], patient).await;
+        assert_eq!(parts[0].error_code, code.code());
+    }
+    let parts = fetch(&mut client, "nowhere", &[(0, 0)], patient).await;
+    assert_eq!(
+        parts[0].error_code,
+        ErrorCode::UnknownTopicOrPartition.code()
+    );
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "no waiting for what will not come"
+    );
+}
+
+#[tokio::test]
+async fn a_waiting_fetch_is_woken_by_the_record_it_waits_for() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 2).await;
+    let mut client = server.client().await;
+    let patient = Ask {
+        wait: 15_000,
+        ..AT_ONCE
+    };
+    let begun = Instant::now();
+    let id = client
+        .send(
+            Api::Fetch,
+            11,
+            &request(topic.as_str(), &[(0, 0), (1, 0)], patient),
+        )
+        .await;
+    append(&server, &topic, 1, &[b"now"]).await;
+    let answer: FetchResponse = client.receive(Api::Fetch, 11, id).await;
+    assert_eq!(offsets(&answer.responses[0].partitions[0]), [0_u64; 0]);
+    assert_eq!(offsets(&answer.responses[0].partitions[1]), [0]);
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "woken, not timed out"
+    );
+}
+
+#[tokio::test]
+async fn min_bytes_gathers_until_there_is_enough_or_no_more_time() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let gathering = Ask {
+        wait: 15_000,
+        min: 3_000,
+        ..AT_ONCE
+    };
+    let id = client
+        .send(
+            Api::Fetch,
+            11,
+            &request(topic.as_str(), &[(0, 0)], gathering),
+        )
+        .await;
+    for _ in 0..3 {
+        append(&server, &topic, 0, &[&[b'x'; 1_000]]).await;
+    }
+    let answer: FetchResponse = client.receive(Api::Fetch, 11, id).await;
+    assert_eq!(offsets(&answer.responses[0].partitions[0]), [0, 1, 2]);
+    let hurried = Ask {
+        wait: 50,
+        min: 1 << 20,
+        ..AT_ONCE
+    };
+    let parts = fetch(&mut client, topic.as_str(), &[(0, 1)], hurried).await;
+    assert_eq!(offsets(&parts[0]), [1, 2], "what there is when time is up");
+}
+
+#[tokio::test]
+async fn a_session_nobody_has_is_refused() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let body = request(topic.as_str(), &[(0, 0)], AT_ONCE)
+        .with_session_id(5)
+        .with_session_epoch(1);
+    let answer: FetchResponse = client.call(Api::Fetch, 11, &body).await;
+    assert_eq!(answer.error_code, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+#[tokio::test]
+async fn a_deleted_topic_ends_the_wait() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let patient = Ask {
+        wait: 15_000,
+        ..AT_ONCE
+    };
+    let id = client
+        .send(Api::Fetch, 11, &request(topic.as_str(), &[(0, 0)], patient))
+        .await;
+    // Only a fetch that has begun to wait shows anything.
+    let mut other = server.client().await;
+    assert!(other.is_served().await);
+    server.broker.delete_topic(&topic).await.unwrap();
+    let answer: FetchResponse = client.receive(Api::Fetch, 11, id).await;
+    let code = answer.responses[0].partitions[0].error_code;
+    assert!(
+        code == 0 || code == ErrorCode::UnknownTopicOrPartition.code(),
+        "{code}"
+    );
+    let parts = fetch(&mut client, topic.as_str(), &[(0, 0)], patient).await;
+    assert_eq!(
+        parts[0].error_code,
+        ErrorCode::UnknownTopicOrPartition.code()
+    );
+}
+
+#[tokio::test]
+async fn offsets_are_found_by_their_meaning() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut builder = BatchBuilder::new(Compression::Gzip);
+    for time in [1_000, 5_000, 3_000, 9_000] {
+        builder.push(Timestamp::from_millis(time), None, Some(b"x"), &[]);
+    }
+    let body = super::produce::request(topic.as_str(), 0, -1, Some(builder.build().into_bytes()));
+    let mut client = server.client().await;
+    let _: kafka_wire::messages::ProduceResponse = client.call(Api::Produce, 9, &body).await;
+    let mut find = async |version, timestamp| {
+        let asked = ListOffsetsPartition::default().with_timestamp(timestamp);
+        let asked = ListOffsetsTopic::default()
+            .with_name(wire_name(topic.as_str()))
+            .with_partitions(vec![asked]);
+        let body = ListOffsetsRequest::default().with_topics(vec![asked]);
+        let answer: ListOffsetsResponse = client.call(Api::ListOffsets, version, &body).await;
+        let found = &answer.topics[0].partitions[0];
+        (found.error_code, found.offset, found.timestamp)
+    };
+    for version in Api::ListOffsets.decoded() {
+        assert_eq!(find(version, -1).await, (0, 4, -1), "latest");
+        assert_eq!(find(version, -2).await, (0, 0, -1), "earliest");
+        assert_eq!(find(version, 0).await, (0, 0, 1_000));
+        assert_eq!(find(version, 1_001).await, (0, 1, 5_000));
+        assert_eq!(find(version, 5_001).await, (0, 3, 9_000));
+        assert_eq!(find(version, 9_001).await, (0, -1, -1), "nothing that late");
+    }
+    assert_eq!(find(7, -3).await, (0, 3, 9_000), "the largest timestamp");
+    assert_eq!(find(6, -3).await.0, ErrorCode::InvalidRequest.code());
+}

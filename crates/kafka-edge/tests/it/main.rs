@@ -1,0 +1,16 @@
+//! The endpoint over real sockets: what it answers, what it refuses, what it survives.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "what a test needs and does not get fails it"
+)]
+
+mod admin;
+mod fetch;
+mod groups;
+mod hostile;
+mod limits;
+mod matrix;
+mod produce;
+mod service;
+mod support;
