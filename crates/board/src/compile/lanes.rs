@@ -147,9 +147,11 @@ impl Compiler<'_> {
         let mut template = |key: &str, text: Option<Spanned<String>>, default: &str| {
             let known = |name: &str| {
                 let prefixed = |prefix| name.strip_prefix(prefix).is_some_and(|it| !it.is_empty());
-                matches!(name, "key" | "value") || prefixed("header.") || prefixed("value.")
+                matches!(name, "key" | "value" | "size" | "offset")
+                    || prefixed("header.")
+                    || prefixed("value.")
             };
-            let names = "key, header.NAME, value or value.FIELD";
+            let names = "key, header.NAME, value, value.FIELD, size or offset";
             let given =
                 text.and_then(|text| self.template(&format!("{path}.{key}"), &text, known, names));
             given.unwrap_or_else(|| Template::parse(default).expect("the default template parses"))

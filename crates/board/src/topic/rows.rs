@@ -24,6 +24,9 @@ pub(crate) struct RawRow {
     pub(crate) timestamp: Timestamp,
     key: Option<Box<[u8]>>,
     value: Option<Box<[u8]>>,
+    /// Bytes of the value, kept or not.
+    size: usize,
+    offset: u64,
     headers: Vec<(Box<str>, Box<[u8]>)>,
 }
 
@@ -35,6 +38,8 @@ impl RawRow {
             timestamp: record.timestamp,
             key: record.key.map(Into::into),
             value: value.map(Into::into),
+            size: record.value.map_or(0, <[u8]>::len),
+            offset: record.offset.get(),
             headers: headers
                 .filter_map(|(name, value)| Some((name.into(), value?.into())))
                 .collect(),
@@ -94,7 +99,7 @@ fn column(template: &Template, raw: &RawRow, value: Option<&Value>) -> String {
     text
 }
 
-/// `key`, `value`, `header.NAME` or `value.PATH`.
+/// `key`, `value`, `size`, `offset`, `header.NAME` or `value.PATH`.
 fn field<'a>(raw: &'a RawRow, value: Option<&'a Value>, name: &str) -> Option<Field<'a>> {
     let text = |bytes: &'a [u8]| Field::Text(String::from_utf8_lossy(bytes));
     if let Some(header) = name.strip_prefix("header.") {
@@ -103,6 +108,8 @@ fn field<'a>(raw: &'a RawRow, value: Option<&'a Value>, name: &str) -> Option<Fi
     match name {
         "key" => raw.key.as_deref().map(text),
         "value" => raw.value.as_deref().map(text),
+        "size" => Some(Field::Number(raw.size as f64)),
+        "offset" => Some(Field::Text(raw.offset.to_string().into())),
         _ => json_field(value?, name.strip_prefix("value.")?),
     }
 }

@@ -5,6 +5,7 @@
 
 mod rig;
 
+mod built_in;
 mod edits;
 mod events;
 mod restart;
