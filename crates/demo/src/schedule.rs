@@ -111,7 +111,10 @@ mod tests {
             per_second[usize::try_from(slot.at.as_secs()).unwrap().min(29)] += 1;
         }
         assert!((29.99..30.0).contains(&last.as_secs_f64()), "{last:?}");
-        assert!((5_118..5_124).contains(&rushed), "3 times 0.4 s at 1.9: {rushed}");
+        assert!(
+            (5_118..5_124).contains(&rushed),
+            "3 times 0.4 s at 1.9: {rushed}"
+        );
         let most = *per_second.iter().max().unwrap();
         let least = *per_second.iter().min().unwrap();
         assert!(most > 2_500 && least > 2_100, "{per_second:?}");
