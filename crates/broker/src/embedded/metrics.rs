@@ -157,14 +157,14 @@ impl Collector for Levels {
         let queued = u64::try_from(shared.queue.len()).unwrap_or(u64::MAX);
         gauge(
             &mut encoder,
-            "lantern_broker_queue_appends",
+            "queue_appends",
             "Appends waiting for the writer",
             queued,
         )?;
         let count = u64::try_from(topics.live.len()).unwrap_or(u64::MAX);
         gauge(
             &mut encoder,
-            "lantern_broker_topics",
+            "topics",
             "Topics that exist",
             count,
         )?;
@@ -176,20 +176,20 @@ impl Collector for Levels {
         let partitions = u64::try_from(partitions).unwrap_or(u64::MAX);
         gauge(
             &mut encoder,
-            "lantern_broker_partitions",
+            "partitions",
             "Partitions that exist",
             partitions,
         )?;
         let size: u64 = topics.live.values().map(|topic| topic.size_bytes()).sum();
         gauge(
             &mut encoder,
-            "lantern_broker_log_bytes",
+            "log_bytes",
             "Bytes of all logs",
             size,
         )?;
 
         let mut size = encoder.encode_descriptor(
-            "lantern_broker_topic_log_bytes",
+            "topic_log_bytes",
             "Bytes of the logs of a topic",
             None,
             prometheus_client::metrics::MetricType::Gauge,
@@ -199,7 +199,7 @@ impl Collector for Levels {
             ConstGauge::new(topic.size_bytes()).encode(size.encode_family(&labels)?)?;
         }
         let mut marks = encoder.encode_descriptor(
-            "lantern_broker_topic_high_watermark",
+            "topic_high_watermark",
             "Sum of the high watermarks of a topic's partitions",
             None,
             prometheus_client::metrics::MetricType::Gauge,
