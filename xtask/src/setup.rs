@@ -13,6 +13,7 @@ const PROGRAMS: [(&str, &str); 5] = [
     ("kcat", "kcat"),
     ("chromium", "chromium"),
     ("cc", "gcc"),
+    ("c++", "g++"),
     ("python3", "python3"),
 ];
 
