@@ -32,6 +32,7 @@ impl LogReader {
                 continue;
             }
             let start = segment.by_time(time, &damage)?;
+            self.shared.note_index(&segment);
             let found = walk_batches(
                 &segment,
                 &damage,
@@ -80,6 +81,7 @@ impl LogReader {
             } else {
                 max_between(&segment, &damage, marks)?
             };
+            self.shared.note_index(&segment);
             if let Some(found) = found
                 && best.is_none_or(|best| found.timestamp > best.timestamp)
             {

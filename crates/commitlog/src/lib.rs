@@ -58,6 +58,7 @@ mod scan;
 mod segment;
 mod shared;
 mod tail;
+mod trial;
 mod verify;
 mod wire;
 
@@ -69,4 +70,5 @@ pub use options::{Options, Publish, Retention, StampKind};
 pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
+pub use trial::open_bytes;
 pub use verify::{Verified, verify};

@@ -328,6 +328,7 @@ impl Log {
         let segment = Segment::new(&self.shared.disk, &dir, base, summary, index);
         let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
         self.shared.segments.write().push(Arc::clone(&segment));
+        self.shared.note_index(&self.active);
         self.active = segment;
         self.file = file;
         self.first_append = None;

@@ -121,6 +121,7 @@ impl LogReader {
         }
         damage.retain(|damage| damage.segment == segment.base());
         let (base, position) = segment.by_offset(ask.from, &damage)?;
+        self.shared.note_index(&segment);
         let file = segment.file()?;
         let start = Walk {
             file: &*file,

@@ -115,6 +115,7 @@ pub(crate) fn recover(
             segments: RwLock::new(segments),
             damage: RwLock::new(damage),
             tail: Mutex::new(Tail::new(options.tail_bytes.as_usize())),
+            indexed: Mutex::default(),
             log_start: AtomicU64::new(report.log_start.get()),
             durable: AtomicU64::new(log_end.get()),
             log_end: AtomicU64::new(log_end.get()),
@@ -357,7 +358,14 @@ impl<'a> Recoverer<'a> {
             self.settle_end(&file, &path, base, length, &mut walked, report)?;
         }
         let segment = Segment::new(self.disk, self.dir, base, walked.summary, walked.index);
-        let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
+        let segment = if next.is_none() {
+            Arc::new(segment.with_file(DynFile::clone(&file)))
+        } else {
+            // Thousands of closed segments are neither kept open nor indexed until they are read.
+            segment.keep_index(self.dir);
+            segment.drop_index();
+            Arc::new(segment)
+        };
         self.segments.push(Arc::clone(&segment));
         Ok((segment, file))
     }

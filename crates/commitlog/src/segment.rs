@@ -232,6 +232,11 @@ impl Segment {
         }
     }
 
+    /// Forgets the index; it is loaded or rebuilt when it is needed again.
+    pub(crate) fn drop_index(&self) {
+        self.state.write().index = None;
+    }
+
     /// Keeps the index beside the segment. A cache: failing to is of no consequence.
     pub(crate) fn keep_index(&self, dir: &Path) {
         let bytes = {

@@ -1,8 +1,9 @@
 //! What the writer and the readers of one log share.
 //!
-//! Lock order: `segments`, then `damage`, then `tail`; a segment's own state comes last. No lock is
+//! Lock order: `segments`, then `damage`, then `indexed`, then `tail`; a segment's own state comes last. No lock is
 //! held while a file is read.
 
+use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -15,6 +16,10 @@ use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::{Damage, Marks};
 
+/// Indexes of closed segments kept in memory per log: each has up to 1 MiB, and a reader that catches
+/// up needs one at a time.
+const CLOSED_INDEXES_MAX: usize = 4;
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) disk: DynDisk,
@@ -23,6 +28,8 @@ pub(crate) struct Shared {
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     pub(crate) damage: RwLock<Vec<Damage>>,
     pub(crate) tail: Mutex<Tail>,
+    /// Closed segments whose index is in memory, the longest unused first.
+    pub(crate) indexed: Mutex<VecDeque<Offset>>,
     pub(crate) log_start: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) log_end: AtomicU64,
@@ -62,6 +69,29 @@ impl Shared {
 
     pub(crate) fn damage(&self) -> Vec<Damage> {
         self.damage.read().clone()
+    }
+
+    /// Notes that the index of a segment is in memory, and drops the one that was unused longest if
+    /// there are too many. The newest segment's always stays.
+    pub(crate) fn note_index(&self, segment: &Segment) {
+        let base = segment.base();
+        let segments = self.segments.read();
+        if segments.last().is_none_or(|newest| newest.base() == base) {
+            return;
+        }
+        let mut indexed = self.indexed.lock();
+        if indexed.back() == Some(&base) {
+            return;
+        }
+        indexed.retain(|other| *other != base);
+        indexed.push_back(base);
+        if indexed.len() > CLOSED_INDEXES_MAX
+            && let Some(oldest) = indexed.pop_front()
+            && let Ok(at) = segments.binary_search_by_key(&oldest, |segment| segment.base())
+            && let Some(oldest) = segments.get(at)
+        {
+            oldest.drop_index();
+        }
     }
 
     /// Remembers damage that a reader came upon.

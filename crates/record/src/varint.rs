@@ -7,10 +7,8 @@
 /// Reads an `i32`; `None` at the end of the bytes or beyond the bounds.
 #[inline]
 pub(crate) fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag_32(u32::from(first)));
+    if let Some(raw) = read_short(bytes) {
+        return Some(unzigzag_32(raw));
     }
     read_long(bytes, 5, 0x0f).and_then(|raw| u32::try_from(raw).ok().map(unzigzag_32))
 }
@@ -18,12 +16,26 @@ pub(crate) fn read_i32(bytes: &mut &[u8]) -> Option<i32> {
 /// Reads an `i64`; `None` at the end of the bytes or beyond the bounds.
 #[inline]
 pub(crate) fn read_i64(bytes: &mut &[u8]) -> Option<i64> {
-    let (&first, rest) = bytes.split_first()?;
-    if first < 0x80 {
-        *bytes = rest;
-        return Some(unzigzag_64(u64::from(first)));
+    if let Some(raw) = read_short(bytes) {
+        return Some(unzigzag_64(u64::from(raw)));
     }
     read_long(bytes, 10, 0x01).map(unzigzag_64)
+}
+
+/// Reads one or two bytes, which nearly all lengths and deltas are; `None` for anything else.
+#[inline]
+fn read_short(bytes: &mut &[u8]) -> Option<u32> {
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Some(u32::from(first))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Some(u32::from(first & 0x7f) | u32::from(second) << 7)
+        }
+        _ => None,
+    }
 }
 
 /// Reads at most `limit` bytes, the last of them at most `last_max`.

@@ -32,6 +32,7 @@ fn any_bytes_as_a_segment_are_survived() {
             }
         }
         file.write_all_at(&bytes, 0).unwrap();
+        drop(commitlog::open_bytes(&bytes));
         let Ok((mut log, _)) = try_open(&disk.shared(), small()) else {
             continue;
         };
