@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let mut stream = BytesMut::from(data);
-    let splitter = Splitter::new(1 << 20);
+    let splitter = Splitter::requests(1 << 20);
     while let Ok(Some(frame)) = splitter.next(&mut stream) {
         let _ = decode_request(frame);
     }

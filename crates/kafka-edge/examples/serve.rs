@@ -4,6 +4,7 @@
 //! cargo run -p kafka-edge --example serve -- 127.0.0.1:9092 ./lantern-data
 //! ```
 //!
+//! A third argument is the `host:port` to advertise, for trying it behind something that listens in.
 //! Prints the address when it listens; Ctrl-C drains and ends.
 
 use std::error::Error;
@@ -42,8 +43,19 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let coordinating = tokio::spawn(Arc::clone(&groups).run(stop.clone()));
 
+    let advertised = match args.next() {
+        None => None,
+        Some(address) => {
+            let (host, port) = address.rsplit_once(':').ok_or("advertise HOST:PORT")?;
+            Some(kafka_edge::Advertised {
+                host: host.to_owned(),
+                port: port.parse()?,
+            })
+        }
+    };
     let options = kafka_edge::Options {
         listen,
+        advertised,
         ..kafka_edge::Options::default()
     };
     let mut service = kafka_edge::Service::new(options, broker, groups, clock)?;

@@ -16,7 +16,7 @@ pub enum Error {
     NoOffsets,
     /// Something else listens there.
     #[error(
-        "{address} is taken: another Kafka or Lantern listens there; stop it or choose another address with --kafka"
+        "{address} is in use: another Kafka or Lantern listens there; stop it or choose another address with --kafka"
     )]
     AddressTaken {
         /// Where it should have listened.

@@ -7,8 +7,9 @@ use model::GroupId;
 
 use crate::context::{Call, text};
 
-/// The key names a group; 1 would be a transaction, 2 a share group.
+/// What a key names.
 const GROUP: i8 = 0;
+const TRANSACTION: i8 = 1;
 
 /// The first version that asks about several keys at once.
 const SEVERAL_SINCE: i16 = 4;
@@ -53,10 +54,19 @@ pub(crate) fn find_coordinator(
 }
 
 fn check(key_type: i8, key: &str) -> Option<(ErrorCode, &'static str)> {
-    if key_type != GROUP {
+    match key_type {
+        GROUP => (),
         // Final for clients, where "not available" would be asked again for ever.
-        let reason = "transactions and share groups are not served";
-        return Some((ErrorCode::UnsupportedVersion, reason));
+        TRANSACTION => {
+            let code = ErrorCode::TransactionalIdAuthorizationFailed;
+            return Some((code, "transactions are not served"));
+        }
+        _ => {
+            return Some((
+                ErrorCode::InvalidRequest,
+                "only groups have coordinators here",
+            ));
+        }
     }
     if GroupId::new(key).is_err() {
         return Some((ErrorCode::InvalidGroupId, "a group id has 1 to 255 bytes"));

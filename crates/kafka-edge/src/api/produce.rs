@@ -14,6 +14,7 @@ use kafka_wire::messages::{ProduceRequest, ProduceResponse};
 use model::TopicPartition;
 use model::limits::METRICS_TOPIC;
 use record::{CheckedBatch, Compression};
+use tracing::debug;
 
 use crate::answer::Answer;
 use crate::codes::Coded;
@@ -195,11 +196,16 @@ fn answer_partition(
                 .with_log_append_time_ms(stamped)
                 .with_log_start_offset(appended.log_start.as_i64())
         }
-        Err(refusal) => answer
-            .with_error_code(call.refuse(refusal.code))
-            .with_error_message(Some(text(refusal.reason)))
-            .with_base_offset(-1)
-            .with_log_append_time_ms(-1)
-            .with_log_start_offset(-1),
+        Err(refusal) => {
+            // Older versions have no room for the words, so they are here too.
+            let Refusal { code, reason } = refusal;
+            debug!(peer = %call.peer.address, partition = index, %code, reason, "Kafka batch refused.");
+            answer
+                .with_error_code(call.refuse(code))
+                .with_error_message(Some(text(reason)))
+                .with_base_offset(-1)
+                .with_log_append_time_ms(-1)
+                .with_log_start_offset(-1)
+        }
     }
 }

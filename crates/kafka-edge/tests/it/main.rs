@@ -6,6 +6,7 @@
 )]
 
 mod admin;
+mod client;
 mod fetch;
 mod groups;
 mod hostile;

@@ -535,3 +535,29 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn requests_captured_from_real_clients_decode_to_their_last_byte() {
+    let captured = include_str!("../../../../docs/format/golden/kafka-requests.txt");
+    let lines = captured.lines().filter(|line| !line.starts_with('#'));
+    let mut count = 0;
+    for line in lines {
+        let [client, key, version, hex] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let frame: Bytes = (0..hex.len())
+            .step_by(2)
+            .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+            .collect();
+        let checked = CheckedRequest::parse(frame)
+            .unwrap_or_else(|error| panic!("{client} {key} {version}: {error}"));
+        let (api, version) = (checked.header.api, checked.header.version);
+        assert_eq!(api.key().to_string(), key);
+        let body = checked.body.clone();
+        let walked = walk(&shape(api), version, api.is_flexible(version), &body).unwrap();
+        assert_eq!(walked.length, body.len(), "{client} {api} {version}");
+        checked
+            .decode()
+            .unwrap_or_else(|error| panic!("{client} {api} {version}: {error}"));
+        count += 1;
+    }
+    assert_eq!(count, 58);
+}
