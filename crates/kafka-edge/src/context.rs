@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use broker::DynBroker;
 use broker::coordinator::GroupCoordinator;
+use broker::{DynBroker, TopicInfo};
 use env::DynClock;
 use kafka_wire::messages::BrokerId;
 use kafka_wire::{EncodeError, ErrorCode, RequestHeader, StrBytes};
@@ -110,6 +110,20 @@ impl Call {
             None => (canonical(local.ip()).to_string(), local.port()),
         };
         (StrBytes::from_string(host), i32::from(port))
+    }
+
+    /// Whether clients may bring about so many more partitions.
+    ///
+    /// # Errors
+    /// POLICY_VIOLATION.
+    pub(crate) fn room_for(&self, partitions: u32) -> Result<(), ErrorCode> {
+        let more = usize::try_from(partitions).unwrap_or(usize::MAX);
+        let count = |info: &Arc<TopicInfo>| usize::try_from(info.partitions).unwrap_or(usize::MAX);
+        let now: usize = self.broker().topics().values().map(count).sum();
+        if now.saturating_add(more) > self.shared.options.partitions_total_max {
+            return Err(ErrorCode::PolicyViolation);
+        }
+        Ok(())
     }
 
     /// The code of an error, counted.

@@ -24,6 +24,9 @@ pub struct Options {
     /// Partitions of a topic whose creator names no number (`num.partitions`). Default 4: with one,
     /// a second consumer of a group would idle and the number cannot shrink later.
     pub partitions_default: u32,
+    /// Most partitions of all topics together that clients may bring about: each keeps files open.
+    /// Default 10,000.
+    pub partitions_total_max: usize,
     /// The configuration of topics whose creator names none.
     pub topic_defaults: TopicConfig,
     /// The largest request (`socket.request.max.bytes`). Default 100 MiB.
@@ -76,6 +79,7 @@ impl Default for Options {
             cluster_id: "lantern".to_owned(),
             auto_create_topics: true,
             partitions_default: 4,
+            partitions_total_max: 10_000,
             topic_defaults: TopicConfig::default(),
             request_bytes_max: ByteSize::from_bytes(kafka_wire::REQUEST_BYTES_MAX_DEFAULT as u64),
             request_memory: ByteSize::from_mib(256),

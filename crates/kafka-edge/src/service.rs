@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::connection::Connection;
 use crate::context::Shared;
 use crate::events::{Panicked, TooMany};
-use crate::metrics::Memory;
+use crate::metrics::{Memory, Metrics};
 use crate::{Error, Options};
 
 /// How long to wait before accepting again when the machine has no more files or memory.
@@ -101,7 +101,7 @@ impl Service {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = tasks.join_next() => reap(&shared, ended),
+                Some(ended) = tasks.join_next() => reap(&shared.metrics, ended),
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => admit(&shared, &mut tasks, stream, peer, &stop),
                     Err(error) => {
@@ -114,7 +114,7 @@ impl Service {
         drop(listener);
         let drained = tokio::time::timeout(shared.options.drain, async {
             while let Some(ended) = tasks.join_next().await {
-                reap(&shared, ended);
+                reap(&shared.metrics, ended);
             }
         });
         if drained.await.is_err() {
@@ -146,8 +146,8 @@ fn admit(
     tasks.spawn(connection.run());
 }
 
-fn reap(shared: &Shared, ended: Result<(), JoinError>) {
-    shared.metrics.connections.dec();
+fn reap(metrics: &Metrics, ended: Result<(), JoinError>) {
+    metrics.connections.dec();
     match ended {
         Err(error) if error.is_panic() => {
             let reason = match error.into_panic().downcast::<String>() {
@@ -156,8 +156,26 @@ fn reap(shared: &Shared, ended: Result<(), JoinError>) {
                     .downcast::<&'static str>()
                     .map_or_else(|_| "unknown".to_owned(), |text| (*text).to_owned()),
             };
-            Panicked { reason }.happened(&shared.metrics);
+            Panicked { reason }.happened(metrics);
         }
         Ok(()) | Err(_) => (),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_connection_that_panics_is_counted_and_the_others_go_on() {
+        let metrics = Metrics::new();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async { panic!("a mistake of ours") });
+        tasks.spawn(async { tokio::task::yield_now().await });
+        while let Some(ended) = tasks.join_next().await {
+            reap(&metrics, ended);
+        }
+        assert_eq!(metrics.panics.get(), 1);
+        assert_eq!(metrics.connections.get(), -2, "both places are free again");
     }
 }

@@ -75,6 +75,8 @@ struct Reading<'a> {
     deadline: Instant,
     bytes: usize,
     held: Option<Held>,
+    /// There is more to read and no memory for it: the answer goes out as it is.
+    short: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -90,6 +92,7 @@ impl<'a> Reading<'a> {
             deadline: Instant::now() + wait.min(options.fetch_wait_max),
             bytes: 0,
             held: None,
+            short: false,
         }
     }
 
@@ -99,7 +102,7 @@ impl<'a> Reading<'a> {
             for part in parts.iter_mut() {
                 self.read(part).await;
             }
-            let settled = parts.iter().any(Part::is_refused);
+            let settled = self.short || parts.iter().any(Part::is_refused);
             if settled || self.bytes >= self.bytes_min || !self.wait(parts).await {
                 break;
             }
@@ -118,6 +121,7 @@ impl<'a> Reading<'a> {
             return;
         }
         let Some(mut share) = self.share(wanted, first).await else {
+            self.short = true;
             return;
         };
         let limit = wanted.min(share.bytes());

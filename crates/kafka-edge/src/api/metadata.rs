@@ -21,6 +21,9 @@ use uuid::Uuid;
 use crate::codes::Coded;
 use crate::context::{Call, text};
 
+/// Most topics that asking about them creates in one request; the client asks about the rest again.
+const CREATIONS_PER_REQUEST: usize = 100;
+
 /// Most partitions in one answer to DescribeTopicPartitions, as in Kafka.
 const PARTITIONS_PER_ANSWER: usize = 2_000;
 
@@ -39,8 +42,13 @@ pub(crate) async fn metadata(call: &Call, request: MetadataRequest) -> MetadataR
             .collect(),
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
+            let mut creations = if request.allow_auto_topic_creation {
+                CREATIONS_PER_REQUEST
+            } else {
+                0
+            };
             for topic in asked {
-                topics.push(one(call, topic, request.allow_auto_topic_creation).await);
+                topics.push(one(call, topic, &mut creations).await);
             }
             topics
         }
@@ -57,7 +65,11 @@ pub(crate) async fn metadata(call: &Call, request: MetadataRequest) -> MetadataR
         .with_topics(topics)
 }
 
-async fn one(call: &Call, asked: MetadataRequestTopic, create: bool) -> MetadataResponseTopic {
+async fn one(
+    call: &Call,
+    asked: MetadataRequestTopic,
+    creations: &mut usize,
+) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
         return by_id(call, asked.topic_id);
     };
@@ -73,8 +85,12 @@ async fn one(call: &Call, asked: MetadataRequestTopic, create: bool) -> Metadata
         return known(call, &info);
     }
     let options = &call.shared.options;
-    if !create || !options.auto_create_topics || topic.is_internal() {
+    if *creations == 0 || !options.auto_create_topics || topic.is_internal() {
         return refused(ErrorCode::UnknownTopicOrPartition);
+    }
+    *creations -= 1;
+    if let Err(code) = call.room_for(options.partitions_default) {
+        return refused(code);
     }
     let spec = TopicSpec {
         name: topic,

@@ -50,6 +50,8 @@ async fn grow(
         return Err(Refusal::new(ErrorCode::TopicAuthorizationFailed, reason));
     }
     let count = check(call, &info, asked)?;
+    call.room_for(count - info.partitions)
+        .map_err(Refusal::too_many)?;
     if !validate_only {
         call.broker().add_partitions(&name, count).await?;
     }

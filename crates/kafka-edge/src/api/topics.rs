@@ -33,6 +33,13 @@ impl Refusal {
         }
     }
 
+    pub(super) fn too_many(code: ErrorCode) -> Self {
+        Self::new(
+            code,
+            "there would be more partitions than this server is configured to hold",
+        )
+    }
+
     pub(super) fn twice() -> Self {
         Self::new(
             ErrorCode::InvalidRequest,
@@ -122,6 +129,7 @@ async fn create(call: &Call, asked: &CreatableTopic, validate_only: bool) -> Res
     }
     let partitions = partitions(call, asked)?;
     let config = config(call, asked)?;
+    call.room_for(partitions).map_err(Refusal::too_many)?;
     if validate_only {
         return Ok(Made {
             id: Uuid::nil(),

@@ -386,6 +386,47 @@ async fn partitions_grow_and_records_go() {
 }
 
 #[tokio::test]
+async fn clients_cannot_bring_about_more_partitions_than_the_server_holds() {
+    let server = Server::with(kafka_edge::Options {
+        partitions_total_max: 20,
+        ..kafka_edge::Options::default()
+    })
+    .await;
+    let mut client = server.client().await;
+    assert_eq!(
+        create_code(&mut client, creatable("large", 20, 1)).await,
+        44
+    );
+    server.topic("orders", 10).await;
+    assert_eq!(
+        create_code(&mut client, creatable("one", 10, 1)).await,
+        44,
+        "Lantern has its own"
+    );
+    assert_eq!(create_code(&mut client, creatable("one", 2, 1)).await, 0);
+    let names = (0..300).map(|number| {
+        metadata_request::MetadataRequestTopic::default()
+            .with_name(Some(wire_name(&format!("asked-{number}"))))
+    });
+    let request = MetadataRequest::default()
+        .with_topics(Some(names.collect()))
+        .with_allow_auto_topic_creation(true);
+    let answer: MetadataResponse = client.call(Api::Metadata, 9, &request).await;
+    let made = answer
+        .topics
+        .iter()
+        .filter(|topic| topic.error_code == 0)
+        .count();
+    assert_eq!(made, 1, "four partitions fit once");
+    let left = answer
+        .topics
+        .iter()
+        .filter(|topic| topic.error_code == 3)
+        .count();
+    assert_eq!(left, 200, "one request does not go on for ever");
+}
+
+#[tokio::test]
 async fn transactions_are_refused_for_good() {
     let server = Server::start().await;
     let mut client = server.client().await;
