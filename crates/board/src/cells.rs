@@ -9,8 +9,7 @@ use std::collections::VecDeque;
 
 use frame::{ChartSeries, FrameWriter, LaneHead, Level, Point, Points, Row, Scalar, Text};
 
-/// Most points a series keeps, whatever its window.
-pub(crate) const POINTS_MAX: usize = 4_096;
+use crate::limits::POINTS_MAX;
 
 #[derive(Debug, Default)]
 pub(crate) struct Cells {

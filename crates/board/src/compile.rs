@@ -157,7 +157,16 @@ impl<'a> Compiler<'a> {
             self.problem("metadata.name", metadata.name.referenced, reason);
         }
         let beat = self.beat(spec.beat);
+        let lanes_at = spec.lanes.referenced;
         let lanes = self.lanes(spec.lanes);
+        let points: usize = self.charts.iter().map(ChartPlan::points_most).sum();
+        if points > limits::BOARD_POINTS_MAX {
+            let most = limits::BOARD_POINTS_MAX;
+            let reason = format!(
+                "charts may have {points} points together, at most {most}: take longer steps, shorter windows or lower limits"
+            );
+            self.problem("spec.lanes", lanes_at, reason);
+        }
         Plan {
             title: spec.title.unwrap_or_else(|| Text::same(&name)),
             name,

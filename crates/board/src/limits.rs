@@ -37,3 +37,14 @@ pub const CHART_POINTS: u32 = 300;
 
 /// Shortest and longest window of a rate that is counted from events.
 pub const RATE_WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+
+/// Most points a series keeps, whatever its window: as many as an 8K screen has pixels, halved.
+pub const POINTS_MAX: usize = 4_096;
+
+/// Most points of all charts of one board: 16 MiB of a keyframe, half of what a reader takes.
+pub const BOARD_POINTS_MAX: usize = 1 << 20;
+
+const _: () = assert!(
+    BOARD_POINTS_MAX * 16 <= frame::limits::FRAME_BYTES_MAX / 2,
+    "the keyframe of a board full of points must be readable"
+);

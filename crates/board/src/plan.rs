@@ -11,6 +11,7 @@ use frameclock::Rate;
 use model::TopicName;
 use promql::Expr;
 
+use crate::limits;
 use crate::playlist::Entry;
 use crate::schema::{Show, Theme};
 use crate::template::Template;
@@ -225,6 +226,22 @@ impl Thresholds {
         let holds = |threshold: Option<Threshold>| threshold.is_some_and(|it| it.holds(value));
         let found = ladder.into_iter().find(|(threshold, _)| holds(*threshold));
         found.map_or(Level::Healthy, |(_, level)| level)
+    }
+}
+
+impl ChartPlan {
+    /// Most points it may have.
+    pub(crate) fn points_most(&self) -> usize {
+        let series = match &self.lines {
+            Lines::Fixed(lines) => lines.len(),
+            Lines::Dynamic { limit, .. } => *limit,
+        };
+        // Points may come a fifth closer than the step; one stays from before the window.
+        let each = self.window.as_millis() * 5 / (self.step.as_millis().max(1) * 4) + 2;
+        series
+            * usize::try_from(each)
+                .unwrap_or(usize::MAX)
+                .min(limits::POINTS_MAX)
     }
 }
 

@@ -376,7 +376,11 @@ async fn load(mut screen: Screen, store: Arc<Store>, now: Timestamp) -> (Screen,
     };
     match tokio::task::spawn_blocking(work).await {
         Ok(loaded) => loaded,
-        // The fence is one floor up: the service counts the panic and starts the board again.
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
+        Err(error) => match error.try_into_panic() {
+            // The fence is in the service: it counts the panic and starts the board again.
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down, and this task with it.
+            Err(_) => std::future::pending().await,
+        },
     }
 }

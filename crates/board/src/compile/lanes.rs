@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use frame::Level;
 use serde_saphyr::Spanned;
+use stdx::HumanDuration;
 
 use super::Compiler;
 use crate::limits;
@@ -12,6 +13,11 @@ use crate::plan::{AlertsPlan, ChartPlan, FixedLine, LaneContent, Lines, TickerPl
 use crate::schema;
 use crate::template::Template;
 use crate::text::Text;
+
+/// [`limits::POINTS_MAX`] as durations are multiplied.
+const POINTS_MAX: u32 = 4_096;
+
+const _: () = assert!(limits::POINTS_MAX == 1 << POINTS_MAX.trailing_zeros());
 
 impl Compiler<'_> {
     pub(super) fn chart(&mut self, path: &str, chart: schema::Chart) -> usize {
@@ -23,12 +29,19 @@ impl Compiler<'_> {
             limits::WINDOW,
         );
         let step = (window / limits::CHART_POINTS).max(Duration::from_millis(250));
+        let title_at = chart.title.referenced;
+        let step_at = chart.step.as_ref().map_or(title_at, |step| step.referenced);
         let step = self.span(
             &format!("{path}.step"),
             chart.step,
             step,
             (limits::STEP_MIN, window),
         );
+        if step * POINTS_MAX < window {
+            let (step, window) = (HumanDuration::from(step), HumanDuration::from(window));
+            let reason = format!("{step} makes more than {POINTS_MAX} points in {window}");
+            self.problem(&format!("{path}.step"), step_at, reason);
+        }
         if let (Some(min), Some(max)) = (chart.min, &chart.max)
             && max.value <= min
         {

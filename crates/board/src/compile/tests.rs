@@ -79,6 +79,7 @@ fn what_is_refused_and_why() {
         ("text:", "text: '{region}'"),
         ("levels: {order", "levels: {order.stalled: bad}"),
         ("window", "window: 1s"),
+        ("window", "window: 1d\n            step: 1s"),
         ("max", "max: 0"),
         ("query: avg", "query: sum(rate(x[5m])"),
         ("query: avg", "query: x[5m]"),
@@ -100,11 +101,17 @@ fn all_problems_of_a_board_are_said_at_once() {
 #[test]
 fn files_that_are_no_boards() {
     let twice = GOOD.to_owned() + "\n---\n" + GOOD;
+    let chart = "          - {title: a, query: a, limit: 64, window: 10m, step: 200ms}\n";
+    let many = GOOD.replace(
+        "        charts:\n",
+        &format!("        charts:\n{}", chart.repeat(6)),
+    );
     let cases = [
         ("unclosed", "spec: [unclosed".to_owned()),
         ("empty", String::new()),
         ("unknown lane", GOOD.replace("marquee:", "marquis:")),
         ("twice", twice),
+        ("too many points", many),
         (
             "no lanes",
             "apiVersion: lantern/v1\nkind: Board\nmetadata: {name: b}\nspec: {lanes: []}"

@@ -71,7 +71,7 @@ async fn after_a_shutdown_with_the_time_left() {
 async fn lanes_stand_still_while_nobody_looks() {
     let rig = Rig::new();
     third(&rig).await;
-    tokio::time::sleep(Duration::from_mins(10)).await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
     let mut display = rig.display("b");
     display.open().await;
     // The board went on for five seconds after the last display left, one turn.

@@ -79,6 +79,20 @@ impl Rig {
 
     /// Opens the house on what `disk` has.
     pub(crate) fn on(disk: SimDisk, unix_ms: i64) -> Self {
+        Self::with(disk, unix_ms, false)
+    }
+
+    /// With samples that come through the log, as they do at home.
+    pub(crate) async fn with_ingest() -> Self {
+        let rig = Self::with(SimDisk::new(7), START_MS, true);
+        let broker: broker::DynBroker = rig.broker.clone();
+        ingest::ensure_metrics_topic(&*broker, Duration::from_hours(6))
+            .await
+            .unwrap();
+        rig
+    }
+
+    fn with(disk: SimDisk, unix_ms: i64, ingesting: bool) -> Self {
         let clock = TokioClock::new(unix_ms);
         let shared: DynClock = Arc::clone(&clock) as DynClock;
         let entropy = Arc::new(SeededEntropy::new(1));
@@ -95,17 +109,24 @@ impl Rig {
         });
         let store = Arc::new(Store::new(StoreOptions::default()));
         store.advance(Timestamp::from_millis(unix_ms));
+        let shutdown = CancellationToken::new();
+        let touches = ingesting.then(|| {
+            let broker: broker::DynBroker = broker.clone();
+            let ingest = ingest::Service::new(broker, Arc::clone(&store), Arc::clone(&shared));
+            let touches = ingest.subscribe();
+            tokio::spawn(ingest.run(shutdown.clone()));
+            touches
+        });
         let (alerts, heard) = watch::channel(Arc::default());
         let service = Service::new(Inputs {
             broker: broker.clone(),
             store: Arc::clone(&store),
             alerts: heard,
-            touches: None,
+            touches,
             clock: shared,
             entropy,
         });
         let handle = service.handle();
-        let shutdown = CancellationToken::new();
         let service = tokio::spawn(service.run(shutdown.clone()));
         Self {
             broker,

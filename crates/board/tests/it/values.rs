@@ -176,7 +176,7 @@ async fn alerts_come_and_are_resolved() {
 #[tokio::test(start_paused = true)]
 async fn a_board_nobody_looks_at_evaluates_nothing() {
     let rig = filled();
-    tokio::time::sleep(Duration::from_mins(1)).await;
+    tokio::time::sleep(Duration::from_secs(20)).await;
     assert_eq!(rig.metric("lantern_board_evaluations_total"), 0.0);
     let mut display = rig.display("host");
     display.open().await;
@@ -187,7 +187,7 @@ async fn a_board_nobody_looks_at_evaluates_nothing() {
         rig.metric("lantern_board_frames_total"),
     );
     assert!(evaluated > 0.0);
-    tokio::time::sleep(Duration::from_mins(10)).await;
+    tokio::time::sleep(Duration::from_secs(40)).await;
     assert_eq!(rig.metric("lantern_board_evaluations_total"), evaluated);
     assert_eq!(rig.metric("lantern_board_frames_total"), frames);
     assert_eq!(rig.metric("lantern_board_viewers"), 0.0);
@@ -195,4 +195,46 @@ async fn a_board_nobody_looks_at_evaluates_nothing() {
     let mut display = rig.display("host");
     display.open().await;
     assert_eq!(display.text("About"), "走马灯");
+}
+
+#[tokio::test(start_paused = true)]
+async fn samples_that_arrive_are_shown_at_the_next_beat_and_others_cost_no_evaluation() {
+    let rig = Rig::with_ingest().await;
+    rig.apply(&BOARD.replace("beat: 20", "beat: 100"));
+    let mut display = rig.display("host");
+    display.open().await;
+    let broker: broker::DynBroker = rig.broker.clone();
+    let write = async |name: &str, value: f64| {
+        let labels = Labels::of(&[("__name__", name), ("core", "0")]);
+        let samples = [(labels, vec![(rig.now(), value)])];
+        ingest::write(&broker, &samples, ingest::Origin::Samples)
+            .await
+            .unwrap();
+    };
+    // The topic is found, and the first evaluation is behind us.
+    write("cpu", 1.0).await;
+    display
+        .until(Duration::from_secs(3), |it| it.value("CPU") > 0.5)
+        .await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    display.catch_up();
+    let start = rig.now();
+    write("cpu", 42.0).await;
+    display
+        .until(Duration::from_millis(40), |it| it.value("CPU") > 41.5)
+        .await;
+    let took = rig.now().since(start);
+    assert!(took <= Duration::from_millis(30), "{took:?}");
+    // Series nobody selects: evaluated by time alone.
+    let before = rig.metric("lantern_board_evaluations_total");
+    for _ in 0..100 {
+        write("unrelated", 1.0).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        display.catch_up();
+    }
+    let more = rig.metric("lantern_board_evaluations_total") - before;
+    assert!(
+        more <= 2.0 * 7.0,
+        "seven queries in about a second: {more} evaluations"
+    );
 }
