@@ -51,18 +51,33 @@ impl<'a> Window<'a> {
         let inside = position >= self.start
             && position - self.start + to_u64(length) <= to_u64(self.bytes.len());
         if !inside {
-            let wanted = length.max(WINDOW_BYTES).min(to_usize(left));
-            self.bytes.clear();
-            self.bytes.resize(wanted, 0);
-            self.start = position;
-            if let Err(error) = self.file.read_exact_at(&mut self.bytes, position) {
-                self.bytes.clear();
-                return Err(error);
-            }
-            self.read_bytes += to_u64(wanted);
+            self.refill(position, length.max(WINDOW_BYTES).min(to_usize(left)))?;
         }
         let from = to_usize(position - self.start);
         Ok(self.bytes.get(from..from + length))
+    }
+
+    /// Makes the window begin at `position`, keeping what it has from there on.
+    fn refill(&mut self, position: u64, wanted: usize) -> io::Result<()> {
+        let kept = position
+            .checked_sub(self.start)
+            .map(to_usize)
+            .filter(|passed| *passed < self.bytes.len());
+        match kept {
+            Some(passed) => drop(self.bytes.drain(..passed)),
+            None => self.bytes.clear(),
+        }
+        self.start = position;
+        let have = self.bytes.len();
+        self.bytes.resize(wanted.max(have), 0);
+        let fresh = self.bytes.get_mut(have..).unwrap_or_default();
+        let count = to_u64(fresh.len());
+        if let Err(error) = self.file.read_exact_at(fresh, position + to_u64(have)) {
+            self.bytes.clear();
+            return Err(error);
+        }
+        self.read_bytes += count;
+        Ok(())
     }
 }
 
