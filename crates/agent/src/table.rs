@@ -122,7 +122,10 @@ impl Sink for Table {
 mod tests {
     use super::*;
 
-    fn read(table: &mut Table, at: i64, values: &[(&str, &[(&str, &str)], f64)]) -> Vec<String> {
+    /// Name, labels, value.
+    type Put<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
+    fn read(table: &mut Table, at: i64, values: &[Put<'_>]) -> Vec<String> {
         table.begin();
         for (name, labels, value) in values {
             table.put(name, labels, *value);

@@ -23,7 +23,7 @@ use crate::params::Params;
 pub(crate) const QUERIES_MAX: usize = 8;
 
 /// How long a query may take and wait together, unless it asks for less.
-const TIMEOUT_MAX: Duration = Duration::from_secs(120);
+const TIMEOUT_MAX: Duration = Duration::from_mins(2);
 
 /// The answer of a query, as Prometheus writes it.
 #[derive(Debug, Serialize)]

@@ -114,13 +114,12 @@ impl Service {
     ) -> Result<std::convert::Infallible, Error> {
         let at = partition();
         let end = self.broker.marks(&at).await?.high_watermark;
-        let start = match *next {
-            Some(next) => next,
-            None => {
-                let oldest = self.clock.now().minus(self.store.options().retention);
-                let found = self.broker.find(&at, Place::Time(oldest)).await?;
-                found.map_or(end, |found| found.position)
-            }
+        let start = if let Some(next) = *next {
+            next
+        } else {
+            let oldest = self.clock.now().minus(self.store.options().retention);
+            let found = self.broker.find(&at, Place::Time(oldest)).await?;
+            found.map_or(end, |found| found.position)
         };
         let mut tail = Tail::new(Arc::clone(&self.broker), at, start)?.with_bytes(READ_BYTES);
         *next = Some(start);
@@ -190,7 +189,7 @@ impl Service {
                     continue;
                 }
             };
-            for record in records.iter() {
+            for record in &records {
                 let value = record.as_ref().ok().and_then(|record| record.value);
                 let Some(value) = value else {
                     self.metrics.broken();

@@ -412,7 +412,7 @@ impl Running {
                 break;
             }
             each_event(&fetched.batches, at, from, Some(until), |event| {
-                self.tally.remember(event)
+                self.tally.remember(event);
             });
             from = fetched.next;
         }
@@ -456,7 +456,7 @@ impl Running {
                 }
                 left = left.saturating_sub(fetched.batches.len());
                 each_event(&fetched.batches, &at, *next, None, |event| {
-                    tally.count(event)
+                    tally.count(event);
                 });
                 *next = fetched.next;
                 *changed = true;

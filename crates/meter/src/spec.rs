@@ -229,8 +229,8 @@ impl MeterFile {
         }
         let mut names: Vec<&str> = metrics.iter().map(Metric::name).collect();
         names.sort_unstable();
-        if let Some(twice) = names.windows(2).find(|two| two[0] == two[1]) {
-            problems.push(problem(format!("spec.metrics: '{}' comes twice", twice[0])));
+        if let Some([twice, _]) = names.array_windows().find(|[a, b]| a == b) {
+            problems.push(problem(format!("spec.metrics: '{twice}' comes twice")));
         }
         if metrics.is_empty() && problems.is_empty() {
             problems.push(problem("spec.metrics is empty".to_owned()));

@@ -164,7 +164,7 @@ impl Tally {
         let mut samples = Vec::new();
         for state in &mut self.metrics {
             state.samples(now, &mut |labels, value| {
-                samples.push((labels, vec![(now, value)]))
+                samples.push((labels, vec![(now, value)]));
             });
         }
         samples
@@ -396,7 +396,7 @@ fn cell<'v>(
     let text = |field: &Field| {
         field
             .text(event)
-            .map_or_else(String::new, |text| text.into_owned())
+            .map_or_else(String::new, std::borrow::Cow::into_owned)
     };
     let texts: Vec<String> = labels.values().map(text).collect();
     let room = values.len() < SERIES_MAX;

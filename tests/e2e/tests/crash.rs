@@ -48,14 +48,14 @@ async fn load(kafka: &str, topic: &TopicName, partition: u32, from: u64) -> Resu
 /// Every record of a partition: offset to number.
 async fn read_all(kafka: &str, topic: &TopicName, partition: u32) -> Result<BTreeMap<u64, u64>> {
     let at = TopicPartition::new(topic.clone(), PartitionId::new(partition));
-    let mut consumer = Consumer::connect(kafka).await?;
+    let consumer = Consumer::connect(kafka).await?;
     let mut found = BTreeMap::new();
     let mut next = Offset::ZERO;
     let end = consumer.end(&at).await?;
     while next < end {
         for batch in consumer.fetch(&at, next).await? {
             let records = batch.records()?;
-            for record in records.iter() {
+            for record in &records {
                 let record = record?;
                 let value = record.value.context("every record has a value")?;
                 found.insert(record.offset.get(), u64::from_be_bytes(value.try_into()?));

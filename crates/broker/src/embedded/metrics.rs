@@ -162,12 +162,7 @@ impl Collector for Levels {
             queued,
         )?;
         let count = u64::try_from(topics.live.len()).unwrap_or(u64::MAX);
-        gauge(
-            &mut encoder,
-            "topics",
-            "Topics that exist",
-            count,
-        )?;
+        gauge(&mut encoder, "topics", "Topics that exist", count)?;
         let partitions = topics
             .live
             .values()
@@ -181,12 +176,7 @@ impl Collector for Levels {
             partitions,
         )?;
         let size: u64 = topics.live.values().map(|topic| topic.size_bytes()).sum();
-        gauge(
-            &mut encoder,
-            "log_bytes",
-            "Bytes of all logs",
-            size,
-        )?;
+        gauge(&mut encoder, "log_bytes", "Bytes of all logs", size)?;
 
         let mut size = encoder.encode_descriptor(
             "topic_log_bytes",
