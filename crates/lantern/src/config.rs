@@ -108,7 +108,7 @@ fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
         "series_retention",
         flags.series_retention.map(|span| json!(span)),
     );
-    put("agent", flags.no_agent.then(|| json!(false)));
+    put("agent", flags.no_agent.then_some(json!(false)));
     put(
         "ready_file",
         flags.ready_file.as_ref().map(|path| json!(path)),

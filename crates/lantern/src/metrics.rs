@@ -28,8 +28,11 @@ pub(crate) fn put(registry: &Arc<Registry>, sink: &mut dyn Sink) {
     }
 }
 
+/// Name, labels, value.
+type Line<'a> = (&'a str, Vec<(&'a str, String)>, f64);
+
 /// One line of our own OpenMetrics text: name, labels, value. Comments answer `None`.
-fn parse(line: &str) -> Option<(&str, Vec<(&str, String)>, f64)> {
+fn parse(line: &str) -> Option<Line<'_>> {
     if line.starts_with('#') {
         return None;
     }

@@ -58,7 +58,8 @@ fn list(folder: &Path, each: &mut dyn FnMut(PathBuf, &std::fs::Metadata)) -> std
         let yaml = path.extension().is_some_and(|e| e == "yaml" || e == "yml");
         if hidden {
             continue;
-        } else if metadata.is_dir() {
+        }
+        if metadata.is_dir() {
             list(&path, each)?;
         } else if yaml {
             each(path, &metadata);
