@@ -5,6 +5,8 @@
 # Each check compares what comes back with what was sent, by content and order.
 set -u
 
+command -v kcat >/dev/null || { echo "kcat is missing: run \`cargo xtask setup\`"; exit 2; }
+
 broker=${1:?usage: kcat.sh HOST:PORT}
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -13,6 +13,10 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub use program::{Program, node, python};
+
+mod program;
+
 /// How long a start may take before a test gives up (the target is 1 s; this is for slow machines).
 pub const START_DEADLINE: Duration = Duration::from_secs(20);
 
@@ -84,6 +88,17 @@ pub struct Lantern {
 impl Lantern {
     /// Starts on free ports with its data in `place` and waits until it is ready.
     pub fn start(place: &Place, args: &[&str]) -> Result<Self> {
+        Self::start_at(place, "127.0.0.1:0", "127.0.0.1:0", args)
+    }
+
+    /// Ends it with [`Lantern::kill9`] and starts it again on the same ports, for clients that stay.
+    pub fn kill9_and_start_again(self, place: &Place, args: &[&str]) -> Result<Self> {
+        let (http, kafka) = (self.http.clone(), self.kafka.clone());
+        self.kill9()?;
+        Self::start_at(place, &http, &kafka, args)
+    }
+
+    fn start_at(place: &Place, http: &str, kafka: &str, args: &[&str]) -> Result<Self> {
         let ready = place.path("ready.json");
         let _ = fs::remove_file(&ready);
         let log = fs::OpenOptions::new()
@@ -93,7 +108,7 @@ impl Lantern {
         let started = Instant::now();
         let mut child = Command::new(binary())
             .arg("up")
-            .args(["--http", "127.0.0.1:0", "--kafka", "127.0.0.1:0"])
+            .args(["--http", http, "--kafka", kafka])
             .args(["--data-dir".as_ref(), place.path("data").as_os_str()])
             .args(["--conf-dir".as_ref(), place.path("conf.d").as_os_str()])
             .args(["--ready-file".as_ref(), ready.as_os_str()])
@@ -217,42 +232,6 @@ pub async fn query(lantern: &Lantern, expression: &str) -> Result<Option<f64>> {
         return Ok(None);
     };
     Ok(Some(value.parse()?))
-}
-
-/// Runs another program to its end; a failure shows what it printed.
-pub fn run(program: &str, args: &[&str], limit: Duration) -> Result<String> {
-    let shown = format!("{program} {}", args.join(" "));
-    let folder = tempfile::tempdir()?;
-    let printed = folder.path().join("printed.txt");
-    let file = fs::File::create(&printed)?;
-    let mut child = Command::new(program)
-        .args(args)
-        .current_dir(root().join("tests/e2e"))
-        .stdin(Stdio::null())
-        .stdout(file.try_clone()?)
-        .stderr(file)
-        .spawn()
-        .with_context(|| format!("cannot start `{shown}`: run `cargo xtask setup`"))?;
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait()? {
-            break status;
-        }
-        if started.elapsed() > limit {
-            child.kill()?;
-            child.wait()?;
-            bail!(
-                "`{shown}` did not end within {limit:?}:\n{}",
-                fs::read_to_string(&printed)?
-            );
-        }
-        pause(Duration::from_millis(20));
-    };
-    let text = fs::read_to_string(&printed)?;
-    if !status.success() {
-        bail!("`{shown}` failed ({status}):\n{text}");
-    }
-    Ok(text)
 }
 
 #[expect(

@@ -1,0 +1,108 @@
+//! Clients that know nothing of Lantern: librdkafka's kcat, kafka-python and kafkajs.
+//!
+//! Each test runs a script of `tests/e2e/kafka` against a server of its own; what a script proves stands
+//! in the README there.
+
+#![expect(
+    clippy::print_stdout,
+    reason = "with --nocapture a run shows what each client proved"
+)]
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Result;
+use e2e::{Lantern, Place, Program, node, python};
+
+/// No script takes more than a quarter of this on two slow cores.
+const SCRIPT_LIMIT: Duration = Duration::from_mins(2);
+
+/// Longest wait for a client that reads and commits.
+const CLIENT_READS: Duration = Duration::from_secs(30);
+
+/// Starts `program kafka/SCRIPT HOST:PORT …`.
+fn script(program: PathBuf, name: &str, lantern: &Lantern, rest: &[OsString]) -> Result<Program> {
+    let mut args = vec![format!("kafka/{name}").into(), lantern.kafka.clone().into()];
+    args.extend_from_slice(rest);
+    Program::start(program, &args)
+}
+
+/// Runs a script against a server of its own and shows what it proved.
+fn proves(program: PathBuf, name: &str) -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let printed = script(program, name, &lantern, &[])?.finish(SCRIPT_LIMIT)?;
+    assert!(printed.contains("VERDICT PASS"), "{printed}");
+    println!("{printed}");
+    Ok(())
+}
+
+#[test]
+fn kcat() -> Result<()> {
+    proves("sh".into(), "kcat.sh")
+}
+
+#[test]
+fn kafka_python_round_trips() -> Result<()> {
+    proves(python()?, "roundtrip.py")
+}
+
+#[test]
+fn kafka_python_groups() -> Result<()> {
+    proves(python()?, "groups.py")
+}
+
+#[test]
+fn kafka_python_administration() -> Result<()> {
+    proves(python()?, "admin.py")
+}
+
+#[test]
+fn kafkajs_round_trips() -> Result<()> {
+    proves(node()?, "roundtrip.mjs")
+}
+
+#[test]
+fn kafkajs_groups() -> Result<()> {
+    proves(node()?, "groups.mjs")
+}
+
+#[test]
+fn records_groups_and_offsets_go_on_after_a_kill() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let state = place.path("state.json").into_os_string();
+    let restart = |lantern: &Lantern, word: &str| {
+        let rest = [word.into(), state.clone()];
+        script(python()?, "restart.py", lantern, &rest)?.finish(SCRIPT_LIMIT)
+    };
+    restart(&lantern, "before")?;
+    let lantern = lantern.kill9_and_start_again(&place, &["--no-agent"])?;
+    restart(&lantern, "after")?;
+    Ok(())
+}
+
+/// A client that writes and reads all the time meets a kill, and then has to find everything.
+fn goes_on(program: PathBuf, name: &str) -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let mut client = script(program, name, &lantern, &[])?;
+    client.said("reading", CLIENT_READS)?;
+    let _lantern = lantern.kill9_and_start_again(&place, &["--no-agent"])?;
+    client.tell("back")?;
+    let printed = client.finish(SCRIPT_LIMIT)?;
+    assert!(printed.contains("VERDICT PASS"), "{printed}");
+    println!("{printed}");
+    Ok(())
+}
+
+#[test]
+fn a_kafka_python_group_member_reconnects_by_itself() -> Result<()> {
+    goes_on(python()?, "stays.py")
+}
+
+#[test]
+fn a_kafkajs_group_member_reconnects_by_itself() -> Result<()> {
+    goes_on(node()?, "stays.mjs")
+}
