@@ -20,8 +20,7 @@ use std::fmt;
 
 use model::Timestamp;
 
-pub(crate) use functions::graph_link;
-pub use value::Value;
+pub(crate) use value::Value;
 
 /// Variables every rule template has.
 const VARIABLES: [&str; 4] = ["labels", "externalLabels", "externalURL", "value"];
@@ -29,56 +28,63 @@ const VARIABLES: [&str; 4] = ["labels", "externalLabels", "externalURL", "value"
 /// Why a text is not a template.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct ParseError {
+pub(crate) struct ParseError {
     /// Byte in the template where the problem is.
-    pub at: usize,
+    pub(crate) at: usize,
     /// What is wrong.
-    pub reason: String,
+    pub(crate) reason: String,
 }
 
 impl ParseError {
     fn new(at: usize, reason: impl Into<String>) -> Self {
-        Self { at, reason: reason.into() }
+        Self {
+            at,
+            reason: reason.into(),
+        }
     }
 }
 
 /// Why a template could not be expanded.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct ExecError {
+pub(crate) struct ExecError {
     reason: String,
 }
 
 impl ExecError {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into() }
+        Self {
+            reason: reason.into(),
+        }
     }
 }
 
 /// What `query` runs: an expression, to its results or the reason there are none.
-pub type Query<'a> = &'a dyn Fn(&str) -> Result<Vec<Value>, String>;
+pub(crate) type Query<'a> = &'a dyn Fn(&str) -> Result<Vec<Value>, String>;
 
 /// What a template can see besides its data.
-pub struct Context<'a> {
+pub(crate) struct Context<'a> {
     /// Time of the evaluation.
-    pub now: Timestamp,
+    pub(crate) now: Timestamp,
     /// Where users reach Lantern, without a slash at the end.
-    pub external_url: &'a str,
+    pub(crate) external_url: &'a str,
     /// Labels added to every alert that leaves.
-    pub external_labels: Value,
+    pub(crate) external_labels: Value,
     /// Runs the `query` function.
-    pub query: Query<'a>,
+    pub(crate) query: Query<'a>,
 }
 
 impl fmt::Debug for Context<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Context").field("now", &self.now).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("now", &self.now)
+            .finish_non_exhaustive()
     }
 }
 
 /// A parsed template.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Template {
+pub(crate) struct Template {
     text: String,
     nodes: Option<Vec<parse::Node>>,
 }
@@ -88,16 +94,28 @@ impl Template {
     ///
     /// # Errors
     /// [`ParseError`] with the place in the text.
-    pub fn parse(text: &str) -> Result<Self, ParseError> {
-        let nodes = match text.contains("{{") {
-            true => Some(parse::parse(text, &VARIABLES)?),
-            false => None,
+    pub(crate) fn parse(text: &str) -> Result<Self, ParseError> {
+        let nodes = if text.contains("{{") {
+            Some(parse::parse(text, &VARIABLES)?)
+        } else {
+            None
         };
-        Ok(Self { text: text.to_owned(), nodes })
+        Ok(Self {
+            text: text.to_owned(),
+            nodes,
+        })
+    }
+
+    /// A text without actions, whatever it looks like.
+    pub(crate) fn literal(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            nodes: None,
+        }
     }
 
     /// The text it was parsed from.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
@@ -105,7 +123,12 @@ impl Template {
     ///
     /// # Errors
     /// [`ExecError`] when a function fails or a limit is reached.
-    pub fn expand(&self, context: &Context<'_>, labels: &Value, value: f64) -> Result<String, ExecError> {
+    pub(crate) fn expand(
+        &self,
+        context: &Context<'_>,
+        labels: &Value,
+        value: f64,
+    ) -> Result<String, ExecError> {
         let Some(nodes) = &self.nodes else {
             return Ok(self.text.clone());
         };
@@ -118,7 +141,10 @@ impl Template {
         ]);
         let variables = vec![
             ("$labels".to_owned(), labels.clone()),
-            ("$externalLabels".to_owned(), context.external_labels.clone()),
+            (
+                "$externalLabels".to_owned(),
+                context.external_labels.clone(),
+            ),
             ("$externalURL".to_owned(), url),
             ("$value".to_owned(), Value::Float(value)),
         ];

@@ -1,11 +1,11 @@
-//! The HTTP endpoint: Prometheus' query API, remote write, boards and their
+//! The HTTP endpoint: Prometheus' query API, remote write, rules and alerts, boards and their
 //! streams, the web page, metrics and health.
 //!
 //! Read first: [`Service`], [`Parts`] (what the routes need), then one module per family of routes.
 //!
 //! Invariants: request bodies, connections and queries under way are bounded; a route only translates
 //! between HTTP and a service below, it decides nothing; nothing here waits for a slow viewer.
-//! Not here: evaluation (`promql`), frames (`board`).
+//! Not here: evaluation (`promql`), rules (`alerting`), frames (`board`).
 
 mod boards;
 mod error;
@@ -13,6 +13,7 @@ mod files;
 mod health;
 mod params;
 mod query;
+mod rules;
 mod server;
 mod write;
 
@@ -48,6 +49,8 @@ pub struct Parts {
     pub broker: DynBroker,
     /// The time of queries that name none.
     pub clock: DynClock,
+    /// Rules and alerts.
+    pub alerting: alerting::Handle,
     /// Boards.
     pub boards: board::Handle,
     /// Renders everything Lantern counts as OpenMetrics text.
@@ -137,6 +140,9 @@ fn router(parts: Arc<Parts>) -> Router {
             "/query_exemplars",
             get(query::exemplars).post(query::exemplars),
         )
+        .route("/rules", get(rules::rules))
+        .route("/alerts", get(rules::alerts))
+        .route("/alertmanagers", get(rules::alertmanagers))
         .route("/status/buildinfo", get(health::build_info))
         .route("/status/tsdb", get(health::tsdb))
         .route("/status/flags", get(health::flags))

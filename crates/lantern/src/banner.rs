@@ -40,11 +40,17 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
            Loaded {loaded}\n\n\
          Try next:\n  \
            open http://{}\n  \
+           lantern demo orders{}\n  \
            kcat -b {} -L\n",
         env!("CARGO_PKG_VERSION"),
         at.http,
         at.kafka,
         at.http,
+        if at.kafka.port() == 9092 {
+            String::new()
+        } else {
+            format!(" --kafka {}", at.kafka)
+        },
         at.kafka,
     );
 }

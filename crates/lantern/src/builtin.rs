@@ -1,5 +1,5 @@
-//! The resources that come with the binary: the project's own `conf.d`, used where there is no such
-//! folder.
+//! The resources and rules that come with the binary: the project's own `conf.d` and `rules`, used
+//! where a folder of that kind does not exist.
 
 use rust_embed::RustEmbed;
 
@@ -9,9 +9,18 @@ use crate::resources::File;
 #[folder = "$CARGO_MANIFEST_DIR/../../conf.d"]
 struct ConfD;
 
+#[derive(RustEmbed)]
+#[folder = "$CARGO_MANIFEST_DIR/../../rules"]
+struct Rules;
+
 /// Boards, meters and the like.
 pub(crate) fn resources() -> Vec<File> {
     files::<ConfD>("built-in conf.d")
+}
+
+/// Prometheus rule files.
+pub(crate) fn rules() -> Vec<File> {
+    files::<Rules>("built-in rules")
 }
 
 fn files<E: RustEmbed>(folder: &str) -> Vec<File> {

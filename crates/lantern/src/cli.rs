@@ -31,6 +31,23 @@ pub(crate) enum Command {
         name it lists the demos."
     )]
     Demo(DemoFlags),
+    /// Work with Prometheus rule files
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// Say whether rule files would be taken, and what is wrong with them by line
+    #[command(
+        after_help = "Example:\n  lantern rules check rules/*.yaml\n\nExit code 0: all good; 1: \
+        something is wrong."
+    )]
+    Check {
+        /// Rule files, or folders of them
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
 }
 
 /// Flags of `up`. A flag wins over `LANTERN_…` in the environment, which wins over lantern.yaml.
@@ -56,6 +73,12 @@ pub(crate) struct UpFlags {
     /// Watched folder of boards, meters and other resources [default: ./conf.d; built-in ones without it]
     #[arg(long, value_name = "DIR")]
     pub(crate) conf_dir: Option<PathBuf>,
+    /// Watched folder of Prometheus rule files [default: ./rules; built-in ones without it]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rules_dir: Option<PathBuf>,
+    /// Send alerts here as Alertmanager's webhook JSON; may be repeated
+    #[arg(long, value_name = "URL")]
+    pub(crate) alert_webhook: Vec<String>,
     /// How long samples are kept in memory [default: 6h]
     #[arg(long, value_name = "DURATION")]
     pub(crate) series_retention: Option<HumanDuration>,

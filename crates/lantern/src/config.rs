@@ -22,10 +22,24 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     pub(crate) kafka: SocketAddr,
     pub(crate) conf_dir: PathBuf,
+    pub(crate) rules_dir: PathBuf,
     pub(crate) series_retention: HumanDuration,
     pub(crate) agent: bool,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
+    pub(crate) alerting: Alerting,
+}
+
+/// Where alerts go.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Alerting {
+    /// URLs that receive Alertmanager's webhook JSON.
+    pub(crate) webhooks: Vec<String>,
+    /// Labels put on every alert that is sent.
+    pub(crate) external_labels: BTreeMap<String, String>,
+    /// How this Lantern is reached from outside, for links in notifications.
+    pub(crate) external_url: Option<String>,
 }
 
 impl Default for Config {
@@ -35,10 +49,12 @@ impl Default for Config {
             http: SocketAddr::from(([127, 0, 0, 1], 8787)),
             kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
             conf_dir: "conf.d".into(),
+            rules_dir: "rules".into(),
             series_retention: HumanDuration::new(Duration::from_hours(6)),
             agent: true,
             ready_file: None,
             log_format: None,
+            alerting: Alerting::default(),
         }
     }
 }
@@ -62,15 +78,20 @@ impl Config {
                 inner: provider,
             });
         }
-        layers = layers.merge(Env::prefixed("LANTERN_").ignore(&["log"]));
+        // A double underscore goes a level down: LANTERN_ALERTING__EXTERNAL_URL.
+        layers = layers.merge(Env::prefixed("LANTERN_").ignore(&["log"]).split("__"));
         layers = layers.merge(Named {
             name: "flags".into(),
             inner: Serialized::globals(of(flags)),
         });
-        let config: Self = layers.extract().map_err(|error| {
+        let mut config: Self = layers.extract().map_err(|error| {
             let lines: Vec<String> = error.into_iter().map(|one| one.to_string()).collect();
             anyhow::anyhow!("the configuration is wrong: {}", lines.join("; "))
         })?;
+        config
+            .alerting
+            .webhooks
+            .extend(flags.alert_webhook.iter().cloned());
         config.validate()?;
         let origins = origins(&layers, &config)?;
         Ok((config, origins))
@@ -83,6 +104,11 @@ impl Config {
             problems.push(format!(
                 "series_retention is {retention}: it needs at least 5m"
             ));
+        }
+        for url in &self.alerting.webhooks {
+            if !(url.starts_with("http://") || url.starts_with("https://")) {
+                problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
+            }
         }
         if !problems.is_empty() {
             bail!("the configuration is wrong: {}", problems.join("; "));
@@ -104,6 +130,10 @@ fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
     put("http", flags.http.map(|address| json!(address)));
     put("kafka", flags.kafka.map(|address| json!(address)));
     put("conf_dir", flags.conf_dir.as_ref().map(|path| json!(path)));
+    put(
+        "rules_dir",
+        flags.rules_dir.as_ref().map(|path| json!(path)),
+    );
     put(
         "series_retention",
         flags.series_retention.map(|span| json!(span)),
@@ -138,10 +168,12 @@ struct Partial {
     http: Option<SocketAddr>,
     kafka: Option<SocketAddr>,
     conf_dir: Option<PathBuf>,
+    rules_dir: Option<PathBuf>,
     series_retention: Option<HumanDuration>,
     agent: Option<bool>,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
+    alerting: Option<Alerting>,
 }
 
 /// A layer with a name for messages.
@@ -200,13 +232,15 @@ mod tests {
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let flags = UpFlags {
             http: Some("127.0.0.1:1".parse().unwrap()),
+            alert_webhook: vec!["http://b/".into()],
             ..UpFlags::default()
         };
-        let yaml = "http: 127.0.0.1:2\nkafka: 127.0.0.1:3\n";
+        let yaml = "http: 127.0.0.1:2\nkafka: 127.0.0.1:3\nalerting:\n  webhooks: [http://a/]\n";
         let (config, origins) = load(yaml, flags).unwrap();
         assert_eq!(config.http.port(), 1);
         assert_eq!(config.kafka.port(), 3);
         assert_eq!(config.data_dir, Path::new("lantern-data"));
+        assert_eq!(config.alerting.webhooks, ["http://a/", "http://b/"]);
         assert_eq!(origins["http"], "127.0.0.1:1 (flags)");
         assert!(
             origins["kafka"].ends_with("test.yaml)"),
@@ -222,6 +256,7 @@ mod tests {
             ("htp: 127.0.0.1:1", "htp"),
             ("http: somewhere", "line 1"),
             ("series_retention: 1m", "at least 5m"),
+            ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
         ] {
             let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());
             assert!(error.contains(part), "{yaml}: {error}");

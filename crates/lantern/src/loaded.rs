@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use alerting::RuleFile;
 use board::BoardFile;
 use meter::MeterFile;
 use parking_lot::Mutex;
@@ -23,11 +24,13 @@ use crate::resources::{self, File, Watch};
 pub(crate) struct Targets {
     pub(crate) boards: board::Handle,
     pub(crate) meters: meter::Handle,
+    pub(crate) alerting: alerting::Handle,
 }
 
 /// The watched folders and what of them is in force.
 pub(crate) struct Loaded {
     conf_dir: PathBuf,
+    rules_dir: PathBuf,
     targets: Targets,
     /// One reload at a time; holds what is in force in words.
     summary: Mutex<String>,
@@ -51,6 +54,7 @@ impl Loaded {
         );
         Arc::new(Self {
             conf_dir: config.conf_dir.clone(),
+            rules_dir: config.rules_dir.clone(),
             targets,
             summary: Mutex::default(),
             successful,
@@ -111,6 +115,7 @@ impl Loaded {
                 Err(found) => problems.extend(found.iter().map(ToString::to_string)),
             }
         }
+        let (rules, rules_from) = self.rules(&mut problems);
         if problems.is_empty() || partly {
             let (board_count, meter_count) = (boards.len(), meters.len());
             if let Err(found) = self.targets.meters.apply(&meters) {
@@ -118,7 +123,18 @@ impl Loaded {
             }
             let applied = self.targets.boards.apply(boards);
             problems.extend(applied.problems.iter().map(ToString::to_string));
-            *summary = format!("{board_count} boards, {meter_count} meters ({from})");
+            let complete = problems.is_empty();
+            let report = match self.targets.alerting.load(&rules, complete) {
+                Ok(report) => report,
+                Err(found) => {
+                    problems.extend(found.iter().map(ToString::to_string));
+                    alerting::Report::default()
+                }
+            };
+            *summary = format!(
+                "{board_count} boards, {meter_count} meters ({from}), {} rules ({rules_from})",
+                report.rules
+            );
         }
         self.successful.set(i64::from(problems.is_empty()));
         if problems.is_empty() {
@@ -128,9 +144,36 @@ impl Loaded {
         }
     }
 
+    /// The rule files that are good, and where they are from.
+    fn rules(&self, problems: &mut Vec<String>) -> (Vec<RuleFile>, String) {
+        let folder = &self.rules_dir;
+        let (files, from) = match resources::read(folder) {
+            Ok(Some(files)) => (files, folder.display().to_string()),
+            Ok(None) => (builtin::rules(), "built in".to_owned()),
+            Err(error) => {
+                problems.push(format!("cannot read {}: {error}", folder.display()));
+                return (Vec::new(), String::new());
+            }
+        };
+        let mut good = Vec::new();
+        for File { path, text } in files {
+            let name = path
+                .strip_prefix(folder)
+                .unwrap_or(&path)
+                .display()
+                .to_string();
+            let file = RuleFile { path, name, text };
+            match alerting::check(std::slice::from_ref(&file)) {
+                Ok(_) => good.push(file),
+                Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+            }
+        }
+        (good, from)
+    }
+
     /// Reloads when a file changes, until `shutdown`.
     pub(crate) async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut watch = Watch::new(vec![self.conf_dir.clone()]);
+        let mut watch = Watch::new(vec![self.conf_dir.clone(), self.rules_dir.clone()]);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,

@@ -9,6 +9,7 @@
     reason = "a command line program prints"
 )]
 
+mod alert_lanes;
 mod banner;
 mod builtin;
 mod cli;
@@ -18,19 +19,21 @@ mod loaded;
 mod logging;
 mod metrics;
 mod resources;
+mod rules;
 mod up;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, RulesCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(flags) => up::run(&flags),
         Command::Demo(flags) => demo::run(flags),
+        Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
     };
     match result {
         Ok(code) => code,

@@ -22,7 +22,7 @@ use tracing::{error, info};
 use crate::cli::UpFlags;
 use crate::config::Config;
 use crate::loaded::{Loaded, Targets};
-use crate::{banner, logging, metrics};
+use crate::{alert_lanes, banner, logging, metrics};
 
 /// How long the services of one floor get to stop before the next floor is told.
 const FLOOR_DRAIN: Duration = Duration::from_secs(8);
@@ -167,6 +167,7 @@ impl Running {
         ingest.metrics().register(&mut registry);
         let mut replayed = ingest.progress();
         let touches = ingest.subscribe();
+        let rule_touches = ingest.subscribe();
         spine.spawn("ingest", |shutdown| ingest.run(shutdown));
 
         // What works on them.
@@ -175,10 +176,35 @@ impl Running {
             Arc::clone(&broker),
             Arc::clone(&clock),
         );
+        alerting::ensure_alerts_topic(&*broker).await?;
+        let external_url = config.alerting.external_url.clone();
+        let alerting = alerting::Service::new(
+            alerting::Options {
+                webhooks: config.alerting.webhooks.clone(),
+                external_labels: config.alerting.external_labels.clone(),
+                external_url: external_url.unwrap_or_else(|| format!("http://{}", http.address())),
+                ..alerting::Options::default()
+            },
+            alerting::Inputs {
+                broker: Arc::clone(&broker),
+                store: Arc::clone(&store),
+                clock: Arc::clone(&clock),
+                touches: rule_touches,
+                replayed: replayed.clone(),
+            },
+        );
+        let alerting_handle = alerting.handle();
+        alerting_handle.register(&mut registry);
+        services.spawn("alerting", |shutdown| alerting.run(shutdown));
+        let (board_alerts, shown_alerts) = tokio::sync::watch::channel(Arc::default());
+        let alerts = alerting_handle.watch_alerts();
+        services.spawn("alert lanes", |shutdown| {
+            alert_lanes::follow(alerts, board_alerts, shutdown)
+        });
         let boards = board::Service::new(board::Inputs {
             broker: Arc::clone(&broker),
             store: Arc::clone(&store),
-            alerts: tokio::sync::watch::Sender::new(Arc::default()).subscribe(),
+            alerts: shown_alerts,
             touches: Some(touches),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
@@ -189,6 +215,7 @@ impl Running {
         let targets = Targets {
             boards: board_handle.clone(),
             meters: meters.handle(),
+            alerting: alerting_handle.clone(),
         };
         services.spawn("meters", |shutdown| meters.run(shutdown));
         let loaded = Loaded::new(config, targets, &mut registry);
@@ -200,6 +227,7 @@ impl Running {
             store,
             broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
+            alerting: alerting_handle,
             boards: board_handle,
             closing: edges.shutdown.clone(),
             metrics: {

@@ -111,6 +111,7 @@ impl Lantern {
             .args(["--http", http, "--kafka", kafka])
             .args(["--data-dir".as_ref(), place.path("data").as_os_str()])
             .args(["--conf-dir".as_ref(), place.path("conf.d").as_os_str()])
+            .args(["--rules-dir".as_ref(), place.path("rules").as_os_str()])
             .args(["--ready-file".as_ref(), ready.as_os_str()])
             .args(args)
             .stdin(Stdio::null())

@@ -41,7 +41,12 @@ impl<'a> Run<'a> {
     ) -> Result<String, ExecError> {
         let mut scope = vec![("$".to_owned(), data.clone())];
         scope.extend(variables);
-        let mut run = Self { context, scope, out: String::new(), steps: 0 };
+        let mut run = Self {
+            context,
+            scope,
+            out: String::new(),
+            steps: 0,
+        };
         run.nodes(nodes, data)?;
         Ok(run.out)
     }
@@ -68,14 +73,26 @@ impl<'a> Run<'a> {
                     }
                 }
             }
-            Node::If { test, then, otherwise } => {
+            Node::If {
+                test,
+                then,
+                otherwise,
+            } => {
                 let outside = self.scope.len();
-                let chosen = if self.pipeline(test, dot)?.is_true() { then } else { otherwise };
+                let chosen = if self.pipeline(test, dot)?.is_true() {
+                    then
+                } else {
+                    otherwise
+                };
                 let flow = self.nodes(chosen, dot);
                 self.scope.truncate(outside);
                 return flow;
             }
-            Node::With { value, then, otherwise } => {
+            Node::With {
+                value,
+                then,
+                otherwise,
+            } => {
                 let outside = self.scope.len();
                 let value = self.pipeline(value, dot)?;
                 let flow = if value.is_true() {
@@ -86,7 +103,11 @@ impl<'a> Run<'a> {
                 self.scope.truncate(outside);
                 return flow;
             }
-            Node::Range { over, body, otherwise } => {
+            Node::Range {
+                over,
+                body,
+                otherwise,
+            } => {
                 let outside = self.scope.len();
                 let flow = self.range(over, body, otherwise, dot);
                 self.scope.truncate(outside);
@@ -96,7 +117,9 @@ impl<'a> Run<'a> {
             Node::Continue => return Ok(Flow::Continue),
         }
         if self.out.len() > OUTPUT_BYTES_MAX {
-            return Err(ExecError::new(format!("output is longer than {OUTPUT_BYTES_MAX} bytes")));
+            return Err(ExecError::new(format!(
+                "output is longer than {OUTPUT_BYTES_MAX} bytes"
+            )));
         }
         Ok(Flow::Next)
     }
@@ -111,16 +134,28 @@ impl<'a> Run<'a> {
         let items = match self.evaluate(over, dot)? {
             Value::List(items) => {
                 let index = |at| Value::Int(i64::try_from(at).unwrap_or(i64::MAX));
-                items.iter().enumerate().map(|(at, item)| (index(at), item.clone())).collect()
+                items
+                    .iter()
+                    .enumerate()
+                    .map(|(at, item)| (index(at), item.clone()))
+                    .collect()
             }
-            Value::Map(items) => {
-                items.iter().map(|(name, item)| (Value::text(name.as_str()), item.clone())).collect()
-            }
-            Value::Int(count) => (0..count.max(0).min(i64::try_from(STEPS_MAX).unwrap_or(i64::MAX)))
+            Value::Map(items) => items
+                .iter()
+                .map(|(name, item)| (Value::text(name.as_str()), item.clone()))
+                .collect(),
+            Value::Int(count) => (0..count
+                .max(0)
+                .min(i64::try_from(STEPS_MAX).unwrap_or(i64::MAX)))
                 .map(|at| (Value::Int(at), Value::Int(at)))
                 .collect(),
             Value::Nil => Vec::new(),
-            other => return Err(ExecError::new(format!("range cannot go over a {}", other.kind()))),
+            other => {
+                return Err(ExecError::new(format!(
+                    "range cannot go over a {}",
+                    other.kind()
+                )));
+            }
         };
         if items.is_empty() {
             return self.nodes(otherwise, dot);
@@ -148,7 +183,9 @@ impl<'a> Run<'a> {
     fn step(&mut self) -> Result<(), ExecError> {
         self.steps += 1;
         if self.steps > STEPS_MAX {
-            return Err(ExecError::new(format!("template runs more than {STEPS_MAX} steps")));
+            return Err(ExecError::new(format!(
+                "template runs more than {STEPS_MAX} steps"
+            )));
         }
         Ok(())
     }
@@ -219,7 +256,9 @@ impl<'a> Run<'a> {
             }
             last = Some(value);
         }
-        piped.or(last).ok_or_else(|| ExecError::new("and and or need an argument"))
+        piped
+            .or(last)
+            .ok_or_else(|| ExecError::new("and and or need an argument"))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value, ExecError> {
@@ -250,7 +289,10 @@ fn walk(mut value: Value, fields: &[String]) -> Result<Value, ExecError> {
                 .cloned()
                 .ok_or_else(|| ExecError::new(format!("there is no field .{field}")))?,
             other => {
-                return Err(ExecError::new(format!("a {} has no field .{field}", other.kind())));
+                return Err(ExecError::new(format!(
+                    "a {} has no field .{field}",
+                    other.kind()
+                )));
             }
         };
     }

@@ -2,6 +2,8 @@
 //!
 //! Pure functions of text and numbers. Source: Go's `strconv` and `fmt`, Prometheus' `template`.
 
+use std::fmt::Write as _;
+
 use super::Value;
 
 /// A number as Go's `%v` prints it: the shortest digits that read back the same, with an exponent
@@ -93,7 +95,11 @@ pub(super) fn humanize_1024(value: f64) -> String {
     if value.abs() <= 1.0 || !value.is_finite() {
         return general(value, 4);
     }
-    scaled(value, 1_024.0, &["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"])
+    scaled(
+        value,
+        1_024.0,
+        &["ki", "Mi", "Gi", "Ti", "Pi", "Ei", "Zi", "Yi"],
+    )
 }
 
 /// Prometheus' `humanizePercentage` of a ratio.
@@ -219,7 +225,9 @@ pub(super) fn quote(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c.is_control() => out.push_str(&format!("\\x{:02x}", u32::from(c))),
+            c if c.is_control() => {
+                let _ = write!(out, "\\x{:02x}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
@@ -229,6 +237,10 @@ pub(super) fn quote(text: &str) -> String {
 
 /// The flags, width and precision of one verb of [`printf`].
 #[derive(Debug, Default, Clone, Copy)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the flags of a Go verb are just that"
+)]
 struct Verb {
     plus: bool,
     minus: bool,
@@ -276,13 +288,10 @@ pub(super) fn printf(template: &str, arguments: &[Value]) -> String {
             out.push('%');
             continue;
         }
-        match arguments.get(next) {
-            Some(value) => pad(&mut out, &verb.render(letter, value), verb),
-            None => {
-                out.push_str("%!");
-                out.push(letter);
-                out.push_str("(MISSING)");
-            }
+        if let Some(value) = arguments.get(next) {
+            pad(&mut out, &verb.render(letter, value), verb);
+        } else {
+            let _ = write!(out, "%!{letter}(MISSING)");
         }
         next += 1;
     }
@@ -291,7 +300,7 @@ pub(super) fn printf(template: &str, arguments: &[Value]) -> String {
             .iter()
             .map(|value| format!("{}={}", value.kind(), value.printed()))
             .collect();
-        out.push_str(&format!("%!(EXTRA {})", extra.join(", ")));
+        let _ = write!(out, "%!(EXTRA {})", extra.join(", "));
     }
     out
 }
@@ -305,15 +314,25 @@ fn digits(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize>
     number
 }
 
+fn hexadecimal(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
 impl Verb {
     fn render(self, letter: char, value: &Value) -> String {
         let text = match (letter, value) {
-            ('v', Value::Float(number)) => match self.precision {
+            ('v' | 'g' | 'G', Value::Float(number)) => match self.precision {
                 Some(precision) => general(*number, precision),
                 None => shortest(*number),
             },
             ('v', value) => value.printed(),
-            ('s', Value::Str(_) | Value::List(_) | Value::Map(_) | Value::Time(_) | Value::Span(_)) => {
+            (
+                's',
+                Value::Str(_) | Value::List(_) | Value::Map(_) | Value::Time(_) | Value::Span(_),
+            ) => {
                 let text = value.printed();
                 match self.precision {
                     Some(precision) => text.chars().take(precision).collect(),
@@ -331,17 +350,13 @@ impl Verb {
                 .and_then(char::from_u32)
                 .unwrap_or(char::REPLACEMENT_CHARACTER)
                 .to_string(),
-            ('x', Value::Str(text)) => text.bytes().map(|byte| format!("{byte:02x}")).collect(),
-            ('X', Value::Str(text)) => text.bytes().map(|byte| format!("{byte:02X}")).collect(),
+            ('x', Value::Str(text)) => hexadecimal(text),
+            ('X', Value::Str(text)) => hexadecimal(text).to_uppercase(),
             ('f' | 'F', Value::Float(number)) => fixed(*number, self.precision.unwrap_or(6)),
             ('e', Value::Float(number)) => exponential(*number, self.precision.unwrap_or(6)),
             ('E', Value::Float(number)) => {
                 exponential(*number, self.precision.unwrap_or(6)).to_uppercase()
             }
-            ('g' | 'G', Value::Float(number)) => match self.precision {
-                Some(precision) => general(*number, precision),
-                None => shortest(*number),
-            },
             ('t', Value::Bool(truth)) => truth.to_string(),
             ('T', value) => value.kind().to_owned(),
             (letter, value) => {

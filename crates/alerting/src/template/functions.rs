@@ -5,6 +5,7 @@
 //! Source: Go's `text/template`, Prometheus' `template/template.go`.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use regex::Regex;
@@ -120,7 +121,9 @@ fn run(function: Function, arguments: &[Value], context: &Context<'_>) -> Result
             }
             Value::Bool(equal)
         }
-        Function::Ne => Value::Bool(compare(&arguments[0], &arguments[1])? != Some(Ordering::Equal)),
+        Function::Ne => {
+            Value::Bool(compare(&arguments[0], &arguments[1])? != Some(Ordering::Equal))
+        }
         Function::Lt => ordered(arguments, |order| order == Ordering::Less)?,
         Function::Le => ordered(arguments, |order| order != Ordering::Greater)?,
         Function::Gt => ordered(arguments, |order| order == Ordering::Greater)?,
@@ -141,7 +144,9 @@ fn run(function: Function, arguments: &[Value], context: &Context<'_>) -> Result
         Function::Query => {
             let results = (context.query)(string(0)?).map_err(ExecError::new)?;
             if results.len() > QUERY_RESULTS_MAX {
-                return Err(ExecError::new(format!("more than {QUERY_RESULTS_MAX} results")));
+                return Err(ExecError::new(format!(
+                    "more than {QUERY_RESULTS_MAX} results"
+                )));
             }
             Value::List(results.into())
         }
@@ -162,11 +167,17 @@ fn run(function: Function, arguments: &[Value], context: &Context<'_>) -> Result
         }
         Function::Args => {
             let named = arguments.iter().enumerate();
-            Value::Map(Arc::new(named.map(|(at, value)| (format!("arg{at}"), value.clone())).collect()))
+            Value::Map(Arc::new(
+                named
+                    .map(|(at, value)| (format!("arg{at}"), value.clone()))
+                    .collect(),
+            ))
         }
-        Function::ReReplaceAll => {
-            Value::text(pattern(string(0)?)?.replace_all(string(2)?, string(1)?).into_owned())
-        }
+        Function::ReReplaceAll => Value::text(
+            pattern(string(0)?)?
+                .replace_all(string(2)?, string(1)?)
+                .into_owned(),
+        ),
         Function::Match => Value::Bool(pattern(string(0)?)?.is_match(string(1)?)),
         Function::SafeHtml => Value::text(string(0)?),
         Function::Title => Value::text(title(string(0)?)),
@@ -204,21 +215,30 @@ fn number(value: &Value) -> Result<f64, ExecError> {
         Value::Str(text) => text
             .parse()
             .map_err(|_| ExecError::new(format!("{} is not a number", format::quote(text)))),
-        other => Err(ExecError::new(format!("can't convert {} to float", other.kind()))),
+        other => Err(ExecError::new(format!(
+            "can't convert {} to float",
+            other.kind()
+        ))),
     }
 }
 
 fn text(value: &Value) -> Result<&str, ExecError> {
     match value {
         Value::Str(text) => Ok(text),
-        other => Err(ExecError::new(format!("expected string, found {}", other.kind()))),
+        other => Err(ExecError::new(format!(
+            "expected string, found {}",
+            other.kind()
+        ))),
     }
 }
 
 fn list(value: &Value) -> Result<&[Value], ExecError> {
     match value {
         Value::List(values) => Ok(values),
-        other => Err(ExecError::new(format!("expected list, found {}", other.kind()))),
+        other => Err(ExecError::new(format!(
+            "expected list, found {}",
+            other.kind()
+        ))),
     }
 }
 
@@ -228,14 +248,20 @@ fn field(value: &Value, name: &str) -> Result<Value, ExecError> {
             .get(name)
             .cloned()
             .ok_or_else(|| ExecError::new(format!("there is no field .{name}"))),
-        other => Err(ExecError::new(format!("expected sample, found {}", other.kind()))),
+        other => Err(ExecError::new(format!(
+            "expected sample, found {}",
+            other.kind()
+        ))),
     }
 }
 
 fn label(name: &str, sample: &Value) -> Result<Value, ExecError> {
     match field(sample, "Labels")? {
         Value::Map(labels) => Ok(labels.get(name).cloned().unwrap_or_else(|| Value::text(""))),
-        other => Err(ExecError::new(format!("expected labels, found {}", other.kind()))),
+        other => Err(ExecError::new(format!(
+            "expected labels, found {}",
+            other.kind()
+        ))),
     }
 }
 
@@ -255,7 +281,9 @@ fn compare(left: &Value, right: &Value) -> Result<Option<Ordering>, ExecError> {
 }
 
 fn ordered(arguments: &[Value], holds: fn(Ordering) -> bool) -> Result<Value, ExecError> {
-    Ok(Value::Bool(compare(&arguments[0], &arguments[1])?.is_some_and(holds)))
+    Ok(Value::Bool(
+        compare(&arguments[0], &arguments[1])?.is_some_and(holds),
+    ))
 }
 
 fn length(value: &Value) -> Result<Value, ExecError> {
@@ -302,11 +330,16 @@ fn slice(arguments: &[Value]) -> Result<Value, ExecError> {
             .ok()
             .filter(|bound| *bound <= end)
             .ok_or_else(|| ExecError::new(format!("index out of range: {bound}"))),
-        Some(other) => Err(ExecError::new(format!("cannot index with {}", other.kind()))),
+        Some(other) => Err(ExecError::new(format!(
+            "cannot index with {}",
+            other.kind()
+        ))),
     };
     let (from, to) = (bound(1, 0)?, bound(2, end)?);
     if from > to {
-        return Err(ExecError::new(format!("invalid slice index: {from} > {to}")));
+        return Err(ExecError::new(format!(
+            "invalid slice index: {from} > {to}"
+        )));
     }
     match &arguments[0] {
         Value::Str(text) => text
@@ -337,7 +370,12 @@ fn pattern(text: &str) -> Result<Regex, ExecError> {
     regex::RegexBuilder::new(text)
         .size_limit(1 << 20)
         .build()
-        .map_err(|_| ExecError::new(format!("{} is not a regular expression", format::quote(text))))
+        .map_err(|_| {
+            ExecError::new(format!(
+                "{} is not a regular expression",
+                format::quote(text)
+            ))
+        })
 }
 
 fn title(text: &str) -> String {
@@ -376,8 +414,8 @@ fn escape_js(text: &str) -> String {
             '\\' => out.push_str("\\\\"),
             '\'' => out.push_str("\\'"),
             '"' => out.push_str("\\\""),
-            '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-            c if c < ' ' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            '<' | '>' | '&' | '=' => drop(write!(out, "\\u{:04X}", u32::from(c))),
+            c if c < ' ' => drop(write!(out, "\\u{:04X}", u32::from(c))),
             c => out.push(c),
         }
     }
@@ -393,14 +431,14 @@ pub(crate) fn escape_query(text: &str) -> String {
                 out.push(char::from(byte));
             }
             b' ' => out.push('+'),
-            byte => out.push_str(&format!("%{byte:02X}")),
+            byte => drop(write!(out, "%{byte:02X}")),
         }
     }
     out
 }
 
 /// The path under which an expression can be looked at, as Prometheus has it.
-pub(crate) fn graph_link(expression: &str, tab: &str) -> String {
+fn graph_link(expression: &str, tab: &str) -> String {
     format!("/graph?g0.expr={}&g0.tab={tab}", escape_query(expression))
 }
 

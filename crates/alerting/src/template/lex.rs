@@ -69,7 +69,10 @@ pub(super) fn lex(text: &str) -> Result<Vec<Spot>, ParseError> {
             literal = literal.trim_end();
         }
         if !literal.is_empty() {
-            out.push(Spot { at, token: Token::Text(literal.to_owned()) });
+            out.push(Spot {
+                at,
+                token: Token::Text(literal.to_owned()),
+            });
         }
         let Some(open) = open else { return Ok(out) };
         let inside = open + 2 + if trims { 2 } else { 0 };
@@ -77,7 +80,10 @@ pub(super) fn lex(text: &str) -> Result<Vec<Spot>, ParseError> {
             (at, trim_next) = skip_comment(text, open, inside)?;
             continue;
         }
-        out.push(Spot { at: open, token: Token::Open });
+        out.push(Spot {
+            at: open,
+            token: Token::Open,
+        });
         (at, trim_next) = action(text, open, inside, &mut out)?;
     }
 }
@@ -102,7 +108,10 @@ fn skip_comment(text: &str, open: usize, inside: usize) -> Result<(usize, bool),
     {
         return Ok((text.len() - tail.len(), true));
     }
-    Err(ParseError::new(after, "a comment must fill its action: '}}' expected"))
+    Err(ParseError::new(
+        after,
+        "a comment must fill its action: '}}' expected",
+    ))
 }
 
 /// Reads one action; answers where it ended and whether it trims what follows.
@@ -118,17 +127,26 @@ fn action(
             return Err(ParseError::new(open, "action is not closed: '}}' expected"));
         };
         if rest.starts_with("}}") {
-            out.push(Spot { at, token: Token::Close });
+            out.push(Spot {
+                at,
+                token: Token::Close,
+            });
             return Ok((at + 2, false));
         }
         if c.is_whitespace() {
             let trimmed = rest.trim_start();
             if trimmed.starts_with("-}}") {
                 let at = text.len() - trimmed.len();
-                out.push(Spot { at, token: Token::Close });
+                out.push(Spot {
+                    at,
+                    token: Token::Close,
+                });
                 return Ok((at + 3, true));
             }
-            out.push(Spot { at, token: Token::Space });
+            out.push(Spot {
+                at,
+                token: Token::Space,
+            });
             at = text.len() - trimmed.len();
             continue;
         }
@@ -194,7 +212,9 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), ParseError> {
     let text = rest[..end].replace('_', "");
     let unsigned = text.trim_start_matches(['+', '-']);
     let negative = text.starts_with('-');
-    let hex = unsigned.strip_prefix("0x").or_else(|| unsigned.strip_prefix("0X"));
+    let hex = unsigned
+        .strip_prefix("0x")
+        .or_else(|| unsigned.strip_prefix("0X"));
     if let Some(value) = hex.and_then(|digits| i64::from_str_radix(digits, 16).ok()) {
         return Ok((Token::Int(if negative { -value } else { value }), end));
     }
@@ -205,7 +225,10 @@ fn number(rest: &str, at: usize) -> Result<(Token, usize), ParseError> {
     let plain = unsigned.starts_with(|c: char| c.is_ascii_digit() || c == '.');
     match text.parse() {
         Ok(value) if plain => Ok((Token::Float(value), end)),
-        _ => Err(ParseError::new(at, format!("'{}' is not a number", &rest[..end.max(1)]))),
+        _ => Err(ParseError::new(
+            at,
+            format!("'{}' is not a number", &rest[..end.max(1)]),
+        )),
     }
 }
 
@@ -237,16 +260,16 @@ fn character(rest: &str, at: usize) -> Result<(Token, usize), ParseError> {
     }
 }
 
-fn escape(
-    chars: &mut impl Iterator<Item = (usize, char)>,
-    at: usize,
-) -> Result<char, ParseError> {
+fn escape(chars: &mut impl Iterator<Item = (usize, char)>, at: usize) -> Result<char, ParseError> {
     let bad = || ParseError::new(at, "unknown escape in string");
     let (_, c) = chars.next().ok_or_else(bad)?;
     let mut hex = |digits: usize| {
         let mut value = 0;
         for _ in 0..digits {
-            let digit = chars.next().and_then(|(_, c)| c.to_digit(16)).ok_or_else(bad)?;
+            let digit = chars
+                .next()
+                .and_then(|(_, c)| c.to_digit(16))
+                .ok_or_else(bad)?;
             value = value * 16 + digit;
         }
         char::from_u32(value).ok_or_else(bad)

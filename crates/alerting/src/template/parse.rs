@@ -17,9 +17,21 @@ pub(super) enum Node {
     Text(String),
     /// Prints a pipeline, unless it only sets a variable.
     Print(Pipeline),
-    If { test: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    With { value: Pipeline, then: Vec<Node>, otherwise: Vec<Node> },
-    Range { over: Pipeline, body: Vec<Node>, otherwise: Vec<Node> },
+    If {
+        test: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    With {
+        value: Pipeline,
+        then: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
+    Range {
+        over: Pipeline,
+        body: Vec<Node>,
+        otherwise: Vec<Node>,
+    },
     Break,
     Continue,
 }
@@ -56,7 +68,14 @@ pub(super) enum Operand {
 pub(super) fn parse(text: &str, variables: &[&str]) -> Result<Vec<Node>, ParseError> {
     let mut scope = vec!["$".to_owned()];
     scope.extend(variables.iter().map(|name| format!("${name}")));
-    let mut parser = Parser { tokens: lex(text)?, next: 0, end: text.len(), scope, depth: 0, loops: 0 };
+    let mut parser = Parser {
+        tokens: lex(text)?,
+        next: 0,
+        end: text.len(),
+        scope,
+        depth: 0,
+        loops: 0,
+    };
     let (nodes, stop) = parser.nodes()?;
     match stop {
         Stop::End(at) => Err(ParseError::new(at, "unexpected {{end}}")),
@@ -167,7 +186,11 @@ impl Parser {
                 }
                 self.next += 1;
                 self.close()?;
-                Ok(Action::Node(if word == "break" { Node::Break } else { Node::Continue }))
+                Ok(Action::Node(if word == "break" {
+                    Node::Break
+                } else {
+                    Node::Continue
+                }))
             }
             "define" | "template" | "block" => {
                 self.error(format!("'{word}' is not supported in rule templates"))
@@ -194,15 +217,30 @@ impl Parser {
         let otherwise = match stop {
             Stop::End(_) => Vec::new(),
             Stop::Text => {
-                return Err(ParseError::new(open, format!("{{{{{word}}}}} has no {{{{end}}}}")));
+                return Err(ParseError::new(
+                    open,
+                    format!("{{{{{word}}}}} has no {{{{end}}}}"),
+                ));
             }
             Stop::Else(at) => self.otherwise(open, at, word)?,
         };
         self.scope.truncate(outside);
         Ok(match word {
-            "if" => Node::If { test: head, then: body, otherwise },
-            "with" => Node::With { value: head, then: body, otherwise },
-            _ => Node::Range { over: head, body, otherwise },
+            "if" => Node::If {
+                test: head,
+                then: body,
+                otherwise,
+            },
+            "with" => Node::With {
+                value: head,
+                then: body,
+                otherwise,
+            },
+            _ => Node::Range {
+                over: head,
+                body,
+                otherwise,
+            },
         })
     }
 
@@ -223,9 +261,10 @@ impl Parser {
         match self.nodes()? {
             (nodes, Stop::End(_)) => Ok(nodes),
             (_, Stop::Else(at)) => Err(ParseError::new(at, "a second {{else}}")),
-            (_, Stop::Text) => {
-                Err(ParseError::new(open, format!("{{{{{word}}}}} has no {{{{end}}}}")))
-            }
+            (_, Stop::Text) => Err(ParseError::new(
+                open,
+                format!("{{{{{word}}}}} has no {{{{end}}}}"),
+            )),
         }
     }
 
@@ -248,7 +287,11 @@ impl Parser {
         if declares {
             self.scope.extend(sets.iter().cloned());
         }
-        Ok(Pipeline { sets, declares, commands })
+        Ok(Pipeline {
+            sets,
+            declares,
+            commands,
+        })
     }
 
     /// `$x :=`, `$x =` or `$i, $x :=` if they are next.

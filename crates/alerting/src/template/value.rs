@@ -11,7 +11,7 @@ use super::format;
 
 /// A value inside a template.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Value {
+pub(crate) enum Value {
     /// Nothing, Go's `nil`.
     Nil,
     /// A truth value.
@@ -36,18 +36,20 @@ pub enum Value {
 
 impl Value {
     /// Text as a value.
-    pub fn text(text: impl Into<Arc<str>>) -> Self {
+    pub(crate) fn text(text: impl Into<Arc<str>>) -> Self {
         Self::Str(text.into())
     }
 
     /// Labels as a value.
-    pub fn labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let map = labels.into_iter().map(|(name, value)| (name.to_owned(), Self::text(value)));
+    pub(crate) fn labels<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        let map = labels
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Self::text(value)));
         Self::Map(Arc::new(map.collect()))
     }
 
     /// One result of `query`.
-    pub fn sample(labels: Value, value: f64) -> Self {
+    pub(crate) fn sample(labels: Value, value: f64) -> Self {
         let fields = [("Labels", labels), ("Value", Self::Float(value))];
         Self::Record(Arc::new(fields.into_iter().collect()))
     }

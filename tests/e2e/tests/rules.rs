@@ -1,0 +1,213 @@
+//! Rules: dropped in, firing into a webhook, resolving, refused when broken, resumed after a kill.
+
+use std::fs;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Result, ensure};
+use axum::routing::post;
+use axum::{Json, Router};
+use e2e::{Lantern, Place, eventually, query};
+use model::Timestamp;
+use serde_json::Value;
+use series::{Labels, write};
+
+const SOON: Duration = Duration::from_secs(10);
+
+/// A webhook of our own on a free port, and what it received.
+struct Receiver {
+    url: String,
+    received: Arc<Mutex<Vec<Value>>>,
+}
+
+impl Receiver {
+    async fn start() -> Result<Self> {
+        let received: Arc<Mutex<Vec<Value>>> = Arc::default();
+        let inbox = Arc::clone(&received);
+        let hook = post(async move |Json(body): Json<Value>| {
+            inbox
+                .lock()
+                .expect("no test panics while it holds this")
+                .push(body);
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}/hook", listener.local_addr()?);
+        tokio::spawn(
+            async move { axum::serve(listener, Router::new().route("/hook", hook)).await },
+        );
+        Ok(Self { url, received })
+    }
+
+    /// Notifications of this alert with this status.
+    fn of(&self, name: &str, status: &str) -> Vec<Value> {
+        let received = self
+            .received
+            .lock()
+            .expect("no test panics while it holds this");
+        let meant = |body: &&Value| {
+            body["status"] == status && body["alerts"][0]["labels"]["alertname"] == name
+        };
+        received.iter().filter(meant).cloned().collect()
+    }
+
+    async fn wait(&self, name: &str, status: &str) -> Result<Value> {
+        eventually(&format!("{name} {status}"), SOON, async || {
+            Ok(self.of(name, status).pop())
+        })
+        .await
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or_default())
+}
+
+/// Sends one sample by remote write 2.0.
+async fn send(lantern: &Lantern, name: &str, value: f64) -> Result<()> {
+    let labels = Labels::of(&[("__name__", name), ("desk", "fx")]);
+    let body = write::compress(&write::encode_v2(&[(labels, vec![(now(), value)])]))?;
+    let answer = reqwest::Client::new()
+        .post(lantern.url("/api/v1/write"))
+        .header("content-encoding", "snappy")
+        .header(
+            "content-type",
+            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        )
+        .header("x-prometheus-remote-write-version", "2.0.0")
+        .body(body)
+        .send()
+        .await?;
+    ensure!(
+        answer.status() == 204,
+        "{}: {}",
+        answer.status(),
+        answer.text().await?
+    );
+    ensure!(answer.headers()["x-prometheus-remote-write-samples-written"] == "1");
+    Ok(())
+}
+
+const RULE: &str = r#"groups:
+  - name: desk
+    interval: 1s
+    rules:
+      - alert: ExposureHigh
+        expr: exposure > 100
+        labels: {severity: critical}
+        annotations: {summary: "{{ $labels.desk }} is at {{ $value }}"}
+"#;
+
+#[tokio::test]
+async fn a_dropped_rule_fires_and_resolves_into_a_webhook() -> Result<()> {
+    let hook = Receiver::start().await?;
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--alert-webhook", &hook.url, "--no-agent"])?;
+    fs::write(place.path("rules/desk.yaml"), RULE)?;
+    eventually("the rule is in force", SOON, async || {
+        let rules: Value = reqwest::get(lantern.url("/api/v1/rules"))
+            .await?
+            .json()
+            .await?;
+        Ok(rules.to_string().contains("ExposureHigh").then_some(()))
+    })
+    .await?;
+
+    send(&lantern, "exposure", 150.0).await?;
+    let fired = hook.wait("ExposureHigh", "firing").await?;
+    assert_eq!(fired["version"], "4");
+    let alert = &fired["alerts"][0];
+    assert_eq!(alert["labels"]["severity"], "critical");
+    assert_eq!(alert["labels"]["desk"], "fx");
+    assert_eq!(alert["annotations"]["summary"], "fx is at 150");
+    assert!(
+        alert["fingerprint"]
+            .as_str()
+            .is_some_and(|text| text.len() == 16),
+        "{alert}"
+    );
+    let alerts: Value = reqwest::get(lantern.url("/api/v1/alerts"))
+        .await?
+        .json()
+        .await?;
+    assert_eq!(alerts["data"]["alerts"][0]["state"], "firing", "{alerts}");
+    let series = "ALERTS{alertname=\"ExposureHigh\",alertstate=\"firing\"}";
+    let value = eventually(series, SOON, async || query(&lantern, series).await).await?;
+    assert_eq!(value, 1.0);
+
+    send(&lantern, "exposure", 50.0).await?;
+    let resolved = hook.wait("ExposureHigh", "resolved").await?;
+    assert_eq!(resolved["alerts"][0]["startsAt"], alert["startsAt"]);
+    eventually("ALERTS ends", SOON, async || {
+        Ok(query(&lantern, series).await?.is_none().then_some(()))
+    })
+    .await?;
+    assert_eq!(hook.of("ExposureHigh", "firing").len(), 1, "told once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broken_rule_file_changes_nothing_and_is_named() -> Result<()> {
+    let place = Place::new()?;
+    fs::write(place.path("rules/desk.yaml"), RULE)?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    fs::write(
+        place.path("rules/broken.yaml"),
+        RULE.replace("exposure > 100", "exposure >"),
+    )?;
+    let client = reqwest::Client::new();
+    let answer = client.post(lantern.url("/-/reload")).send().await?;
+    assert_eq!(answer.status(), 500);
+    let text = answer.text().await?;
+    for part in ["broken.yaml", "6:"] {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
+    let rules: Value = reqwest::get(lantern.url("/api/v1/rules"))
+        .await?
+        .json()
+        .await?;
+    let groups = rules["data"]["groups"].as_array().map(Vec::len);
+    assert_eq!(groups, Some(1), "{rules}");
+    fs::remove_file(place.path("rules/broken.yaml"))?;
+    assert_eq!(
+        client.post(lantern.url("/-/reload")).send().await?.status(),
+        200
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_firing_alert_is_resumed_after_a_kill_and_not_told_again() -> Result<()> {
+    let hook = Receiver::start().await?;
+    let place = Place::new()?;
+    fs::write(place.path("rules/desk.yaml"), RULE)?;
+    let args = ["--alert-webhook", hook.url.as_str(), "--no-agent"];
+    let lantern = Lantern::start(&place, &args)?;
+    send(&lantern, "exposure", 150.0).await?;
+    let fired = hook.wait("ExposureHigh", "firing").await?;
+    lantern.kill9()?;
+
+    let lantern = Lantern::start(&place, &args)?;
+    let alerts = eventually("the alert is back", SOON, async || {
+        let alerts: Value = reqwest::get(lantern.url("/api/v1/alerts"))
+            .await?
+            .json()
+            .await?;
+        Ok((alerts["data"]["alerts"][0]["state"] == "firing").then_some(alerts))
+    })
+    .await?;
+    let since = |text: &Value| -> Result<i64> {
+        let text = text.as_str().unwrap_or_default();
+        Ok(text.parse::<jiff::Timestamp>()?.as_millisecond())
+    };
+    assert_eq!(
+        since(&alerts["data"]["alerts"][0]["activeAt"])?,
+        since(&fired["alerts"][0]["startsAt"])?
+    );
+    send(&lantern, "exposure", 50.0).await?;
+    hook.wait("ExposureHigh", "resolved").await?;
+    assert_eq!(hook.of("ExposureHigh", "firing").len(), 1, "told once");
+    Ok(())
+}
