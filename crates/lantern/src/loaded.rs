@@ -67,13 +67,16 @@ impl Loaded {
         self.summary.lock().clone()
     }
 
-    /// Takes every good file; says what is wrong with the others.
-    pub(crate) fn load_at_start(&self) {
+    /// Takes every good file; says what is wrong with the others. The watch begins before the files
+    /// are read, so that no change falls between.
+    pub(crate) fn load_at_start(&self) -> Watch {
+        let watch = Watch::new(vec![self.conf_dir.clone(), self.rules_dir.clone()]);
         if let Err(problems) = self.load(true) {
             for problem in problems {
                 error!(problem, "A file is not in force.");
             }
         }
+        watch
     }
 
     /// Reads everything again; on any problem nothing changes.
@@ -172,8 +175,7 @@ impl Loaded {
     }
 
     /// Reloads when a file changes, until `shutdown`.
-    pub(crate) async fn watch(self: Arc<Self>, shutdown: CancellationToken) {
-        let mut watch = Watch::new(vec![self.conf_dir.clone(), self.rules_dir.clone()]);
+    pub(crate) async fn follow(self: Arc<Self>, mut watch: Watch, shutdown: CancellationToken) {
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => return,

@@ -219,7 +219,7 @@ impl Running {
         };
         services.spawn("meters", |shutdown| meters.run(shutdown));
         let loaded = Loaded::new(config, targets, &mut registry);
-        loaded.load_at_start();
+        let watch = loaded.load_at_start();
 
         let registry = Arc::new(registry);
         let (ready_sender, ready) = tokio::sync::watch::channel(false);
@@ -246,7 +246,9 @@ impl Running {
                 error!(%error, "The Kafka endpoint ended.");
             }
         });
-        edges.spawn("reload", |shutdown| Arc::clone(&loaded).watch(shutdown));
+        edges.spawn("reload", |shutdown| {
+            Arc::clone(&loaded).follow(watch, shutdown)
+        });
 
         replayed
             .wait_for(|progress| progress.replayed)
