@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unit {
-    /// A plain number, shortened: `1.2k`.
+    /// A plain number: `0.5`, `4,806`, and from a hundred thousand on `207k`.
     #[default]
     Short,
     /// Hundredths: 42.5 is `42.5 %`.
@@ -21,7 +21,7 @@ pub enum Unit {
     Seconds,
     /// Anything per second.
     PerSecond,
-    /// Money, in whole euros with cents behind the point.
+    /// Money, in whole euros: `€ 12.30`, `€ 151,847`, `€ 6.11M`.
     Currency,
 }
 
@@ -44,18 +44,18 @@ impl Unit {
             return;
         }
         match self {
-            Self::Short => scaled(out, value, 1000.0, &["", "k", "M", "G", "T"], ""),
+            Self::Short => short(out, value, ""),
             Self::Percent => {
                 digits(out, value);
                 out.push_str(" %");
             }
             Self::Bytes => scaled(out, value, 1024.0, &BINARY, ""),
             Self::BytesPerSecond => scaled(out, value, 1024.0, &BINARY, "/s"),
-            Self::PerSecond => scaled(out, value, 1000.0, &["", "k", "M", "G", "T"], "/s"),
+            Self::PerSecond => short(out, value, "/s"),
             Self::Seconds => seconds(out, value),
             Self::Currency => {
                 out.push_str("€ ");
-                grouped(out, value);
+                currency(out, value);
             }
         }
     }
@@ -69,6 +69,26 @@ impl Unit {
 }
 
 const BINARY: [&str; 5] = [" B", " KiB", " MiB", " GiB", " TiB"];
+
+const DECIMAL: [&str; 5] = ["", "k", "M", "G", "T"];
+
+/// As the page writes numbers: whole and grouped while that is short.
+fn short(out: &mut String, value: f64, behind: &str) {
+    match value.abs() {
+        small if small < 999.5 => digits(out, value),
+        middle if middle < 99_999.5 => grouped(out, value, 0),
+        _ => return scaled(out, value, 1000.0, &DECIMAL, behind),
+    }
+    out.push_str(behind);
+}
+
+fn currency(out: &mut String, value: f64) {
+    match value.abs() {
+        small if small < 9_999.995 => grouped(out, value, 2),
+        middle if middle < 999_999.5 => grouped(out, value, 0),
+        _ => scaled(out, value, 1000.0, &DECIMAL, ""),
+    }
+}
 
 fn scaled(out: &mut String, value: f64, step: f64, suffixes: &[&str], behind: &str) {
     let mut scaled = value;
@@ -132,16 +152,16 @@ fn long(out: &mut String, value: f64) {
     };
 }
 
-/// Two places behind the point, a space in front of each three before it.
-fn grouped(out: &mut String, value: f64) {
-    let text = format!("{:.2}", value.abs());
-    let whole = text.len() - 3;
+/// So many places behind the point, a comma in front of each three before it.
+fn grouped(out: &mut String, value: f64, places: usize) {
+    let text = format!("{:.places$}", value.abs());
+    let whole = text.find('.').unwrap_or(text.len());
     if value < 0.0 && text.bytes().any(|byte| matches!(byte, b'1'..=b'9')) {
         out.push('-');
     }
     for (place, digit) in text.char_indices() {
         if place > 0 && place < whole && (whole - place).is_multiple_of(3) {
-            out.push('\u{202f}');
+            out.push(',');
         }
         out.push(digit);
     }
@@ -155,13 +175,13 @@ mod tests {
     fn values_read_as_people_write_them() {
         let all = |unit: Unit, values: &[f64]| {
             let texts: Vec<_> = values.iter().map(|value| unit.format(*value)).collect();
-            texts.join(" | ").replace('\u{202f}', "_")
+            texts.join(" | ")
         };
         let check = |unit, values: &[f64], expected| assert_eq!(all(unit, values), expected);
         check(
             Unit::Short,
-            &[0.0, -0.001, 0.5, 12.34, 999.96, 1234.0, 5e6, 7e15],
-            "0 | 0 | 0.5 | 12.3 | 1k | 1.23k | 5M | 7000T",
+            &[0.0, -0.001, 0.5, 12.34, 999.6, -1234.0, 99_999.6, 5e6, 7e15],
+            "0 | 0 | 0.5 | 12.3 | 1,000 | -1,234 | 100k | 5M | 7000T",
         );
         check(
             Unit::Percent,
@@ -174,7 +194,7 @@ mod tests {
             "0 B | 512 B | 1.5 KiB | 24 GiB",
         );
         check(Unit::BytesPerSecond, &[1_048_576.0], "1 MiB/s");
-        check(Unit::PerSecond, &[2246.0, 12.0], "2.25k/s | 12/s");
+        check(Unit::PerSecond, &[2246.0, 12.0], "2,246/s | 12/s");
         check(
             Unit::Seconds,
             &[0.0, 0.000_25, 0.0153, 1.5, 90.0, 119.6],
@@ -187,8 +207,8 @@ mod tests {
         );
         check(
             Unit::Currency,
-            &[12.3, 1_234_567.891, -3.0, -0.001],
-            "€ 12.30 | € 1_234_567.89 | € -3.00 | € 0.00",
+            &[12.3, 9_999.99, 151_847.4, 1_234_567.891, -3.0, -0.001],
+            "€ 12.30 | € 9,999.99 | € 151,847 | € 1.23M | € -3.00 | € 0.00",
         );
         check(Unit::Currency, &[f64::NAN, f64::INFINITY], "– | –");
     }

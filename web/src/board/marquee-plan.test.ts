@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { firstOrder, keepOrder, planMoves, turn, visibleCount } from "./marquee-plan";
+import { balancedColumns, firstOrder, keepOrder, planMoves, turn, visibleCount } from "./marquee-plan";
 
 describe("the order", () => {
   it("turns by one when the next item comes to the head", () => {
@@ -45,6 +45,14 @@ describe("moves", () => {
       expect(taken.sort()).toEqual([0, 1, 2]);
     }
   });
+});
+
+it("rows of tiles are as equal as can be", () => {
+  expect(balancedColumns(1400, 160, 14, 8)).toBe(8);
+  expect(balancedColumns(1300, 160, 14, 8)).toBe(4);
+  expect(balancedColumns(1300, 160, 14, 9)).toBe(5);
+  expect(balancedColumns(100, 160, 14, 3)).toBe(1);
+  expect(balancedColumns(1300, 160, 14, 0)).toBe(1);
 });
 
 it("as many cards as fit, wanted and there", () => {

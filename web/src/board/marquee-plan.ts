@@ -45,6 +45,12 @@ export function planMoves(before: readonly number[], after: readonly number[], v
   });
 }
 
+/** Columns for `items` tiles of at least `least` pixels: as few rows as can be, and these as equal as can be. */
+export function balancedColumns(width: number, least: number, gap: number, items: number): number {
+  const room = visibleCount(width, least, gap, items, items);
+  return Math.ceil(items / Math.max(1, Math.ceil(items / room))) || 1;
+}
+
 /** How many cards of at least `least` pixels stand side by side; never more than wanted or than there are. */
 export function visibleCount(width: number, least: number, gap: number, wanted: number, items: number): number {
   const room = Math.max(1, Math.floor((width + gap) / (least + gap)));

@@ -46,6 +46,8 @@ class Card {
     const level = cell?.level ?? 0;
     this.value.set(cell?.value ?? Number.NaN);
     this.badge.set(level);
+    // A number without levels has nothing to say about itself; no number at all is worth a word.
+    this.badge.element.hidden = level === 0 && cell !== undefined && (!Number.isNaN(cell.value) || cell.text !== "");
     attrs(this.element, { "data-level": LEVEL_NAMES[level] });
     setText(this.detail, cell === undefined ? this.context.words.say("noData") : cell.text);
     // An item without a number is its text, set larger.

@@ -5,8 +5,12 @@ import type { Stat, StatsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
 import { attrs, el, setText } from "./dom";
 import { LEVEL_NAMES, LevelBadge } from "./levels";
+import { balancedColumns } from "./marquee-plan";
 import type { Part } from "./scheduler";
 import { ValueView } from "./value";
+
+/** Width of a tile that still has room for its trend. */
+const LEAST_REM = 10;
 
 class Tile {
   readonly element = el("li", "tile");
@@ -55,7 +59,12 @@ export class StatsView implements LaneView {
     const list = attrs(el("ul", "tiles", ...tiles.map((tile) => tile.element)), { "data-count": tiles.length });
     this.element = attrs(el("section", "lane lane-stats", el("div", "lane-head", heading), list), { "aria-labelledby": heading.id });
     this.part = context.scheduler.register(`stats ${lane.id}`, () => tiles.forEach((tile) => tile.paint()));
-    context.onResize(list, () => this.part.mark());
+    context.onResize(list, (width) => {
+      const rem = Number.parseFloat(getComputedStyle(document.documentElement).fontSize) || 16;
+      const gap = Number.parseFloat(getComputedStyle(list).columnGap) || rem;
+      list.style.setProperty("--columns", `${balancedColumns(width, LEAST_REM * rem, gap, tiles.length)}`);
+      this.part.mark();
+    });
   }
 
   update(touched: Touched): void {
