@@ -1,10 +1,14 @@
 // What the board's tests share: Debian's Chromium, a proxy that can be cut, checks that are counted.
+import { existsSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { chromium } from "playwright-core";
 
 export const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-export const launch = () => chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+export function launch() {
+  ensure(existsSync(CHROMIUM), `${CHROMIUM} is missing: run \`cargo xtask setup\`, or name another one in CHROMIUM`);
+  return chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
+}
 
 /** `--name value` and `--flag` after the first plain argument. */
 export function parse(argv, flags = []) {
