@@ -15,6 +15,7 @@
 
 pub mod batches;
 pub mod broker;
+pub mod clock;
 
 use std::future::Future;
 use std::time::Duration;
