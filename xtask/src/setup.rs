@@ -41,6 +41,11 @@ pub(crate) fn debian() -> Result<()> {
     if !PathBuf::from(FONT_FOLDER).is_dir() {
         packages.push(FONT_PACKAGE);
     }
+    // Debian's python3 comes without what makes environments.
+    let probe = ["-c", "import ensurepip, venv"];
+    if !run::has("python3") || run::output(run::command("python3").args(probe)).is_err() {
+        packages.push("python3-venv");
+    }
     if packages.is_empty() {
         return Ok(());
     }
