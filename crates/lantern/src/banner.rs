@@ -32,6 +32,10 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
     let millis = took.as_millis();
     let data = config.data_dir.display();
     let retention = config.series_retention;
+    // As the user called it, so that the line can be typed as it stands.
+    let program = std::env::args()
+        .next()
+        .unwrap_or_else(|| "lantern".to_owned());
     println!(
         "Lantern {} is ready after {millis} ms\n\n  \
            HTTP   http://{}\n  \
@@ -40,7 +44,7 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
            Loaded {loaded}\n\n\
          Try next:\n  \
            open http://{}\n  \
-           lantern demo orders{}\n  \
+           {program} demo orders{}\n  \
            kcat -b {} -L\n",
         env!("CARGO_PKG_VERSION"),
         at.http,
