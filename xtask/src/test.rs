@@ -162,6 +162,7 @@ fn deny() -> Result<()> {
         "--log-level",
         "warn",
         "check",
+        "--hide-inclusion-graph",
         "bans",
         "licenses",
         "sources",

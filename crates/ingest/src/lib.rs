@@ -1,4 +1,4 @@
-//! The way of samples: [`write`] makes them a durable record of `lantern.metrics`, and [`Service`]
+//! The way of samples: [`write()`] makes them a durable record of `lantern.metrics`, and [`Service`]
 //! replays and follows that topic into the series store, telling who waits for which series.
 //!
 //! Invariants: a sample is in the store only after its record is durable and readable, except the

@@ -6,11 +6,11 @@ use rust_embed::RustEmbed;
 use crate::resources::File;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../conf.d"]
+#[folder = "../../conf.d"]
 struct ConfD;
 
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../rules"]
+#[folder = "../../rules"]
 struct Rules;
 
 /// Boards, meters and the like.
