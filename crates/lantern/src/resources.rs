@@ -134,6 +134,11 @@ fn fingerprint(folders: &[PathBuf]) -> Fingerprint {
     print
 }
 
+/// Whether to look at the folders. Looking opens and closes them, which must not lead to another look.
+fn is_change(event: &notify::Result<notify::Event>) -> bool {
+    !event.as_ref().is_ok_and(|event| event.kind.is_access())
+}
+
 /// Waits for changes below folders.
 pub(crate) struct Watch {
     folders: Vec<PathBuf>,
@@ -147,9 +152,11 @@ impl Watch {
     /// Watches from now on.
     pub(crate) fn new(folders: Vec<PathBuf>) -> Self {
         let (sender, notices) = mpsc::channel(NOTICES_MAX);
-        let watcher = notify::recommended_watcher(move |_| {
-            // Full means that somebody will look anyway.
-            let _ = sender.try_send(());
+        let watcher = notify::recommended_watcher(move |event| {
+            if is_change(&event) {
+                // Full means that somebody will look anyway.
+                let _ = sender.try_send(());
+            }
         });
         let watcher = watcher
             .map_err(|error| warn!(%error, "No file notifications; folders are looked at instead."))
@@ -225,6 +232,20 @@ mod tests {
         assert_eq!(sorted.problems.len(), 3);
         assert!(sorted.problems[1].contains("Bord"), "{:?}", sorted.problems);
         assert_eq!(read(&folder.path().join("none")).unwrap(), None);
+    }
+
+    #[test]
+    fn looking_is_no_change() {
+        use notify::event::{AccessKind, AccessMode, CreateKind, EventKind, ModifyKind};
+        let event = |kind| is_change(&Ok(notify::Event::new(kind)));
+        assert!(!event(EventKind::Access(AccessKind::Open(AccessMode::Any))));
+        assert!(!event(EventKind::Access(AccessKind::Close(
+            AccessMode::Read
+        ))));
+        assert!(
+            event(EventKind::Modify(ModifyKind::Any)) && event(EventKind::Create(CreateKind::Any))
+        );
+        assert!(is_change(&Err(notify::Error::generic("events were lost"))));
     }
 
     #[tokio::test]
