@@ -4,7 +4,7 @@ import type { Row } from "../feed/messages";
 import { formatClock, formatSpan } from "../units/format";
 import type { AlertsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
-import { attrs, el, icon, setText } from "./dom";
+import { attrs, el, icon, setHidden, setText } from "./dom";
 import type { Key } from "./i18n";
 import { LEVEL_NAMES, LevelBadge } from "./levels";
 import type { Part } from "./scheduler";
@@ -140,10 +140,10 @@ export class AlertsView implements LaneView {
     const worst = Math.max(0, ...alerts.filter((alert) => alert.state === "firing").map((alert) => alert.level));
     setText(this.count, firing > 0 ? `${firing}` : "");
     attrs(this.count, { "data-level": LEVEL_NAMES[worst], "aria-label": firing > 0 ? `${firing} ${this.context.words.say("firing")}` : undefined, role: firing > 0 ? "img" : undefined });
-    this.empty.hidden = alerts.length > 0;
-    this.list.hidden = alerts.length === 0;
+    setHidden(this.empty, alerts.length > 0);
+    setHidden(this.list, alerts.length === 0);
     const more = alerts.length - shown.length;
-    this.more.hidden = more <= 0;
+    setHidden(this.more, more <= 0);
     setText(this.more, this.context.words.say("more", { n: more }));
   }
 }

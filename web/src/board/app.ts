@@ -27,6 +27,8 @@ import { Theme } from "./theme";
 import { CriticalWatch } from "./watch";
 
 const SECOND_MS = 1_000;
+/** Updates between two paints whose latency is measured: far more than a display shows apart. */
+const STAMPS_MAX = 256;
 
 export class App {
   private readonly words = Words.load(storage(), navigator.languages);
@@ -56,7 +58,8 @@ export class App {
   private watch: CriticalWatch | undefined;
   private status: LinkStatus | undefined;
   private standing: number | undefined;
-  private stamp = 0;
+  /** Of each update since the last paint, its oldest event. */
+  private stamps: number[] = [];
   private conflated = 0;
   private unpainted = 0;
   private second = 0;
@@ -175,7 +178,7 @@ export class App {
   }
 
   private update(update: Update): void {
-    if (update.stamp > 0) this.stamp = this.stamp === 0 ? update.stamp : Math.min(this.stamp, update.stamp);
+    if (update.stamp > 0 && this.stamps.length < STAMPS_MAX) this.stamps.push(update.stamp);
     this.conflated += this.unpainted;
     this.unpainted = 1;
     this.view?.update(touchedBy(update));
@@ -224,21 +227,21 @@ export class App {
     feed.report({ ...measured, fps: p(frames.fps), dropped: frames.dropped });
   }
 
-  /** In the task after a painted frame: the oldest event it showed has become pixels. */
+  /** In the task after a painted frame: the oldest event of each update it shows has become pixels. */
   private painted(): void {
-    const { stamp } = this;
-    this.stamp = 0;
+    const { stamps } = this;
+    this.stamps = [];
     this.unpainted = 0;
     const offset = this.status?.offset;
-    if (stamp === 0 || offset === undefined) return;
+    if (offset === undefined) return;
     const now = monoNow();
-    this.latency.record(now + offset - stamp, now);
+    for (const stamp of stamps) this.latency.record(now + offset - stamp, now);
   }
 
   private visibility(): void {
     const visible = !document.hidden;
     this.frames.pause();
-    this.stamp = 0;
+    this.stamps = [];
     this.feed.setVisible(visible);
     if (visible) this.scheduler.start();
   }

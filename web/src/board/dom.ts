@@ -26,6 +26,11 @@ export function setText(node: Node, text: string): void {
   else if (first.nodeValue !== text) first.nodeValue = text;
 }
 
+/** Hides or shows; touches the page only when that changes. */
+export function setHidden(element: HTMLElement, hidden: boolean): void {
+  if (element.hidden !== hidden) element.hidden = hidden;
+}
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An icon from path data, on a 16 × 16 grid. */

@@ -3,11 +3,11 @@
 //! display's rate whatever the rate of data; with reduced motion cards fade in place.
 //! Not here: which item is next (the server), where it goes (`marquee-plan`).
 
-import { Spark } from "../chart/view";
+import { Spark } from "../chart/spark";
 import type { LaneHead } from "../feed/messages";
 import type { MarqueeItem, MarqueeLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
-import { attrs, el, icon, setText } from "./dom";
+import { attrs, el, icon, setHidden, setText } from "./dom";
 import { LEVEL_NAMES, LevelBadge } from "./levels";
 import { firstOrder, keepOrder, planMoves, turn, visibleCount } from "./marquee-plan";
 import type { Part } from "./scheduler";
@@ -19,10 +19,9 @@ const LEAST_REM = 13.5;
 
 class Card {
   readonly element = el("li", "card");
-  readonly spark = el("canvas", "card-spark");
-  private readonly trend = new Spark(this.spark);
+  private readonly trend = new Spark("card-spark");
+  readonly part: Part;
   readonly progress = el("div", "card-progress");
-  sparkSize: readonly [number, number] = [0, 0];
   private readonly badge: LevelBadge;
   private readonly value: ValueView;
   private readonly detail = el("span", "card-detail");
@@ -30,33 +29,33 @@ class Card {
   constructor(readonly item: MarqueeItem, private readonly context: Context) {
     this.badge = new LevelBadge(context.words);
     this.value = new ValueView(item.unit);
-    attrs(this.spark, { "aria-hidden": "true" });
     this.element.append(
       el("div", "card-top", el("span", "card-label", context.words.local(item.label)), this.badge.element),
-      el("div", "card-middle", this.value.element, this.spark),
+      el("div", "card-middle", this.value.element, this.trend.element),
       this.detail,
       this.progress,
     );
-    context.onResize(this.spark, (width, height) => (this.sparkSize = [width, height]));
+    this.part = context.scheduler.register(`item ${item.cell}`, () => this.paint());
+    context.onResize(this.trend.element, (width, height) => {
+      this.trend.resize(width, height);
+      this.part.mark();
+    });
   }
 
-  paint(): void {
+  private paint(): void {
     const { state, theme } = this.context;
     const cell = state.cells.get(this.item.cell);
     const level = cell?.level ?? 0;
     this.value.set(cell?.value ?? Number.NaN);
     this.badge.set(level);
     // A number without levels has nothing to say about itself; no number at all is worth a word.
-    this.badge.element.hidden = level === 0 && cell !== undefined && (!Number.isNaN(cell.value) || cell.text !== "");
+    setHidden(this.badge.element, level === 0 && cell !== undefined && (!Number.isNaN(cell.value) || cell.text !== ""));
     attrs(this.element, { "data-level": LEVEL_NAMES[level] });
     setText(this.detail, cell === undefined ? this.context.words.say("noData") : cell.text);
     // An item without a number is its text, set larger.
     this.element.classList.toggle("is-text", cell !== undefined && Number.isNaN(cell.value) && cell.text !== "");
     const trend = state.points.get(this.item.cell) ?? state.history.get(this.item.cell);
-    if (trend !== undefined) {
-      const [width, height] = this.sparkSize;
-      this.trend.paint(trend, width, height, devicePixelRatio, theme.levels[level] ?? theme.palette.text, theme.palette);
-    }
+    if (trend !== undefined) this.trend.paint(trend, theme.levels[level] ?? theme.palette.text, theme.palette);
   }
 }
 
@@ -65,7 +64,6 @@ export class MarqueeView implements LaneView {
   private readonly strip = el("ul", "strip");
   private readonly pause = el("button", "tool");
   private readonly cards = new Map<number, Card>();
-  private readonly values: Part;
   private readonly motion: Part;
   private order: number[];
   private shownOrder: number[] = [];
@@ -94,13 +92,11 @@ export class MarqueeView implements LaneView {
       this.togglePause();
     });
     attrs(this.strip, { tabindex: 0, "aria-labelledby": heading.id });
-    this.values = context.scheduler.register(`marquee ${lane.id} values`, () => this.cards.forEach((card) => card.paint()));
     this.motion = context.scheduler.register(`marquee ${lane.id}`, () => this.paintMotion());
     context.onResize(this.strip, (width) => {
       this.width = width;
       this.measure();
       this.motion.mark();
-      this.values.mark();
     });
     this.labelPause();
   }
@@ -117,7 +113,7 @@ export class MarqueeView implements LaneView {
   }
 
   update(touched: Touched): void {
-    if (touches(touched, this.lane.items.map((item) => item.cell))) this.values.mark();
+    for (const card of this.cards.values()) if (touches(touched, [card.item.cell])) card.part.mark();
     if (!touched.full && !touched.lanes.has(this.lane.id)) return;
     const head = this.context.state.lanes.get(this.lane.id);
     if (head === undefined) return;
@@ -130,12 +126,12 @@ export class MarqueeView implements LaneView {
 
   restyle(): void {
     this.measure();
-    this.values.mark();
+    for (const card of this.cards.values()) card.part.mark();
     this.motion.mark();
   }
 
   remove(): void {
-    this.values.remove();
+    for (const card of this.cards.values()) card.part.remove();
     this.motion.remove();
   }
 

@@ -8,9 +8,12 @@ import type { Row } from "../feed/messages";
 import { formatClock } from "../units/format";
 import type { TickerLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
-import { attrs, el, setText } from "./dom";
+import { attrs, el, setHidden, setText } from "./dom";
 import { LEVEL_NAMES } from "./levels";
 import type { Part } from "./scheduler";
+
+/** Rows come faster than that only to be overwritten. */
+const TURN_MS = 250;
 
 interface Line { readonly element: HTMLElement; readonly time: HTMLElement; readonly type: HTMLElement; readonly subject: HTMLElement; readonly text: HTMLElement; id: number }
 
@@ -26,6 +29,8 @@ export class TickerView implements LaneView {
   private lines: Line[] = [];
   private height = 0;
   private lineHeight = 0;
+  private news = true;
+  private turned = Number.NEGATIVE_INFINITY;
   private held: readonly Row[] | undefined;
   private pointer = false;
   private focus = false;
@@ -62,7 +67,15 @@ export class TickerView implements LaneView {
   }
 
   update(touched: Touched): void {
-    if (touches(touched, [this.lane.cell])) this.part.mark();
+    if (touches(touched, [this.lane.cell])) this.news = true;
+  }
+
+  /** One row is shown at once; a stream of them turns over as often as eyes can follow. */
+  frame(timestamp: number): void {
+    if (!this.news || timestamp - this.turned < TURN_MS) return;
+    this.news = false;
+    this.turned = timestamp;
+    this.part.mark();
   }
 
   remove(): void {
@@ -76,8 +89,8 @@ export class TickerView implements LaneView {
   private paint(): void {
     const all = this.rows;
     const rows = this.held ?? all;
-    this.empty.hidden = rows.length > 0;
-    this.list.hidden = rows.length === 0;
+    setHidden(this.empty, rows.length > 0);
+    setHidden(this.list, rows.length === 0);
     const fits = this.lineHeight > 0 ? Math.ceil(this.height / this.lineHeight) + 1 : 12;
     const wanted = Math.min(rows.length, this.held === undefined ? fits : this.lane.rows);
     this.show(rows, wanted);
@@ -87,13 +100,21 @@ export class TickerView implements LaneView {
     }
     const newest = this.held?.[this.held.length - 1]?.id;
     const news = newest === undefined ? 0 : all.length - 1 - all.findIndex((row) => row.id === newest);
-    this.fresh.hidden = news === 0;
+    setHidden(this.fresh, news === 0);
     if (news > 0) setText(this.fresh, this.context.words.say("newEvents", { n: news >= all.length ? `${all.length}+` : news }));
     this.element.classList.toggle("is-paused", this.held !== undefined);
   }
 
-  /** Writes the newest `wanted` of `rows`; lines of rows already shown are moved, not rewritten. */
+  /**
+   * Writes the newest `wanted` of `rows`. Lines of rows already shown are moved, not rewritten; when all rows are
+   * new, lines are rewritten, not moved: each is the cheaper one for the layout.
+   */
   private show(rows: readonly Row[], wanted: number): void {
+    const shown = this.lines[0]?.id;
+    if (this.lines.length === wanted && rows.findLastIndex((row) => row.id === shown) < rows.length - wanted) {
+      this.lines.forEach((line, i) => this.write(line, rows[rows.length - 1 - i] as Row));
+      return;
+    }
     const before = new Map(this.lines.map((line) => [line.id, line]));
     const target = Array.from({ length: wanted }, (_, i) => rows[rows.length - 1 - i] as Row);
     const keep = new Set(target.map((row) => row.id));
