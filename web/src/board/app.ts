@@ -252,6 +252,7 @@ export class App {
 
   private restyle(): void {
     this.view?.restyle();
+    this.scheduler.markAll();
   }
 
   private nextTheme(): void {

@@ -45,7 +45,7 @@ class ChartFigure {
     );
     attrs(this.legend, { "aria-label": title });
     attrs(this.canvas, { role: "img", tabindex: 0, "aria-label": title });
-    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp));
+    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp), true);
     context.onResize(this.canvas.parentElement as Element, (width, height) => {
       this.view.resize(width, height, devicePixelRatio);
       this.part.mark();

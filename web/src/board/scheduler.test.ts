@@ -92,6 +92,27 @@ it("paints nothing while hidden and everything when shown again", () => {
   expect(since()).toEqual(["a", "b", "after"]);
 });
 
+it("paints one heavy part a frame, the longest waiting first, and light ones always", () => {
+  const parts = ["a", "b", "c"].map((name) => scheduler.register(name, () => log.push(name), true));
+  const light = scheduler.register("light", () => log.push("light"));
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["a", "b", "c", "light", "after"]);
+  parts[1]?.mark();
+  parts[2]?.mark();
+  browser.frame();
+  expect(since()).toEqual(["b", "after"]);
+  parts[0]?.mark();
+  parts[1]?.mark();
+  light.mark();
+  browser.frame();
+  expect(since()).toEqual(["c", "light", "after"]);
+  browser.frame();
+  browser.frame();
+  browser.frame();
+  expect(since()).toEqual(["a", "after", "b", "after"]);
+});
+
 it("forgets a removed part", () => {
   scheduler.register("a", () => log.push("a")).remove();
   scheduler.start();

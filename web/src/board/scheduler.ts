@@ -21,6 +21,10 @@
 //!    is read there.
 //! 6. **Frames are counted from one clock**, the timestamp the browser gives each frame, and only while shown.
 //!
+//! 7. **Of the heavy parts (charts, tickers) one is painted per frame**, the one that waited longest, so that
+//!    many that are dirty at once share the frames to come instead of making one late. After everything was
+//!    marked (a page shown again, another theme) all are painted at once.
+//!
 //! What it does not promise: that a paint fits into a frame. That is the parts' budget (`chart/build` drops
 //! to the pixel grid); the frame meter shows when it is missed.
 //! Not here: what a part paints; whether data is good (`feed`).
@@ -44,7 +48,10 @@ export interface Part {
 interface Entry {
   readonly name: string;
   readonly paint: (timestamp: number) => void;
+  readonly heavy: boolean;
   dirty: boolean;
+  /** The frame before which it was marked; says how long a heavy one has waited. */
+  since: number;
 }
 
 export class PaintScheduler {
@@ -54,6 +61,8 @@ export class PaintScheduler {
   painted = 0;
   private entries: Entry[] = [];
   private running = false;
+  private frames = 0;
+  private everything = false;
 
   constructor(
     private readonly source: FrameSource,
@@ -65,13 +74,14 @@ export class PaintScheduler {
     },
   ) {}
 
-  /** A new part, dirty. Parts are painted in the order of these calls. */
-  register(name: string, paint: (timestamp: number) => void): Part {
-    const entry: Entry = { name, paint, dirty: true };
+  /** A new part, dirty. Parts are painted in the order of these calls, heavy ones when it is their turn. */
+  register(name: string, paint: (timestamp: number) => void, heavy = false): Part {
+    const entry: Entry = { name, paint, heavy, dirty: true, since: this.frames };
     this.entries.push(entry);
     return {
       name,
       mark: () => {
+        if (!entry.dirty) entry.since = this.frames;
         entry.dirty = true;
       },
       remove: () => {
@@ -82,6 +92,7 @@ export class PaintScheduler {
 
   markAll(): void {
     for (const entry of this.entries) entry.dirty = true;
+    this.everything = true;
   }
 
   /** Begins, or goes on after the page was hidden. */
@@ -99,13 +110,25 @@ export class PaintScheduler {
     }
     this.source.requestFrame(this.frame);
     this.fence("frame", () => this.hooks.onFrame(timestamp));
-    const due = this.entries.filter((entry) => entry.dirty);
+    const due = this.due();
+    this.frames += 1;
     if (due.length === 0) return;
     for (const entry of due) entry.dirty = false;
     for (const entry of due) this.fence(entry.name, () => entry.paint(timestamp));
     this.painted += 1;
     this.source.post(this.hooks.afterPaint);
   };
+
+  /** What this frame paints. */
+  private due(): Entry[] {
+    const dirty = this.entries.filter((entry) => entry.dirty);
+    const everything = this.everything;
+    this.everything = false;
+    if (everything) return dirty;
+    let turn: Entry | undefined;
+    for (const entry of dirty) if (entry.heavy && (turn === undefined || entry.since < turn.since)) turn = entry;
+    return dirty.filter((entry) => !entry.heavy || entry === turn);
+  }
 
   private fence(name: string, work: () => void): void {
     try {

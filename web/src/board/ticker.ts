@@ -41,7 +41,7 @@ export class TickerView implements LaneView {
     this.fresh.type = "button";
     this.fresh.hidden = true;
     this.element = attrs(el("section", "lane lane-ticker", el("div", "lane-head", heading, this.fresh), this.box), { "aria-labelledby": heading.id });
-    this.part = context.scheduler.register(`ticker ${lane.id}`, () => this.paint());
+    this.part = context.scheduler.register(`ticker ${lane.id}`, () => this.paint(), true);
     context.onResize(this.box, (_, height) => {
       this.height = height;
       this.lineHeight = 0;
