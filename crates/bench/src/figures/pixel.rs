@@ -1,0 +1,86 @@
+//! An event of the orders demo until it is on the screen of a real browser.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use e2e::{Lantern, Program};
+use serde_json::Value;
+
+use super::furnished;
+use crate::Smoke;
+use crate::page::Row;
+use crate::spread::short;
+
+/// Frames an empty page drops are counted for this long.
+const BASELINE_SECONDS: u64 = 30;
+const WARMUP_SECONDS: u64 = 10;
+const LIMIT_MS: f64 = 40.0;
+
+pub(super) fn measure(smoke: &Smoke) -> Result<Vec<Row>> {
+    let place = furnished()?;
+    let lantern = Lantern::start(&place, &[])?;
+    let args = [
+        "demo",
+        "orders",
+        "--rate",
+        "2246",
+        "--kafka",
+        &lantern.kafka,
+    ];
+    let demo = Program::start(e2e::binary(), &args)?;
+    let seconds = smoke.minutes * 60;
+    let base = lantern.url("");
+    let [watched, warmup, baseline] =
+        [seconds, WARMUP_SECONDS, BASELINE_SECONDS].map(|number| number.to_string());
+    let args = [
+        "board/latency.mjs",
+        &base,
+        "--board",
+        "orders",
+        "--seconds",
+        &watched,
+        "--warmup",
+        &warmup,
+        "--baseline",
+        &baseline,
+    ];
+    let limit = Duration::from_secs(seconds + WARMUP_SECONDS + BASELINE_SECONDS + 60);
+    let printed = Program::start(e2e::node()?, &args)?.finish(limit)?;
+    drop(demo);
+    let json = printed.lines().rev().find(|line| line.starts_with('{'));
+    let told: Value = serde_json::from_str(json.context("latency.mjs printed no figures")?)?;
+    let number = |path: &str| {
+        told.pointer(path)
+            .and_then(Value::as_f64)
+            .unwrap_or(f64::NAN)
+    };
+    let ms = |name: &str| short(number(&format!("/event_to_pixel_ms/{name}")));
+    let p99 = number("/event_to_pixel_ms/p99");
+    // An empty page's drops, for as long as the board was watched.
+    let idle = number("/baseline/dropped") / BASELINE_SECONDS as f64 * seconds as f64;
+    let dropped = number("/dropped");
+    Ok(vec![
+        Row::new(
+            format!(
+                "event → pixel at 2,246/s over {} min (p50 / p99 / p99.9)",
+                smoke.minutes
+            ),
+            format!("{} / {} / {} ms", ms("p50"), ms("p99"), ms("p999")),
+        )
+        .target("p99 < 40 ms", p99 < LIMIT_MS),
+        Row::new(
+            "frames dropped, above what an empty page drops",
+            format!(
+                "{} of {}",
+                (dropped - idle).max(0.0).round(),
+                number("/frames")
+            ),
+        )
+        .target("0", dropped <= idle),
+        Row::new("frames per second", short(number("/fps"))),
+        Row::new(
+            "frames refused or inconsistent",
+            number("/inconsistencies").to_string(),
+        ),
+    ])
+}

@@ -1,0 +1,48 @@
+//! Percentiles of times.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+/// Times from a microsecond on, three digits.
+#[derive(Debug)]
+pub(crate) struct Spread(Histogram<u64>);
+
+impl Spread {
+    pub(crate) fn new() -> Self {
+        Self(Histogram::new(3).expect("three digits are within the histogram's range"))
+    }
+
+    pub(crate) fn add(&mut self, time: Duration) {
+        self.0
+            .saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));
+    }
+
+    /// The value that a share of `q` percent does not exceed, in milliseconds.
+    pub(crate) fn at(&self, q: f64) -> f64 {
+        self.0.value_at_percentile(q) as f64 / 1_000.0
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.0.len()
+    }
+
+    /// `p50 / p99 / p99.9` in milliseconds.
+    pub(crate) fn three(&self) -> String {
+        format!(
+            "{} / {} / {} ms",
+            short(self.at(50.0)),
+            short(self.at(99.0)),
+            short(self.at(99.9))
+        )
+    }
+}
+
+/// Three significant digits.
+pub(crate) fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
