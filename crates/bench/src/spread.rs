@@ -4,13 +4,19 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// Times from a microsecond on, three digits.
+/// Ten minutes.
+const MICROS_MAX: u64 = 600_000_000;
+
+/// Times from a microsecond to ten minutes, three digits.
 #[derive(Debug)]
 pub(crate) struct Spread(Histogram<u64>);
 
 impl Spread {
     pub(crate) fn new() -> Self {
-        Self(Histogram::new(3).expect("three digits are within the histogram's range"))
+        Self(
+            Histogram::new_with_bounds(1, MICROS_MAX, 3)
+                .expect("bounds and digits are within the histogram's"),
+        )
     }
 
     pub(crate) fn add(&mut self, time: Duration) {
@@ -44,5 +50,24 @@ pub(crate) fn short(value: f64) -> String {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         _ => format!("{value:.2}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_every_size_are_kept() {
+        let mut spread = Spread::new();
+        for millis in [1, 20, 30_000] {
+            spread.add(Duration::from_millis(millis));
+        }
+        assert_eq!(
+            (short(spread.at(50.0)), short(spread.at(1.0))),
+            ("20.0".into(), "1.00".into())
+        );
+        assert!((spread.at(100.0) - 30_000.0).abs() < 30.0);
+        assert_eq!(short(spread.at(100.0)).len(), 5);
     }
 }
