@@ -34,7 +34,8 @@ pub(crate) fn line() -> String {
     format!(
         "{cpu}, {cores} cores, {:.0} GiB, Linux {}, commit {}, {}",
         kibibytes / 1_048_576.0,
-        kernel.trim(),
+        // The version, not who built it.
+        kernel.trim().split('-').next().unwrap_or_default(),
         commit.trim(),
         day.get(..10).unwrap_or_default(),
     )

@@ -1,6 +1,7 @@
 //! Rules: dropped in, firing into a webhook, resolving, refused when broken, resumed after a kill.
 
 use std::fs;
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -209,5 +210,29 @@ async fn a_firing_alert_is_resumed_after_a_kill_and_not_told_again() -> Result<(
     send(&lantern, "exposure", 50.0).await?;
     hook.wait("ExposureHigh", "resolved").await?;
     assert_eq!(hook.of("ExposureHigh", "firing").len(), 1, "told once");
+    Ok(())
+}
+
+#[test]
+fn rule_files_are_checked_without_a_server() -> Result<()> {
+    let place = Place::new()?;
+    let check = |name: &str, text: &str| -> Result<(bool, String)> {
+        let path = place.path(name);
+        fs::write(&path, text)?;
+        let mut command = Command::new(e2e::binary());
+        let printed = command.args(["rules", "check"]).arg(&path).output()?;
+        let text = [printed.stdout, printed.stderr].concat();
+        Ok((printed.status.success(), String::from_utf8(text)?))
+    };
+    let (good, printed) = check("good.yaml", RULE)?;
+    assert!(good && printed.contains("1 rules: good"), "{printed}");
+    let broken = RULE
+        .replace("exposure > 100", "rate(exposure)")
+        .replace("$value", "$valu");
+    let (good, printed) = check("broken.yaml", &broken)?;
+    assert!(!good, "{printed}");
+    for part in ["broken.yaml:6:", "broken.yaml:8:", "$valu", "2 problems"] {
+        assert!(printed.contains(part), "'{part}' is not in: {printed}");
+    }
     Ok(())
 }
