@@ -383,6 +383,25 @@ groups:
     }
 
     #[test]
+    fn a_rule_that_fails_at_the_end_of_its_for_does_not_try_without_end() {
+        let text = "groups: [{name: g, rules: [{alert: A, expr: a * on (desk) a > 0, for: 5s}]}]";
+        let (mut group, world) = group(text);
+        let touched = put(&world, "a", 100, 1.0);
+        group.evaluate(&Why::Part(touched), at(101), &world);
+        assert_eq!(group.due().deadline, Some(at(5_101)));
+        // A second series of the desk: the match is no longer one to one.
+        let labels = Labels::of(&[("__name__", "a"), ("desk", "fx"), ("side", "b")]);
+        world.store.append(&labels, at(200), 1.0).unwrap();
+        let outcome = group.evaluate(&Why::Part(Touched::new()), at(5_101), &world);
+        assert_eq!((outcome.failed, group.due().deadline), (1, None));
+        assert_eq!(
+            group.status().rules[0].active().count(),
+            1,
+            "the alert stays as it was"
+        );
+    }
+
+    #[test]
     fn two_results_of_one_name_are_an_error() {
         let text = "groups: [{name: g, rules: [{alert: A, expr: a > 0, labels: {desk: all}}]}]";
         let (mut group, world) = group(text);

@@ -128,9 +128,13 @@ impl Rule {
         }
     }
 
-    /// When a `for` or `keep_firing_for` ends.
+    /// When a `for` or `keep_firing_for` ends. A rule that just failed waits for its next tick or
+    /// touch: nothing would come of trying again at once, and again.
     pub(crate) fn deadline(&self, repeat: Duration) -> Option<Timestamp> {
         let spec = self.spec.alert.as_ref()?;
+        if self.status.health == Health::Err {
+            return None;
+        }
         self.alerts.deadline(spans(spec, repeat))
     }
 
