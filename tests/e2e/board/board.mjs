@@ -280,7 +280,19 @@ for (const name of BOARDS) {
           const over = await shown.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           ensure(over <= 0, `scrolls sideways by ${over} px`);
           await shown.evaluate(axeSource);
-          const { violations } = await shown.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+          // A card that fades has less contrast for half a second: only what stands still is judged.
+          const { violations } = await shown.evaluate(async () => {
+            const moving = () => document.getAnimations().filter((animation) => animation.effect?.target?.matches(".card") && animation.playState === "running");
+            for (let left = 5; ; left -= 1) {
+              await Promise.allSettled(moving().map((animation) => animation.finished));
+              let turned = false;
+              const watch = new MutationObserver(() => (turned = true));
+              for (const strip of document.querySelectorAll(".strip")) watch.observe(strip, { subtree: true, attributeFilter: ["style"] });
+              const found = await axe.run(document, { resultTypes: ["violations"] });
+              watch.disconnect();
+              if (found.violations.length === 0 || !turned || left === 0) return found;
+            }
+          });
           ensure(violations.length === 0, violations.map((v) => `${v.id} (${v.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join(" | ")})`).join("; "));
         } finally {
           await shown.context().close();
