@@ -9,31 +9,18 @@ use series::{LabelsBuilder, METRIC_NAME, MatchOp, Matcher};
 
 use crate::Error;
 use crate::functions::{Instant, Named, by_name};
+use crate::scan::{self, DEPTH_MAX};
 use crate::tree::{
     Aggregate, Aggregation, At, Binary, Call, Cardinality, Function, Grouping, Kind, LabelJoin,
     LabelReplace, Matching, Node, Operator, Plan, Selector, Subquery, When,
 };
 
-/// Deepest nesting of an expression: bounds the evaluator's stack.
-const DEPTH_MAX: usize = 200;
-
-/// Most operators and brackets of an expression, each of which may be a level to the parser.
-const STRUCTURE_MAX: usize = 1_000;
-
-/// Longest expression in bytes.
-const TEXT_BYTES_MAX: usize = 64 << 10;
-
 pub(crate) fn compile(text: &str) -> Result<Plan, Error> {
-    if text.len() > TEXT_BYTES_MAX {
-        return Err(Error::Syntax {
-            message: format!(
-                "the expression has {} bytes, at most {TEXT_BYTES_MAX} are allowed",
-                text.len()
-            ),
-        });
-    }
-    check_structure(text)?;
-    let parsed = syntax::parse(text).map_err(|message| refine(text, message))?;
+    scan::check(text)?;
+    // The parser is a library, and anybody's text reaches it: should it panic, the text is refused.
+    let parsed = std::panic::catch_unwind(|| syntax::parse(text))
+        .unwrap_or_else(|_| Err("the parser failed on it".to_owned()))
+        .map_err(|message| refine(text, message))?;
     let mut compiler = Compiler::default();
     let root = compiler.node(&parsed, 0)?;
     let kind = compiler.kind(&root);
@@ -45,59 +32,6 @@ pub(crate) fn compile(text: &str) -> Result<Plan, Error> {
         subqueries: compiler.subqueries,
         caches: compiler.caches,
     })
-}
-
-/// Refuses what would nest so deep that it exhausts the parser's stack, before it is parsed. Every
-/// operator and every bracket can be a level (`1 + 1 + 1` nests as brackets do), so they are counted
-/// together; texts, comments and label matchers are passed over.
-fn check_structure(text: &str) -> Result<(), Error> {
-    let mut count = 0_usize;
-    let mut braces = 0_usize;
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let mut taken = c.len_utf8();
-        match c {
-            '"' | '\'' | '`' => taken = text_len(rest, c),
-            '#' => taken = rest.find('\n').unwrap_or(rest.len()),
-            '{' => braces += 1,
-            '}' => braces = braces.saturating_sub(1),
-            _ if c.is_ascii_alphabetic() || c == '_' => {
-                let word = |c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':';
-                taken = rest.find(word).unwrap_or(rest.len());
-                let word = rest[..taken].to_ascii_lowercase();
-                count += usize::from(matches!(&*word, "and" | "or" | "unless" | "atan2"));
-            }
-            '(' | '[' => count += 1,
-            '+' | '-' | '*' | '/' | '%' | '^' | '=' | '!' | '<' | '>' if braces == 0 => count += 1,
-            _ => (),
-        }
-        rest = &rest[taken..];
-        if count > STRUCTURE_MAX || braces > 1 + DEPTH_MAX {
-            return Err(too_deep());
-        }
-    }
-    Ok(())
-}
-
-/// Bytes of the text between quotes that `rest` starts with.
-fn text_len(rest: &str, quote: char) -> usize {
-    let mut escaped = false;
-    for (at, c) in rest.char_indices().skip(1) {
-        if c == quote && !escaped {
-            return at + 1;
-        }
-        escaped = c == '\\' && !escaped && quote != '`';
-    }
-    rest.len()
-}
-
-fn too_deep() -> Error {
-    Error::Syntax {
-        message: format!(
-            "the expression is nested deeper than {DEPTH_MAX} levels or has more than \
-             {STRUCTURE_MAX} operators and brackets"
-        ),
-    }
 }
 
 /// Names what is known not to be covered, where the parser only says that it cannot read it.
@@ -160,7 +94,7 @@ impl Compiler {
 
     fn node(&mut self, expr: &syntax::Expr, depth: usize) -> Result<Node, Error> {
         if depth > DEPTH_MAX {
-            return Err(too_deep());
+            return Err(scan::too_deep());
         }
         let depth = depth + 1;
         Ok(match expr {

@@ -37,6 +37,7 @@ mod error;
 mod eval;
 mod functions;
 mod query;
+mod scan;
 mod tree;
 
 pub use error::{Error, ErrorKind};
