@@ -1,7 +1,8 @@
-//! Wires the page: the worker and the app. Nothing else.
+//! Wires the page: the workers and the app. Nothing else.
 
 import "./style/main.css";
 import { App } from "./board/app";
 
-const worker = new Worker(new URL("./feed/worker.ts", import.meta.url), { type: "module", name: "lantern feed" });
-new App(document.body, worker).start();
+const feed = new Worker(new URL("./feed/worker.ts", import.meta.url), { type: "module", name: "lantern feed" });
+const painter = new Worker(new URL("./chart/worker.ts", import.meta.url), { type: "module", name: "lantern painter" });
+new App(document.body, { feed, painter }).start();

@@ -4,6 +4,7 @@
 //! board's or the next generation's layout has come; every second the footer is rewritten and the
 //! server is told how the page fares.
 
+import { Painter, textMeasure } from "../chart/painter";
 import { FeedClient } from "../feed/client";
 import { dataAge } from "../feed/machine";
 import type { LinkStatus, Update } from "../feed/messages";
@@ -64,14 +65,14 @@ export class App {
   private unpainted = 0;
   private second = 0;
 
-  constructor(root: HTMLElement, worker: Worker) {
+  constructor(root: HTMLElement, workers: { readonly feed: Worker; readonly painter: Worker }) {
     this.scheduler = new PaintScheduler(browserFrames(), {
       onFrame: (timestamp) => this.frame(timestamp),
       afterPaint: () => this.painted(),
       onFailure: (part, error) => console.error(`paint of ${part} failed`, error),
     });
     this.theme = new Theme(document.documentElement, storage(), () => this.restyle());
-    this.feed = new FeedClient(worker, {
+    this.feed = new FeedClient(workers.feed, {
       onLayout: (board, generation) => this.show(board, generation),
       onUpdate: (update) => this.update(update),
       onStatus: (status) => this.link(status),
@@ -81,6 +82,8 @@ export class App {
       words: this.words,
       theme: this.theme,
       scheduler: this.scheduler,
+      painter: new Painter(workers.painter),
+      measure: textMeasure(),
       announcer: this.announcer,
       now: () => this.now(),
       reducedMotion: () => matchMedia("(prefers-reduced-motion: reduce)").matches,

@@ -1,9 +1,11 @@
 //! The charts lane: figures with a title, a live legend and a canvas. A chart is painted when its data changed
-//! or when its window has moved by a pixel; the legend is text and readable without the picture.
+//! or when its window has moved by a pixel; the legend is text and readable without the picture. What is seen is
+//! decided here, in the page's frame, and drawn by a worker.
 
 import { valueAt } from "../chart/build";
-import { colourOf } from "../chart/draw";
-import { ChartView } from "../chart/view";
+import type { RemoteCanvas } from "../chart/painter";
+import { colourOf } from "../chart/palette";
+import { ChartModel } from "../chart/picture";
 import { SeriesColumns } from "../feed/columns";
 import { formatText, formatWindow } from "../units/format";
 import type { Chart, ChartsLane } from "../wire/layout";
@@ -13,11 +15,14 @@ import type { Part } from "./scheduler";
 
 /** Legend entries shown; the chart itself draws every series. */
 const LEGEND_MAX = 12;
+/** Time and data move a chart a few times a second; a pointer on it is answered at once. */
+const PACE_MS = 250;
 /** The canvas' description for screen readers follows this slowly. */
 const DESCRIBE_MS = 10_000;
 
 interface Entry { readonly cell: number; readonly label: string }
-interface LegendRow { readonly element: HTMLElement; readonly value: HTMLElement; readonly label: string }
+/** `width`: of the longest value so far, in figures; a legend that grows and shrinks would move all that follows. */
+interface LegendRow { readonly element: HTMLElement; readonly box: HTMLElement; readonly value: HTMLElement; readonly label: string; width: number }
 
 const NOTHING = new SeriesColumns();
 
@@ -25,17 +30,23 @@ class ChartFigure {
   readonly element = el("figure", "chart");
   private readonly canvas = el("canvas", "chart-canvas");
   private readonly legend = el("ul", "legend");
-  private readonly view: ChartView;
+  private readonly view: ChartModel;
+  private readonly remote: RemoteCanvas;
   private readonly part: Part;
   private rows: LegendRow[] = [];
   private entries: readonly Entry[] = [];
   private cursor: number | undefined;
+  /** Something changed while the last picture was still being drawn. */
+  private waiting = false;
   private described = Number.NEGATIVE_INFINITY;
   private restyled = true;
 
   constructor(private readonly chart: Chart, private readonly context: Context) {
     const { words } = context;
-    this.view = new ChartView(this.canvas, chart);
+    this.view = new ChartModel(chart, context.measure);
+    this.remote = context.painter.attach(this.canvas, () => {
+      if (this.waiting) this.part.hurry();
+    });
     const title = words.local(chart.title);
     const span = words.say("last", { span: formatWindow(chart.windowMs) });
     this.element.append(
@@ -45,10 +56,10 @@ class ChartFigure {
     );
     attrs(this.legend, { "aria-label": title });
     attrs(this.canvas, { role: "img", tabindex: 0, "aria-label": title });
-    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp), true);
+    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp), { heavy: true, paceMs: PACE_MS });
     context.onResize(this.canvas.parentElement as Element, (width, height) => {
       this.view.resize(width, height, devicePixelRatio);
-      this.part.mark();
+      this.part.hurry();
     });
     this.canvas.addEventListener("pointermove", (event) => this.moveCursor(this.view.timeAt(event.offsetX)));
     this.canvas.addEventListener("pointerleave", () => this.moveCursor(undefined));
@@ -73,6 +84,7 @@ class ChartFigure {
 
   remove(): void {
     this.part.remove();
+    this.remote.remove();
   }
 
   private readSeries(): void {
@@ -84,9 +96,10 @@ class ChartFigure {
     if (same && this.rows.length > 0) return;
     this.entries = entries;
     this.rows = entries.slice(0, LEGEND_MAX).map(({ label }) => {
-      const value = el("span", "legend-value");
+      const value = el("span", "island");
+      const box = el("span", "legend-value", value);
       const swatch = el("span", "legend-swatch");
-      return { element: el("li", "legend-row", swatch, el("span", "legend-label", label), value), value, label };
+      return { element: el("li", "legend-row", swatch, el("span", "legend-label", label), box), box, value, label, width: 0 };
     });
     const more = entries.length - this.rows.length;
     const rest = more > 0 ? [el("li", "legend-row legend-more", this.context.words.say("more", { n: more }))] : [];
@@ -98,11 +111,18 @@ class ChartFigure {
   private paint(timestamp: number): void {
     const { state, theme, words } = this.context;
     const series = this.entries.map((entry) => state.points.get(entry.cell) ?? NOTHING);
-    this.view.paint(series, this.context.now(), theme.palette, this.cursor);
+    this.waiting = this.remote.busy;
+    if (this.waiting) return;
+    const picture = this.view.picture(series, this.context.now(), theme.palette, this.cursor);
+    if (picture !== undefined) this.remote.draw(picture);
     const values = this.rows.map((row, i) => {
       const points = series[i] as SeriesColumns;
       const text = formatText(this.cursor === undefined ? points.last : valueAt(points, this.cursor), this.chart.unit);
       setText(row.value, text);
+      if (text.length > row.width) {
+        row.width = text.length;
+        row.box.style.width = `calc(${text.length}ch + 0.25em)`;
+      }
       return `${row.label} ${text}`;
     });
     if (this.restyled) {
@@ -121,7 +141,7 @@ class ChartFigure {
   private moveCursor(time: number | undefined): void {
     if (time === this.cursor) return;
     this.cursor = time;
-    this.part.mark();
+    this.part.hurry();
   }
 
   private key(event: KeyboardEvent): void {

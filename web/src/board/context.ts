@@ -1,5 +1,7 @@
 //! What every lane needs and none owns.
 
+import type { Painter } from "../chart/painter";
+import type { Measure } from "../chart/picture";
 import type { BoardState } from "../feed/state";
 import type { Announcer } from "./announce";
 import type { Words } from "./i18n";
@@ -11,6 +13,9 @@ export interface Context {
   readonly words: Words;
   readonly theme: Theme;
   readonly scheduler: PaintScheduler;
+  /** Draws charts off this thread; texts are measured on it. */
+  readonly painter: Painter;
+  readonly measure: Measure;
   readonly announcer: Announcer;
   /** Now on the server's clock, Unix milliseconds; stands still while the connection is cut. */
   readonly now: () => number;

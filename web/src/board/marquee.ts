@@ -3,7 +3,6 @@
 //! display's rate whatever the rate of data; with reduced motion cards fade in place.
 //! Not here: which item is next (the server), where it goes (`marquee-plan`).
 
-import { Spark } from "../chart/spark";
 import type { LaneHead } from "../feed/messages";
 import type { MarqueeItem, MarqueeLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
@@ -11,6 +10,7 @@ import { attrs, el, icon, setHidden, setText } from "./dom";
 import { LEVEL_NAMES, LevelBadge } from "./levels";
 import { firstOrder, keepOrder, planMoves, turn, visibleCount } from "./marquee-plan";
 import type { Part } from "./scheduler";
+import { TrendView } from "./trend";
 import { ValueView } from "./value";
 
 const TURN_MS = 700;
@@ -19,32 +19,43 @@ const LEAST_REM = 13.5;
 
 class Card {
   readonly element = el("li", "card");
-  private readonly trend = new Spark("card-spark");
-  readonly part: Part;
+  private readonly trend: TrendView;
+  private readonly part: Part;
   readonly progress = el("div", "card-progress");
   private readonly badge: LevelBadge;
   private readonly value: ValueView;
-  private readonly detail = el("span", "card-detail");
+  private readonly detail = el("div", "island");
 
   constructor(readonly item: MarqueeItem, private readonly context: Context) {
     this.badge = new LevelBadge(context.words);
     this.value = new ValueView(item.unit);
+    this.trend = new TrendView("card-spark", item.cell, () => this.colour(), context);
     this.element.append(
       el("div", "card-top", el("span", "card-label", context.words.local(item.label)), this.badge.element),
-      el("div", "card-middle", this.value.element, this.trend.element),
-      this.detail,
+      el("div", "card-middle", el("div", "island", this.value.element, this.trend.element)),
+      el("div", "card-detail", this.detail),
       this.progress,
     );
     this.part = context.scheduler.register(`item ${item.cell}`, () => this.paint());
-    context.onResize(this.trend.element, (width, height) => {
-      this.trend.resize(width, height);
-      this.part.mark();
-    });
+  }
+
+  mark(): void {
+    this.part.mark();
+    this.trend.part.mark();
+  }
+
+  remove(): void {
+    this.part.remove();
+    this.trend.part.remove();
+  }
+
+  private colour(): string {
+    const { state, theme } = this.context;
+    return theme.levels[state.cells.get(this.item.cell)?.level ?? 0] ?? theme.palette.text;
   }
 
   private paint(): void {
-    const { state, theme } = this.context;
-    const cell = state.cells.get(this.item.cell);
+    const cell = this.context.state.cells.get(this.item.cell);
     const level = cell?.level ?? 0;
     this.value.set(cell?.value ?? Number.NaN);
     this.badge.set(level);
@@ -54,8 +65,6 @@ class Card {
     setText(this.detail, cell === undefined ? this.context.words.say("noData") : cell.text);
     // An item without a number is its text, set larger.
     this.element.classList.toggle("is-text", cell !== undefined && Number.isNaN(cell.value) && cell.text !== "");
-    const trend = state.points.get(this.item.cell) ?? state.history.get(this.item.cell);
-    if (trend !== undefined) this.trend.paint(trend, theme.levels[level] ?? theme.palette.text, theme.palette);
   }
 }
 
@@ -113,7 +122,7 @@ export class MarqueeView implements LaneView {
   }
 
   update(touched: Touched): void {
-    for (const card of this.cards.values()) if (touches(touched, [card.item.cell])) card.part.mark();
+    for (const card of this.cards.values()) if (touches(touched, [card.item.cell])) card.mark();
     if (!touched.full && !touched.lanes.has(this.lane.id)) return;
     const head = this.context.state.lanes.get(this.lane.id);
     if (head === undefined) return;
@@ -126,12 +135,12 @@ export class MarqueeView implements LaneView {
 
   restyle(): void {
     this.measure();
-    for (const card of this.cards.values()) card.part.mark();
+    for (const card of this.cards.values()) card.mark();
     this.motion.mark();
   }
 
   remove(): void {
-    for (const card of this.cards.values()) card.part.remove();
+    for (const card of this.cards.values()) card.remove();
     this.motion.remove();
   }
 

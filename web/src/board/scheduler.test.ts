@@ -93,7 +93,7 @@ it("paints nothing while hidden and everything when shown again", () => {
 });
 
 it("paints one heavy part a frame, the longest waiting first, and light ones always", () => {
-  const parts = ["a", "b", "c"].map((name) => scheduler.register(name, () => log.push(name), true));
+  const parts = ["a", "b", "c"].map((name) => scheduler.register(name, () => log.push(name), { heavy: true }));
   const light = scheduler.register("light", () => log.push("light"));
   scheduler.start();
   browser.frame();
@@ -111,6 +111,36 @@ it("paints one heavy part a frame, the longest waiting first, and light ones alw
   browser.frame();
   browser.frame();
   expect(since()).toEqual(["a", "after", "b", "after"]);
+});
+
+it("paints a part with a pace no oftener than that, and keeps its mark", () => {
+  const slow = scheduler.register("slow", () => log.push("slow"), { paceMs: 40 });
+  scheduler.start();
+  browser.frame();
+  expect(since()).toEqual(["slow", "after"]);
+  slow.mark();
+  browser.frame();
+  browser.frame();
+  expect(since()).toEqual([]);
+  browser.frame();
+  expect(since()).toEqual(["slow", "after"]);
+});
+
+it("paints what hurries in the next frame, whatever its pace and weight", () => {
+  const slow = scheduler.register("slow", () => log.push("slow"), { heavy: true, paceMs: 1_000 });
+  const other = scheduler.register("other", () => log.push("other"), { heavy: true });
+  scheduler.start();
+  browser.frame();
+  since();
+  other.mark();
+  slow.hurry();
+  browser.frame();
+  expect(since()).toContain("slow");
+  browser.frame();
+  since();
+  slow.mark();
+  browser.frame();
+  expect(since()).toEqual([]);
 });
 
 it("forgets a removed part", () => {

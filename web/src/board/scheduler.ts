@@ -21,9 +21,11 @@
 //!    is read there.
 //! 6. **Frames are counted from one clock**, the timestamp the browser gives each frame, and only while shown.
 //!
-//! 7. **Of the heavy parts (charts, tickers) one is painted per frame**, the one that waited longest, so that
-//!    many that are dirty at once share the frames to come instead of making one late. After everything was
-//!    marked (a page shown again, another theme) all are painted at once.
+//! 7. **Of the heavy parts (charts, trends, tickers) one is painted per frame**, the one that waited longest, so
+//!    that many that are dirty at once share the frames to come instead of making one late. After everything
+//!    was marked (a page shown again, another theme) all are painted at once.
+//! 8. **A part with a pace is painted no oftener than that**; its mark waits. What a hand is waiting for
+//!    hurries and is painted in the next frame, whatever its pace or weight.
 //!
 //! What it does not promise: that a paint fits into a frame. That is the parts' budget (`chart/build` drops
 //! to the pixel grid); the frame meter shows when it is missed.
@@ -39,17 +41,29 @@ export interface FrameSource {
 
 export interface Part {
   readonly name: string;
-  /** Paint me in the next frame. */
+  /** Paint me in the next frame in which my manner allows it. */
   mark(): void;
+  /** Paint me in the next frame. */
+  hurry(): void;
   /** Never paint me again. */
   remove(): void;
 }
 
-interface Entry {
+/** How a part is painted. */
+export interface Manner {
+  /** Shares the frames with the other heavy ones. */
+  readonly heavy?: boolean;
+  /** Milliseconds from one paint to the next, at least. */
+  readonly paceMs?: number;
+}
+
+interface Entry extends Required<Manner> {
   readonly name: string;
   readonly paint: (timestamp: number) => void;
-  readonly heavy: boolean;
   dirty: boolean;
+  hurried: boolean;
+  /** Timestamp of its last paint. */
+  painted: number;
   /** The frame before which it was marked; says how long a heavy one has waited. */
   since: number;
 }
@@ -75,14 +89,19 @@ export class PaintScheduler {
   ) {}
 
   /** A new part, dirty. Parts are painted in the order of these calls, heavy ones when it is their turn. */
-  register(name: string, paint: (timestamp: number) => void, heavy = false): Part {
-    const entry: Entry = { name, paint, heavy, dirty: true, since: this.frames };
+  register(name: string, paint: (timestamp: number) => void, { heavy = false, paceMs = 0 }: Manner = {}): Part {
+    const entry: Entry = { name, paint, heavy, paceMs, dirty: true, hurried: false, painted: Number.NEGATIVE_INFINITY, since: this.frames };
     this.entries.push(entry);
+    const mark = (): void => {
+      if (!entry.dirty) entry.since = this.frames;
+      entry.dirty = true;
+    };
     return {
       name,
-      mark: () => {
-        if (!entry.dirty) entry.since = this.frames;
-        entry.dirty = true;
+      mark,
+      hurry: () => {
+        mark();
+        entry.hurried = true;
       },
       remove: () => {
         this.entries = this.entries.filter((other) => other !== entry);
@@ -110,24 +129,29 @@ export class PaintScheduler {
     }
     this.source.requestFrame(this.frame);
     this.fence("frame", () => this.hooks.onFrame(timestamp));
-    const due = this.due();
+    const due = this.due(timestamp);
     this.frames += 1;
     if (due.length === 0) return;
-    for (const entry of due) entry.dirty = false;
+    for (const entry of due) {
+      entry.dirty = false;
+      entry.hurried = false;
+      entry.painted = timestamp;
+    }
     for (const entry of due) this.fence(entry.name, () => entry.paint(timestamp));
     this.painted += 1;
     this.source.post(this.hooks.afterPaint);
   };
 
   /** What this frame paints. */
-  private due(): Entry[] {
+  private due(timestamp: number): Entry[] {
     const dirty = this.entries.filter((entry) => entry.dirty);
     const everything = this.everything;
     this.everything = false;
     if (everything) return dirty;
+    const ready = dirty.filter((entry) => entry.hurried || timestamp - entry.painted >= entry.paceMs);
     let turn: Entry | undefined;
-    for (const entry of dirty) if (entry.heavy && (turn === undefined || entry.since < turn.since)) turn = entry;
-    return dirty.filter((entry) => !entry.heavy || entry === turn);
+    for (const entry of ready) if (entry.heavy && (turn === undefined || entry.since < turn.since)) turn = entry;
+    return ready.filter((entry) => !entry.heavy || entry.hurried || entry === turn);
   }
 
   private fence(name: string, work: () => void): void {

@@ -1,12 +1,12 @@
 //! The stats lane: figures that matter, large, with their level and their trend.
 
-import { Spark } from "../chart/spark";
 import type { Stat, StatsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
 import { attrs, el, setHidden, setText } from "./dom";
 import { LEVEL_NAMES, LevelBadge } from "./levels";
 import { balancedColumns } from "./marquee-plan";
 import type { Part } from "./scheduler";
+import { TrendView } from "./trend";
 import { ValueView } from "./value";
 
 /** Width of a tile that still has room for its trend. */
@@ -16,37 +16,48 @@ class Tile {
   readonly element = el("li", "tile");
   private readonly badge: LevelBadge;
   private readonly value: ValueView;
-  private readonly detail = el("span", "tile-detail");
-  private readonly trend = new Spark("tile-spark");
-  readonly part: Part;
+  private readonly detail = el("div", "island");
+  private readonly detailBox = el("div", "tile-detail", this.detail);
+  private readonly trend: TrendView;
+  private readonly part: Part;
 
   constructor(readonly stat: Stat, private readonly context: Context) {
     this.badge = new LevelBadge(context.words, true);
     this.value = new ValueView(stat.unit);
+    this.trend = new TrendView("tile-spark", stat.cell, () => this.colour(), context);
     this.element.append(
       el("div", "tile-top", el("span", "tile-label", context.words.local(stat.label)), this.badge.element),
-      el("div", "tile-middle", this.value.element, this.trend.element),
-      this.detail,
+      el("div", "tile-middle", el("div", "island", this.value.element, this.trend.element)),
+      this.detailBox,
     );
     this.part = context.scheduler.register(`stat ${stat.cell}`, () => this.paint());
-    context.onResize(this.trend.element, (width, height) => {
-      this.trend.resize(width, height);
-      this.part.mark();
-    });
+  }
+
+  mark(): void {
+    this.part.mark();
+    this.trend.part.mark();
+  }
+
+  remove(): void {
+    this.part.remove();
+    this.trend.part.remove();
+  }
+
+  private colour(): string {
+    const { state, theme } = this.context;
+    const level = state.cells.get(this.stat.cell)?.level ?? 0;
+    return (level > 1 ? theme.levels[level] : theme.palette.series[0]) ?? theme.palette.text;
   }
 
   private paint(): void {
-    const { state, theme } = this.context;
-    const cell = state.cells.get(this.stat.cell);
+    const cell = this.context.state.cells.get(this.stat.cell);
     const level = cell?.level ?? 0;
     this.value.set(cell?.value ?? Number.NaN);
     this.badge.set(level);
     setHidden(this.badge.element, level === 0);
     attrs(this.element, { "data-level": LEVEL_NAMES[level] });
     setText(this.detail, cell?.text ?? "");
-    const trend = state.points.get(this.stat.cell) ?? state.history.get(this.stat.cell);
-    const colour = level > 1 ? theme.levels[level] : theme.palette.series[0];
-    if (trend !== undefined) this.trend.paint(trend, colour ?? theme.palette.text, theme.palette);
+    setHidden(this.detailBox, cell === undefined || cell.text === "");
   }
 }
 
@@ -66,12 +77,12 @@ export class StatsView implements LaneView {
   }
 
   update(touched: Touched): void {
-    for (const tile of this.tiles) if (touches(touched, [tile.stat.cell])) tile.part.mark();
+    for (const tile of this.tiles) if (touches(touched, [tile.stat.cell])) tile.mark();
   }
   restyle(): void {
-    for (const tile of this.tiles) tile.part.mark();
+    for (const tile of this.tiles) tile.mark();
   }
   remove(): void {
-    for (const tile of this.tiles) tile.part.remove();
+    for (const tile of this.tiles) tile.remove();
   }
 }

@@ -1,7 +1,7 @@
 //! Light or dark: what the viewer chose, else what the board says, else what the system prefers. Colours live in
 //! the style sheet; the canvas gets them from here, resolved.
 
-import type { Palette } from "../chart/draw";
+import type { Palette } from "../chart/palette";
 import type { ThemeName } from "../wire/layout";
 
 const STORED = "lantern.theme";

@@ -1,6 +1,9 @@
 //! The event ticker: newest first. It does not jump under the reader: while the pointer or the focus is on it,
 //! or it is scrolled away from its top, it stands still and says how many are new.
 //!
+//! A stream faster than eyes turns over twice a second, from the top down, some lines a frame, as the boards
+//! of railway stations do: fourteen lines written at once would make that frame late.
+//!
 //! Bounds: rows in memory are the board file's (`feed/state`); rows in the page are what fits the lane while
 //! it runs, all of them while it stands still.
 
@@ -13,7 +16,9 @@ import { LEVEL_NAMES } from "./levels";
 import type { Part } from "./scheduler";
 
 /** Rows come faster than that only to be overwritten. */
-const TURN_MS = 250;
+const TURN_MS = 500;
+/** Lines written in one frame. */
+const LINES_A_FRAME = 3;
 
 interface Line { readonly element: HTMLElement; readonly time: HTMLElement; readonly type: HTMLElement; readonly subject: HTMLElement; readonly text: HTMLElement; id: number }
 
@@ -27,6 +32,10 @@ export class TickerView implements LaneView {
   private readonly empty: HTMLElement;
   private readonly part: Part;
   private lines: Line[] = [];
+  /** What is shown, or will be when the last turn has reached the bottom. */
+  private shown: readonly Row[] = [];
+  /** The next line that turn has to write; undefined once it is through. */
+  private turning: number | undefined;
   private height = 0;
   private lineHeight = 0;
   private news = true;
@@ -41,7 +50,7 @@ export class TickerView implements LaneView {
     this.fresh.type = "button";
     this.fresh.hidden = true;
     this.element = attrs(el("section", "lane lane-ticker", el("div", "lane-head", heading, this.fresh), this.box), { "aria-labelledby": heading.id });
-    this.part = context.scheduler.register(`ticker ${lane.id}`, () => this.paint(), true);
+    this.part = context.scheduler.register(`ticker ${lane.id}`, () => this.paint(), { heavy: true });
     context.onResize(this.box, (_, height) => {
       this.height = height;
       this.lineHeight = 0;
@@ -49,9 +58,9 @@ export class TickerView implements LaneView {
     });
     const hold = (): void => {
       const still = this.pointer || this.focus || this.box.scrollTop > 4;
-      if (still && this.held === undefined) this.held = this.rows;
+      if (still && this.held === undefined) this.held = this.shown;
       if (!still) this.held = undefined;
-      this.part.mark();
+      this.part.hurry();
     };
     this.box.addEventListener("pointerenter", () => ((this.pointer = true), hold()));
     this.box.addEventListener("pointerleave", () => ((this.pointer = false), hold()));
@@ -62,7 +71,7 @@ export class TickerView implements LaneView {
       this.box.scrollTop = 0;
       this.held = undefined;
       if (this.pointer || this.focus) this.held = this.rows;
-      this.part.mark();
+      this.part.hurry();
     });
   }
 
@@ -87,13 +96,18 @@ export class TickerView implements LaneView {
   }
 
   private paint(): void {
+    if (this.turning !== undefined && this.held === undefined) return this.goOn(this.turning);
+    this.turning = undefined;
     const all = this.rows;
     const rows = this.held ?? all;
     setHidden(this.empty, rows.length > 0);
     setHidden(this.list, rows.length === 0);
     const fits = this.lineHeight > 0 ? Math.ceil(this.height / this.lineHeight) + 1 : 12;
     const wanted = Math.min(rows.length, this.held === undefined ? fits : this.lane.rows);
-    this.show(rows, wanted);
+    const shownAt = rows.findLastIndex((row) => row.id === this.lines[0]?.id);
+    this.shown = rows;
+    if (this.held === undefined && this.lines.length === wanted && rows.length - 1 - shownAt > LINES_A_FRAME) this.goOn(0);
+    else this.show(rows, wanted);
     if (this.lineHeight === 0 && this.lines[0] !== undefined) {
       this.lineHeight = this.lines[0].element.offsetHeight;
       this.part.mark();
@@ -105,16 +119,16 @@ export class TickerView implements LaneView {
     this.element.classList.toggle("is-paused", this.held !== undefined);
   }
 
-  /**
-   * Writes the newest `wanted` of `rows`. Lines of rows already shown are moved, not rewritten; when all rows are
-   * new, lines are rewritten, not moved: each is the cheaper one for the layout.
-   */
+  /** Some lines of a turn, from line `from` on; the others in frames to come. */
+  private goOn(from: number): void {
+    const end = Math.min(from + LINES_A_FRAME, this.lines.length);
+    for (let i = from; i < end; i += 1) this.write(this.lines[i] as Line, this.shown[this.shown.length - 1 - i] as Row);
+    this.turning = end < this.lines.length ? end : undefined;
+    if (this.turning !== undefined) this.part.mark();
+  }
+
+  /** The newest `wanted` of `rows`, at once. Lines of rows already shown are moved, not written again. */
   private show(rows: readonly Row[], wanted: number): void {
-    const shown = this.lines[0]?.id;
-    if (this.lines.length === wanted && rows.findLastIndex((row) => row.id === shown) < rows.length - wanted) {
-      this.lines.forEach((line, i) => this.write(line, rows[rows.length - 1 - i] as Row));
-      return;
-    }
     const before = new Map(this.lines.map((line) => [line.id, line]));
     const target = Array.from({ length: wanted }, (_, i) => rows[rows.length - 1 - i] as Row);
     const keep = new Set(target.map((row) => row.id));

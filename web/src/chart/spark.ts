@@ -5,7 +5,7 @@
 
 import { devicePixels, unixMs } from "../units/brand";
 import { buildLine, extentOf, makeGrid, type Points } from "./build";
-import { strokeFor, type Palette } from "./draw";
+import { strokeFor, type Palette } from "./palette";
 
 const SVG = "http://www.w3.org/2000/svg";
 

@@ -1,0 +1,80 @@
+//! The page's end of the drawing worker: canvases are handed over for good, pictures are sent.
+//!
+//! Invariant: of each canvas at most one picture is on its way, so a slow worker makes pictures rarer, never a
+//! queue longer.
+
+import type { Measure, Picture } from "./picture";
+
+export type ToPainter =
+  | { readonly kind: "attach"; readonly id: number; readonly canvas: OffscreenCanvas }
+  | { readonly kind: "draw"; readonly id: number; readonly picture: Picture }
+  | { readonly kind: "detach"; readonly id: number };
+
+/** The picture of this canvas is drawn. */
+export interface FromPainter { readonly id: number }
+
+/** One canvas, drawn elsewhere. */
+export interface RemoteCanvas {
+  /** A picture is on its way; `onDrawn` will tell. */
+  readonly busy: boolean;
+  draw(picture: Picture): void;
+  remove(): void;
+}
+
+export class Painter {
+  private readonly drawn = new Map<number, () => void>();
+  private last = 0;
+
+  constructor(private readonly worker: Pick<Worker, "postMessage" | "onmessage">) {
+    worker.onmessage = ({ data }: MessageEvent<FromPainter>) => this.drawn.get(data.id)?.();
+  }
+
+  attach(canvas: HTMLCanvasElement, onDrawn: () => void): RemoteCanvas {
+    this.last += 1;
+    const id = this.last;
+    let busy = false;
+    const offscreen = canvas.transferControlToOffscreen();
+    this.tell({ kind: "attach", id, canvas: offscreen }, [offscreen]);
+    this.drawn.set(id, () => {
+      busy = false;
+      onDrawn();
+    });
+    return {
+      get busy() {
+        return busy;
+      },
+      draw: (picture) => {
+        busy = true;
+        const buffers = picture.shapes.flatMap(({ line, floor }) => [line.buffer, ...(floor instanceof Float32Array ? [floor.buffer] : [])]);
+        this.tell({ kind: "draw", id, picture }, buffers);
+      },
+      remove: () => {
+        this.drawn.delete(id);
+        this.tell({ kind: "detach", id }, []);
+      },
+    };
+  }
+
+  private tell(message: ToPainter, transfer: Transferable[]): void {
+    this.worker.postMessage(message, transfer);
+  }
+}
+
+/** Measures with the page's fonts. Widths are remembered: an axis names the same few texts again and again. */
+export function textMeasure(): Measure {
+  const ctx = new OffscreenCanvas(1, 1).getContext("2d");
+  const known = new Map<string, number>();
+  return (text, font) => {
+    const key = `${font} ${text}`;
+    let width = known.get(key);
+    if (width === undefined) {
+      if (ctx === null) return 0;
+      ctx.font = font;
+      width = ctx.measureText(text).width;
+      if (known.size >= 1_000) known.clear();
+      // Until its fonts are there the page measures others.
+      if (document.fonts.status === "loaded") known.set(key, width);
+    }
+    return width;
+  };
+}
