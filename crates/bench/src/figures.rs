@@ -10,21 +10,24 @@ mod webhook;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, bail};
-use e2e::Place;
+use anyhow::{Result, bail, ensure};
+use e2e::{Lantern, Place};
+use model::Timestamp;
+use series::{Labels, write};
 
 use crate::page::{Row, put, table};
 use crate::{Smoke, machine};
 
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
-const FIGURES: [(&str, Measure); 7] = [
+const FIGURES: [(&str, Measure); 8] = [
     ("ready", ready::measure),
     ("idle", idle::measure),
     ("produce", produce::measure),
     ("consume", produce::measure_consumer),
     ("webhook", webhook::measure),
     ("pixel", pixel::measure),
+    ("binary", build::measure_binary),
     ("build", build::measure),
 ];
 
@@ -84,6 +87,31 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)
+}
+
+/// Samples by remote write 2.0.
+async fn remote_write(
+    client: &reqwest::Client,
+    lantern: &Lantern,
+    series: &[(Labels, Vec<(Timestamp, f64)>)],
+) -> Result<()> {
+    let answer = client
+        .post(lantern.url("/api/v1/write"))
+        .header("content-encoding", "snappy")
+        .header(
+            "content-type",
+            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        )
+        .header("x-prometheus-remote-write-version", "2.0.0")
+        .body(write::compress(&write::encode_v2(series))?)
+        .send()
+        .await?;
+    ensure!(
+        answer.status() == 204,
+        "remote write answered {}",
+        answer.status()
+    );
+    Ok(())
 }
 
 fn size(path: &Path) -> Result<f64> {

@@ -33,6 +33,12 @@ impl Spread {
         self.0.len()
     }
 
+    /// `p50 / p99 / worst` in milliseconds, where there are too few for more.
+    pub(crate) fn with_worst(&self) -> String {
+        let [p50, p99, worst] = [50.0, 99.0, 100.0].map(|q| short(self.at(q)));
+        format!("{p50} / {p99} / {worst} ms")
+    }
+
     /// `p50 / p99 / p99.9` in milliseconds.
     pub(crate) fn three(&self) -> String {
         format!(

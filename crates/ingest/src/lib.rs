@@ -11,12 +11,14 @@
 mod metrics;
 mod pending;
 mod service;
+mod snapshot;
 mod topic;
 mod write;
 
 pub use metrics::Metrics;
 pub use pending::Subscription;
 pub use service::{Progress, Service};
+pub use snapshot::SnapshotFile;
 pub use topic::ensure_metrics_topic;
 pub use write::{Origin, write};
 

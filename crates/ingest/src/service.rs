@@ -1,4 +1,4 @@
-//! Replays `lantern.metrics` into the store, then follows it.
+//! Replays `lantern.metrics` into the store, from the last snapshot on where there is one, then follows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,12 @@ use record::Batches;
 use series::write::Applier;
 use series::{Store, Touched};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::pending::{Pending, Subscription};
+use crate::snapshot::SnapshotFile;
 use crate::topic::partition;
 use crate::write::Origin;
 use crate::{Metrics, ORIGIN_HEADER};
@@ -23,6 +25,12 @@ use crate::{Metrics, ORIGIN_HEADER};
 const GC_EVERY: Duration = Duration::from_mins(1);
 /// Bytes of the log read at once.
 const READ_BYTES: usize = 1 << 20;
+/// Samples after which a snapshot is worth its writing: they are replayed in a third of a second.
+const SNAPSHOT_SAMPLES: u64 = 1_000_000;
+/// How often that is looked at.
+const SNAPSHOT_LOOK: Duration = Duration::from_secs(10);
+/// Looks that pass without a snapshot for each that met one still being written.
+const SNAPSHOT_PAUSE: u32 = 50;
 /// Pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -46,6 +54,9 @@ pub struct Service {
     progress: watch::Sender<Progress>,
     subscribers: Arc<Mutex<Vec<Arc<Pending>>>>,
     metrics: Metrics,
+    snapshot: Option<SnapshotFile>,
+    /// What the store holds all of: every record before this, since the first one was read.
+    reached: Mutex<Option<Position>>,
 }
 
 impl Service {
@@ -59,7 +70,16 @@ impl Service {
             progress: watch::Sender::new(Progress::default()),
             subscribers: Arc::default(),
             metrics: Metrics::default(),
+            snapshot: None,
+            reached: Mutex::new(None),
         }
+    }
+
+    /// Keeps the store in `file` between two runs.
+    #[must_use]
+    pub fn with_snapshot(mut self, file: SnapshotFile) -> Self {
+        self.snapshot = Some(file);
+        self
     }
 
     /// Counters, shared with the running service.
@@ -80,22 +100,28 @@ impl Service {
         Subscription(pending)
     }
 
-    /// Replays and follows until `shutdown`.
+    /// Replays and follows until `shutdown`, and then leaves a snapshot.
     pub async fn run(self, shutdown: CancellationToken) {
+        let mut saver = Saver::default();
         tokio::select! {
             () = shutdown.cancelled() => {}
-            () = self.follow() => {}
+            () = self.follow(&mut saver) => {}
+        }
+        if self.progress.borrow().replayed {
+            saver.finish().await;
+            self.save(&mut saver);
+            saver.finish().await;
         }
     }
 
-    async fn follow(&self) {
+    async fn follow(&self, saver: &mut Saver) {
         let mut worker = Worker {
             applier: Applier::new(),
             touched: Touched::new(),
         };
         let mut next = None;
         loop {
-            match self.follow_from(&mut worker, &mut next).await {
+            match self.follow_from(&mut worker, &mut next, saver).await {
                 Err(Error::OutOfRange { log_start, .. }) => next = Some(log_start),
                 Err(Error::Stopping) => return,
                 Err(error) => {
@@ -111,11 +137,15 @@ impl Service {
         &self,
         worker: &mut Worker,
         next: &mut Option<Position>,
+        saver: &mut Saver,
     ) -> Result<std::convert::Infallible, Error> {
         let at = partition();
         let end = self.broker.marks(&at).await?.high_watermark;
         let start = if let Some(next) = *next {
             next
+        } else if let Some(position) = self.load(end).await {
+            saver.samples = taken(&self.store);
+            position
         } else {
             let oldest = self.clock.now().minus(self.store.options().retention);
             let found = self.broker.find(&at, Place::Time(oldest)).await?;
@@ -125,6 +155,7 @@ impl Service {
         *next = Some(start);
         self.replay(worker, &mut tail, end).await?;
         let mut gc = tokio::time::interval(GC_EVERY);
+        let mut look = tokio::time::interval(SNAPSHOT_LOOK);
         loop {
             let fetched = tokio::select! {
                 fetched = tail.next() => fetched?,
@@ -132,10 +163,54 @@ impl Service {
                     self.store.gc(self.clock.now());
                     continue;
                 }
+                _ = look.tick() => {
+                    if saver.is_due(&self.store) {
+                        self.save(saver);
+                    }
+                    continue;
+                }
             };
             self.take(worker, &fetched, true);
             *next = Some(fetched.next);
         }
+    }
+
+    /// Fills the store from the snapshot; answers from where to read on.
+    async fn load(&self, end: Position) -> Option<Position> {
+        let file = self.snapshot.clone()?;
+        let topic = self.broker.topic(&partition().topic)?.id;
+        let store = Arc::clone(&self.store);
+        let path = file.path().display().to_string();
+        let loading = tokio::task::spawn_blocking(move || file.load(&store, topic, end));
+        match loading.await {
+            Ok(Ok(position)) => position,
+            Ok(Err(reason)) => {
+                warn!(path, %reason, "The snapshot of the samples is passed over; all of them are replayed.");
+                None
+            }
+            Err(error) => {
+                warn!(path, %error, "The snapshot of the samples cannot be loaded; all of them are replayed.");
+                None
+            }
+        }
+    }
+
+    /// Begins to write a snapshot, beside everything else.
+    fn save(&self, saver: &mut Saver) {
+        let position = *self.reached.lock();
+        let topic = self.broker.topic(&partition().topic);
+        let (Some(file), Some(position), Some(topic)) = (self.snapshot.clone(), position, topic)
+        else {
+            return;
+        };
+        saver.samples = taken(&self.store);
+        let store = Arc::clone(&self.store);
+        saver.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = file.save(&store, topic.id, position) {
+                let path = file.path().display().to_string();
+                warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
+            }
+        }));
     }
 
     /// Reads what is there already; touches nobody.
@@ -219,6 +294,7 @@ impl Service {
                 }
             }
         }
+        *self.reached.lock() = Some(fetched.next);
         self.metrics.lag(left(fetched.marks, fetched.next));
         if tell && !worker.touched.is_empty() {
             for pending in &*self.subscribers.lock() {
@@ -236,4 +312,45 @@ fn left(marks: Marks, next: Position) -> u128 {
 struct Worker {
     applier: Applier,
     touched: Touched,
+}
+
+/// Samples the store ever took.
+fn taken(store: &Store) -> u64 {
+    let counters = store.counters();
+    counters.stored + counters.stored_late
+}
+
+/// When a snapshot is to be written, and the one that is being written.
+#[derive(Debug, Default)]
+struct Saver {
+    /// Samples the store had taken at the last one.
+    samples: u64,
+    writing: Option<JoinHandle<()>>,
+    /// Looks that pass before the next one.
+    pause: u32,
+}
+
+impl Saver {
+    /// Asked at every look.
+    fn is_due(&mut self, store: &Store) -> bool {
+        if self
+            .writing
+            .as_ref()
+            .is_some_and(|task| !task.is_finished())
+        {
+            self.pause += SNAPSHOT_PAUSE;
+            return false;
+        }
+        self.writing = None;
+        self.pause = self.pause.saturating_sub(1);
+        self.pause == 0 && taken(store) - self.samples >= SNAPSHOT_SAMPLES
+    }
+
+    /// Waits for the one that is being written.
+    async fn finish(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            // A panic was told by its hook, and the snapshot is only missing.
+            drop(writing.await);
+        }
+    }
 }

@@ -163,7 +163,11 @@ impl Running {
         }));
         ingest::ensure_metrics_topic(&*broker, retention).await?;
         let ingest =
-            ingest::Service::new(Arc::clone(&broker), Arc::clone(&store), Arc::clone(&clock));
+            ingest::Service::new(Arc::clone(&broker), Arc::clone(&store), Arc::clone(&clock))
+                .with_snapshot(ingest::SnapshotFile::new(
+                    Arc::new(RealDisk),
+                    config.data_dir.join("samples"),
+                ));
         ingest.metrics().register(&mut registry);
         let mut replayed = ingest.progress();
         let touches = ingest.subscribe();

@@ -73,6 +73,16 @@ impl Body {
         Taken::InOrder
     }
 
+    /// Takes chunks that were another body's; false if there are samples already, or if these are out of order.
+    pub(crate) fn adopt(&mut self, chunks: Vec<Chunk>) -> bool {
+        let in_order = chunks.windows(2).all(|pair| pair[0].last < pair[1].first);
+        if !self.is_empty() || !in_order {
+            return false;
+        }
+        self.sealed = chunks.into_iter().map(Arc::new).collect();
+        true
+    }
+
     /// Takes in a sample that is not newer than the newest.
     fn insert(&mut self, timestamp: i64, value: f64) -> Taken {
         if timestamp == self.head.last() {

@@ -28,6 +28,7 @@
 use std::sync::Arc;
 
 use crate::bits::{BitReader, BitWriter};
+use crate::snapshot::{Reader, SnapshotError, put_u32};
 
 /// Samples of a full chunk. Long enough to make the 72 bytes around the bits small, short enough
 /// that a read of the last five minutes unpacks little and a late sample rewrites little.
@@ -37,6 +38,9 @@ const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// Integers up to here are exact in a float.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
+
+/// How a snapshot writes [`Form::Xor`].
+const FORM_XOR: u8 = 255;
 
 const TIME_WIDTHS: [u32; 3] = [6, 12, 20];
 const SCALED_WIDTHS: [u32; 6] = [4, 8, 13, 20, 32, 57];
@@ -66,6 +70,50 @@ impl Chunk {
             encoder.push(*timestamp, *value);
         }
         encoder.snapshot()
+    }
+
+    /// Writes the chunk for a snapshot.
+    pub(crate) fn put(&self, to: &mut Vec<u8>) {
+        to.extend_from_slice(&self.first.to_le_bytes());
+        to.extend_from_slice(&self.last.to_le_bytes());
+        to.extend_from_slice(&self.count.to_le_bytes());
+        to.push(match self.form {
+            Form::Scaled(power) => power,
+            Form::Xor => FORM_XOR,
+        });
+        put_u32(to, self.words.len());
+        to.extend(self.words.iter().flat_map(|word| word.to_le_bytes()));
+    }
+
+    /// Reads what [`put`](Self::put) wrote; `None` if it contradicts itself. The samples inside are not
+    /// looked at: whoever kept the bytes vouches for them.
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Option<Self>, SnapshotError> {
+        let (first, last, count) = (reader.i64()?, reader.i64()?, reader.u32()?);
+        let form = match reader.u8()? {
+            FORM_XOR => Form::Xor,
+            power => Form::Scaled(power),
+        };
+        let words = reader.u32()? as usize;
+        let bytes = reader.take(words.saturating_mul(8))?;
+        let known = matches!(form, Form::Xor)
+            || matches!(form, Form::Scaled(power) if usize::from(power) < POWERS.len());
+        // A sample takes two bits at least.
+        if !known || count == 0 || count as usize > words.saturating_mul(32) || first > last {
+            return Ok(None);
+        }
+        let words = bytes
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|word| u64::from_le_bytes(*word))
+            .collect();
+        Ok(Some(Self {
+            first,
+            last,
+            count,
+            form,
+            words,
+        }))
     }
 
     /// Bytes the chunk takes, allocator overhead aside.

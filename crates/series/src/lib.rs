@@ -26,6 +26,7 @@ mod index;
 mod labels;
 mod matcher;
 mod pattern;
+mod snapshot;
 mod store;
 mod value;
 mod watch;
@@ -40,6 +41,7 @@ pub use labels::{
 };
 pub use matcher::{MatchOp, Matcher};
 pub use pattern::anchored as anchored_pattern;
+pub use snapshot::SnapshotError;
 pub use store::{Appended, Counters, Series, SeriesRef, Stats, Store, StoreOptions};
 pub use value::{STALE_NAN, STALE_NAN_BITS, format_value, is_stale, same_value};
 pub use watch::{Touched, WatchId};

@@ -17,7 +17,7 @@ use parking_lot::RwLock;
 
 use crate::Error;
 use crate::body::Taken;
-use crate::chunk::Samples;
+use crate::chunk::{Chunk, Samples};
 use crate::index::{Entry, Index, SeriesId};
 use crate::labels::{Labels, METRIC_NAME};
 use crate::matcher::Matcher;
@@ -359,6 +359,25 @@ impl Store {
         };
         self.count(count);
         appended
+    }
+
+    /// Every series with its chunks, one after another: what is not asked for yet is as it is then.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = (Labels, Vec<Arc<Chunk>>)> {
+        let entries: Vec<Arc<Entry>> = self.index.read().entries().cloned().collect();
+        entries.into_iter().map(|entry| {
+            let chunks = entry.body.lock().chunks(i64::MIN, i64::MAX);
+            (entry.labels.clone(), chunks)
+        })
+    }
+
+    /// Makes the series of `labels` of `chunks`; false if it has samples already, or if these are out of order.
+    pub(crate) fn adopt(&self, labels: &Labels, chunks: Vec<Chunk>) -> Result<bool, Error> {
+        let count = chunks.iter().map(|chunk| u64::from(chunk.count)).sum();
+        let adopted = self.entry(labels)?.body.lock().adopt(chunks);
+        if adopted {
+            self.counts.stored.fetch_add(count, Relaxed);
+        }
+        Ok(adopted)
     }
 
     /// Why a sample of time `at` is not taken, counted.

@@ -47,7 +47,13 @@ pub struct Place {
 impl Place {
     /// A new empty folder with `rules` and a copy of the project's `conf.d`.
     pub fn new() -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("lantern-e2e-").tempdir()?;
+        // On the disk the project is on: the system's temporary folder may be memory, where nothing is ever
+        // made durable and a kill tests nothing.
+        let parent = root().join("target/places");
+        fs::create_dir_all(&parent)?;
+        let folder = tempfile::Builder::new()
+            .prefix("place-")
+            .tempdir_in(parent)?;
         fs::create_dir(folder.path().join("rules"))?;
         copy_folder(&root().join("conf.d"), &folder.path().join("conf.d"))?;
         Ok(Self { folder })

@@ -149,3 +149,36 @@ async fn this_host_is_measured_within_seconds() -> Result<()> {
     }
     Ok(())
 }
+
+/// The store is kept between two runs; a file that is broken costs time and no sample.
+#[tokio::test]
+async fn samples_come_back_with_and_without_their_snapshot() -> Result<()> {
+    let place = Place::new()?;
+    let first = "min_over_time(timestamp(node_load1)[5m:1s])";
+    let lantern = Lantern::start(&place, &[])?;
+    let limit = Duration::from_secs(10);
+    eventually("samples", limit, async || {
+        Ok(query(&lantern, "count_over_time(node_load1[5m]) >= 3").await?)
+    })
+    .await?;
+    let oldest = query(&lantern, first).await?;
+    assert!(oldest.is_some());
+    assert_eq!(lantern.stop()?.code(), Some(0));
+    let snapshot = place.path("data/samples");
+    let mut bytes = fs::read(&snapshot)?;
+    assert!(bytes.len() > 10_000, "{} bytes", bytes.len());
+
+    let lantern = Lantern::start(&place, &[])?;
+    assert_eq!(query(&lantern, first).await?, oldest);
+    lantern.kill9()?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&snapshot, &bytes)?;
+
+    let lantern = Lantern::start(&place, &[])?;
+    assert_eq!(query(&lantern, first).await?, oldest);
+    let log = fs::read_to_string(place.path("log.txt"))?;
+    assert!(log.contains("passed over"), "{log}");
+    assert!(log.contains("it is broken"), "{log}");
+    lantern.kill9()
+}

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use e2e::{Lantern, Place, Program};
+use model::Timestamp;
+use serde_json::Value;
+use series::Labels;
 
-use super::furnished;
+use super::{furnished, remote_write, runtime};
 use crate::Smoke;
 use crate::page::Row;
 use crate::spread::{Spread, short};
@@ -13,6 +16,8 @@ use crate::spread::{Spread, short};
 const ROUNDS: usize = 20;
 /// The target.
 const LIMIT_MS: f64 = 1_000.0;
+/// What a Lantern keeps in memory by default, at one scrape a second.
+const RETENTION_SECONDS: i64 = 6 * 3_600;
 
 pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
     let mut fresh = Spread::new();
@@ -22,14 +27,12 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
         fresh.add(lantern.ready_after);
         lantern.kill9()?;
     }
-    let mut again = Spread::new();
-    let place = furnished()?;
-    fill(&place)?;
-    for _ in 0..ROUNDS {
-        let lantern = Lantern::start(&place, &[])?;
-        again.add(lantern.ready_after);
-        lantern.kill9()?;
-    }
+    let orders = furnished()?;
+    play(&orders)?;
+    let orders = restarts(&orders)?;
+    let metrics = furnished()?;
+    let samples = remember(&metrics)?;
+    let metrics = restarts(&metrics)?;
     let row = |what: &str, spread: &Spread| {
         let (median, worst) = (spread.at(50.0), spread.at(100.0));
         let text = format!(
@@ -43,13 +46,30 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
         row("start → ready, no data", &fresh),
         row(
             "start → ready after kill -9, with what a minute of orders left",
-            &again,
+            &orders,
+        ),
+        row(
+            &format!(
+                "start → ready after kill -9, with six hours of this host's samples ({:.1} million)",
+                samples as f64 / 1e6
+            ),
+            &metrics,
         ),
     ])
 }
 
+fn restarts(place: &Place) -> Result<Spread> {
+    let mut spread = Spread::new();
+    for _ in 0..ROUNDS {
+        let lantern = Lantern::start(place, &[])?;
+        spread.add(lantern.ready_after);
+        lantern.kill9()?;
+    }
+    Ok(spread)
+}
+
 /// A minute of the demo, and then a kill.
-fn fill(place: &Place) -> Result<()> {
+fn play(place: &Place) -> Result<()> {
     let lantern = Lantern::start(place, &[])?;
     let args = [
         "demo",
@@ -63,4 +83,63 @@ fn fill(place: &Place) -> Result<()> {
     ];
     Program::start(e2e::binary(), &args)?.finish(Duration::from_mins(3))?;
     lantern.kill9()
+}
+
+/// As many samples as the agent and Lantern's own meters would have left in six hours, one record a second in the
+/// order of time, and then a kill. How many there are.
+fn remember(place: &Place) -> Result<usize> {
+    let like = furnished()?;
+    let host = Lantern::start(&like, &[])?;
+    let quiet = Lantern::start(place, &["--no-agent"])?;
+    let samples = runtime()?.block_on(async {
+        // The second reading has what the first one lacks.
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let client = reqwest::Client::new();
+        let series = known_series(&client, &host).await?;
+        ensure!(series.len() > 100, "only {} series", series.len());
+        let now = jiff::Timestamp::now().as_millisecond();
+        for back in (1..=RETENTION_SECONDS).rev() {
+            let at = Timestamp::from_millis(now - back * 1_000);
+            // A third of them counts, the others stand still, as on a host at rest.
+            let samples: Vec<(Labels, Vec<(Timestamp, f64)>)> = series
+                .iter()
+                .enumerate()
+                .map(|(i, (labels, value))| {
+                    let less = if i % 3 == 0 { back as f64 } else { 0.0 };
+                    (labels.clone(), vec![(at, value - less)])
+                })
+                .collect();
+            remote_write(&client, &quiet, &samples).await?;
+        }
+        anyhow::Ok(series.len() * RETENTION_SECONDS as usize)
+    })?;
+    quiet.kill9()?;
+    Ok(samples)
+}
+
+/// All series with their newest values.
+async fn known_series(client: &reqwest::Client, lantern: &Lantern) -> Result<Vec<(Labels, f64)>> {
+    let answer: Value = client
+        .get(lantern.url("/api/v1/query"))
+        .query(&[("query", "{__name__=~\".+\"}")])
+        .send()
+        .await?
+        .json()
+        .await?;
+    let result = answer
+        .pointer("/data/result")
+        .and_then(Value::as_array)
+        .context("a vector")?;
+    result
+        .iter()
+        .map(|sample| {
+            let labels = sample["metric"].as_object().context("labels")?;
+            let pairs: Vec<(&str, &str)> = labels
+                .iter()
+                .filter_map(|(name, value)| Some((name.as_str(), value.as_str()?)))
+                .collect();
+            let value = sample["value"][1].as_str().context("a value")?.parse()?;
+            Ok((Labels::of(&pairs), value))
+        })
+        .collect()
 }

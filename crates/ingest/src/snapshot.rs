@@ -1,0 +1,257 @@
+//! The store on disk, so that a start replays minutes of the log and not hours.
+//!
+//! Problem. Six hours of one host are 25 million samples; unpacking them from the log takes seconds, and a start
+//! is to take less than one.
+//!
+//! Answer. Once enough was replayed or came since the last time, the store is written to one file with the
+//! position from which the log is to be read on. It is a cache: the log alone says what is true.
+//!
+//! - The position is taken before the store is read, so the file holds at least all before it; what it holds
+//!   of later records is met again as duplicates.
+//! - A file that is broken, of another log, or ahead of the log (which lost its end) is passed over with a warning
+//!   and all is replayed, as if it were missing.
+//! - The file is replaced whole; a crash leaves the old one or the new one.
+//!
+//! ```text
+//! u32 magic "LTSS", u32 version 1, u32 crc (CRC-32C of all bytes from 12 on), u32 0,
+//! [16] topic id, u128 position, the store (series::Store::save)
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use env::{DynDisk, DynFile, Open, TEMPORARY_SUFFIX};
+use model::{Position, TopicId};
+use series::Store;
+
+const MAGIC: u32 = u32::from_le_bytes(*b"LTSS");
+const VERSION: u32 = 1;
+/// Bytes before the ones the checksum covers, and before the store.
+const UNCHECKED_BYTES: usize = 12;
+const HEADER_BYTES: usize = 48;
+/// More than a store of ordinary size takes; larger ones are replayed.
+const BYTES_MAX: usize = 16 << 30;
+
+/// Where the store is kept between two runs.
+#[derive(Debug, Clone)]
+pub struct SnapshotFile {
+    disk: DynDisk,
+    path: PathBuf,
+}
+
+/// Why a snapshot is passed over.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unusable {
+    #[error("it cannot be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("it is broken")]
+    Broken,
+    #[error("it is of version {0}, and this Lantern reads version {VERSION}")]
+    Version(u32),
+    #[error("it belongs to another log")]
+    OtherLog,
+    #[error("it is ahead of the log, which lost its end")]
+    Ahead,
+    #[error("{0}")]
+    Refused(#[from] series::SnapshotError),
+}
+
+impl SnapshotFile {
+    /// The file at `path`, whose directory exists.
+    pub fn new(disk: DynDisk, path: impl Into<PathBuf>) -> Self {
+        Self {
+            disk,
+            path: path.into(),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `store`, which holds all records of `topic` before `position`, durable when this returns.
+    pub(crate) fn save(&self, store: &Store, topic: TopicId, position: Position) -> io::Result<()> {
+        let mut temporary = self.path.clone().into_os_string();
+        temporary.push(TEMPORARY_SUFFIX);
+        let temporary = PathBuf::from(temporary);
+        let file = self.disk.open(&temporary, Open::Create)?;
+        let written = write(&file, store, topic, position);
+        drop(file);
+        if let Err(error) = written {
+            // What matters is the error above; a temporary that stays behind is written over.
+            drop(self.disk.remove_file(&temporary));
+            return Err(error);
+        }
+        self.disk.rename(&temporary, &self.path)?;
+        let directory = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        self.disk.sync_dir(directory)
+    }
+
+    /// Fills `store`, which is empty, and answers from where to read on; `None` if there is no file. `end` is the
+    /// end of the log of `topic`.
+    pub(crate) fn load(
+        &self,
+        store: &Store,
+        topic: TopicId,
+        end: Position,
+    ) -> Result<Option<Position>, Unusable> {
+        let Some(bytes) = env::read_all(&*self.disk, &self.path, BYTES_MAX)? else {
+            return Ok(None);
+        };
+        let number = |at: usize| -> Result<u32, Unusable> {
+            let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            Ok(u32::from_le_bytes(*bytes.ok_or(Unusable::Broken)?))
+        };
+        if number(0)? != MAGIC || bytes.len() < HEADER_BYTES {
+            return Err(Unusable::Broken);
+        }
+        let version = number(4)?;
+        if version != VERSION {
+            return Err(Unusable::Version(version));
+        }
+        if number(8)? != crc32c::crc32c(&bytes[UNCHECKED_BYTES..]) {
+            return Err(Unusable::Broken);
+        }
+        let (header, contents) = bytes.split_at(HEADER_BYTES);
+        if header[16..32] != topic.bytes() {
+            return Err(Unusable::OtherLog);
+        }
+        let position = header.last_chunk().ok_or(Unusable::Broken)?;
+        let position = Position::from_bits(u128::from_le_bytes(*position));
+        if position > end {
+            return Err(Unusable::Ahead);
+        }
+        store.load(contents)?;
+        Ok(Some(position))
+    }
+}
+
+fn write(file: &DynFile, store: &Store, topic: TopicId, position: Position) -> io::Result<()> {
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    header.extend_from_slice(&MAGIC.to_le_bytes());
+    header.extend_from_slice(&VERSION.to_le_bytes());
+    header.extend_from_slice(&[0; 8]);
+    header.extend_from_slice(&topic.bytes());
+    header.extend_from_slice(&position.bits().to_le_bytes());
+    let mut crc = crc32c::crc32c(&header[UNCHECKED_BYTES..]);
+    let mut at = HEADER_BYTES as u64;
+    file.set_len(0)?;
+    store.save(|piece| {
+        crc = crc32c::crc32c_append(crc, piece);
+        file.write_all_at(piece, at)?;
+        at += piece.len() as u64;
+        io::Result::Ok(())
+    })?;
+    header[8..12].copy_from_slice(&crc.to_le_bytes());
+    file.write_all_at(&header, 0)?;
+    file.sync_data()
+}
+
+#[cfg(test)]
+mod tests {
+    use env::{Disk, Faults, SimDisk};
+    use model::Timestamp;
+    use series::{Labels, StoreOptions};
+
+    use super::*;
+
+    const TOPIC: TopicId = TopicId::from_bytes([7; 16]);
+    const FILE: &str = "/data/samples";
+
+    fn store_of(samples: i64) -> Store {
+        let store = Store::new(StoreOptions::default());
+        for at in 0..samples {
+            let labels = Labels::of(&[("__name__", "x"), ("n", &format!("{}", at % 3))]);
+            let at = Timestamp::from_millis(at * 1_000);
+            store.append(&labels, at, 1.5).unwrap();
+        }
+        store
+    }
+
+    fn disk() -> (SimDisk, SnapshotFile) {
+        let disk = SimDisk::new(11);
+        disk.create_dir_all(Path::new("/data")).unwrap();
+        let file = SnapshotFile::new(disk.shared(), FILE);
+        (disk, file)
+    }
+
+    fn load(file: &SnapshotFile, topic: TopicId, end: u128) -> Result<Option<(u128, u64)>, String> {
+        let store = Store::new(StoreOptions::default());
+        let loaded = file.load(&store, topic, Position::from_bits(end));
+        let loaded = loaded.map_err(|reason| reason.to_string())?;
+        Ok(loaded.map(|position| (position.bits(), store.stats().samples)))
+    }
+
+    #[test]
+    fn what_was_saved_is_loaded_with_its_position() {
+        let (_disk, file) = disk();
+        assert_eq!(load(&file, TOPIC, 9), Ok(None));
+        file.save(&store_of(1_000), TOPIC, Position::from_bits(9))
+            .unwrap();
+        assert_eq!(load(&file, TOPIC, 9), Ok(Some((9, 1_000))));
+        file.save(&store_of(2_000), TOPIC, Position::from_bits(20))
+            .unwrap();
+        assert_eq!(load(&file, TOPIC, 21), Ok(Some((20, 2_000))));
+    }
+
+    #[test]
+    fn what_does_not_fit_the_log_is_passed_over() {
+        let (_disk, file) = disk();
+        file.save(&store_of(10), TOPIC, Position::from_bits(9))
+            .unwrap();
+        let other = TopicId::from_bytes([8; 16]);
+        assert_eq!(
+            load(&file, other, 9),
+            Err("it belongs to another log".into())
+        );
+        assert_eq!(
+            load(&file, TOPIC, 8),
+            Err("it is ahead of the log, which lost its end".into())
+        );
+    }
+
+    #[test]
+    fn a_flipped_bit_or_a_cut_is_noticed_wherever_it_is() {
+        let (disk, file) = disk();
+        file.save(&store_of(200), TOPIC, Position::from_bits(9))
+            .unwrap();
+        let path = Path::new(FILE);
+        let good = env::read_all(&disk, path, BYTES_MAX).unwrap().unwrap();
+        // Bytes 12 to 16 are zero and covered; every other one means something.
+        for at in 0..good.len() {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            env::write_atomic(&disk, path, &bad).unwrap();
+            assert!(load(&file, TOPIC, 9).is_err(), "byte {at}");
+            env::write_atomic(&disk, path, &good[..at]).unwrap();
+            assert!(load(&file, TOPIC, 9).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_crash_leaves_the_old_one_or_the_new_one() {
+        let mut seen = [false; 2];
+        for changes in 0..40 {
+            let (disk, file) = disk();
+            file.save(&store_of(10), TOPIC, Position::from_bits(1))
+                .unwrap();
+            disk.set_faults(Faults {
+                power: Some(changes),
+                ..Faults::default()
+            });
+            let done = file
+                .save(&store_of(20), TOPIC, Position::from_bits(2))
+                .is_ok();
+            disk.crash();
+            let loaded = load(&file, TOPIC, 9);
+            let new = loaded == Ok(Some((2, 20)));
+            seen[usize::from(new)] = true;
+            assert!(
+                new || (!done && loaded == Ok(Some((1, 10)))),
+                "{changes}: {loaded:?}"
+            );
+        }
+        assert_eq!(seen, [true, true], "both happen");
+    }
+}
