@@ -25,7 +25,7 @@ pub(crate) fn line() -> String {
     let kernel = read("/proc/sys/kernel/osrelease");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let commit = Command::new("git")
-        .args(["rev-parse", "--short", "HEAD"])
+        .args(["describe", "--always", "--dirty", "--exclude", "*"])
         .output();
     let commit = commit.map_or(String::new(), |out| {
         String::from_utf8_lossy(&out.stdout).into()

@@ -164,7 +164,7 @@ impl Service {
                     continue;
                 }
                 _ = look.tick() => {
-                    if saver.is_due(&self.store) {
+                    if saver.is_due(&self.store).await {
                         self.save(saver);
                     }
                     continue;
@@ -203,13 +203,15 @@ impl Service {
         else {
             return;
         };
-        saver.samples = taken(&self.store);
         let store = Arc::clone(&self.store);
+        let samples = taken(&store);
         saver.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = file.save(&store, topic.id, position) {
                 let path = file.path().display().to_string();
                 warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
+                return None;
             }
+            Some(samples)
         }));
     }
 
@@ -325,14 +327,14 @@ fn taken(store: &Store) -> u64 {
 struct Saver {
     /// Samples the store had taken at the last one.
     samples: u64,
-    writing: Option<JoinHandle<()>>,
+    writing: Option<JoinHandle<Option<u64>>>,
     /// Looks that pass before the next one.
     pause: u32,
 }
 
 impl Saver {
     /// Asked at every look.
-    fn is_due(&mut self, store: &Store) -> bool {
+    async fn is_due(&mut self, store: &Store) -> bool {
         if self
             .writing
             .as_ref()
@@ -341,7 +343,7 @@ impl Saver {
             self.pause += SNAPSHOT_PAUSE;
             return false;
         }
-        self.writing = None;
+        self.finish().await;
         self.pause = self.pause.saturating_sub(1);
         self.pause == 0 && taken(store) - self.samples >= SNAPSHOT_SAMPLES
     }
@@ -349,8 +351,10 @@ impl Saver {
     /// Waits for the one that is being written.
     async fn finish(&mut self) {
         if let Some(writing) = self.writing.take() {
-            // A panic was told by its hook, and the snapshot is only missing.
-            drop(writing.await);
+            // After an error or a panic, which were told, it is due again.
+            if let Ok(Some(samples)) = writing.await {
+                self.samples = samples;
+            }
         }
     }
 }

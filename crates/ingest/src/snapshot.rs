@@ -8,12 +8,13 @@
 //!
 //! - The position is taken before the store is read, so the file holds at least all before it; what it holds
 //!   of later records is met again as duplicates.
-//! - A file that is broken, of another log, or ahead of the log (which lost its end) is passed over with a warning
-//!   and all is replayed, as if it were missing.
+//! - A file that is broken, of another log, ahead of the log (which lost its end), or of a shorter retention (the log
+//!   may have more) is passed over with a warning and all is replayed, as if it were missing.
+//! - The bits of chunks are written as they are: whoever changes them in `series::chunk` raises `VERSION`.
 //! - The file is replaced whole; a crash leaves the old one or the new one.
 //!
 //! ```text
-//! u32 magic "LTSS", u32 version 1, u32 crc (CRC-32C of all bytes from 12 on), u32 0,
+//! u32 magic "LTSS", u32 version 1, u32 crc (CRC-32C of all bytes from 12 on), u32 retention in seconds,
 //! [16] topic id, u128 position, the store (series::Store::save)
 //! ```
 
@@ -52,6 +53,8 @@ pub(crate) enum Unusable {
     OtherLog,
     #[error("it is ahead of the log, which lost its end")]
     Ahead,
+    #[error("it holds {0} s, and samples are now kept longer")]
+    Shorter(u32),
     #[error("{0}")]
     Refused(#[from] series::SnapshotError),
 }
@@ -122,16 +125,25 @@ impl SnapshotFile {
         if position > end {
             return Err(Unusable::Ahead);
         }
+        let retention = number(12)?;
+        if retention < retention_seconds(store) {
+            return Err(Unusable::Shorter(retention));
+        }
         store.load(contents)?;
         Ok(Some(position))
     }
+}
+
+fn retention_seconds(store: &Store) -> u32 {
+    u32::try_from(store.options().retention.as_secs()).unwrap_or(u32::MAX)
 }
 
 fn write(file: &DynFile, store: &Store, topic: TopicId, position: Position) -> io::Result<()> {
     let mut header = Vec::with_capacity(HEADER_BYTES);
     header.extend_from_slice(&MAGIC.to_le_bytes());
     header.extend_from_slice(&VERSION.to_le_bytes());
-    header.extend_from_slice(&[0; 8]);
+    header.extend_from_slice(&[0; 4]);
+    header.extend_from_slice(&retention_seconds(store).to_le_bytes());
     header.extend_from_slice(&topic.bytes());
     header.extend_from_slice(&position.bits().to_le_bytes());
     let mut crc = crc32c::crc32c(&header[UNCHECKED_BYTES..]);
@@ -212,13 +224,25 @@ mod tests {
     }
 
     #[test]
+    fn a_longer_retention_asks_the_log() {
+        let (_disk, file) = disk();
+        file.save(&store_of(10), TOPIC, Position::from_bits(9))
+            .unwrap();
+        let longer = Store::new(StoreOptions {
+            retention: std::time::Duration::from_hours(7),
+            ..StoreOptions::default()
+        });
+        assert!(file.load(&longer, TOPIC, Position::from_bits(9)).is_err());
+        assert_eq!(longer.stats().samples, 0);
+    }
+
+    #[test]
     fn a_flipped_bit_or_a_cut_is_noticed_wherever_it_is() {
         let (disk, file) = disk();
         file.save(&store_of(200), TOPIC, Position::from_bits(9))
             .unwrap();
         let path = Path::new(FILE);
         let good = env::read_all(&disk, path, BYTES_MAX).unwrap().unwrap();
-        // Bytes 12 to 16 are zero and covered; every other one means something.
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1 << (at % 8);

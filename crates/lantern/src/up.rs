@@ -17,7 +17,7 @@ use series::{Store, StoreOptions};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cli::UpFlags;
 use crate::config::Config;
@@ -32,16 +32,38 @@ pub(crate) fn run(flags: &UpFlags) -> Result<ExitCode> {
     let started = Instant::now();
     let (config, origins) = Config::load(flags)?;
     logging::start(config.log_format);
+    open_files_as_many_as_allowed();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
         let stop = stop_on_signal()?;
-        let running = Running::start(&config, origins, started).await?;
+        let running = tokio::select! {
+            running = Running::start(&config, origins, started) => running?,
+            // Nothing was promised yet: what is written is as after a kill, which the next start expects.
+            () = stop.cancelled() => return Ok(()),
+        };
         stop.cancelled().await;
         running.stop().await
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Raises the soft limit of open files to the hard one: shells and service managers start programs with 1,024, which is
+/// for programs that use `select`, and a log with many partitions and clients needs more.
+fn open_files_as_many_as_allowed() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, limit = current, "The limit of open files cannot be raised.");
+    }
 }
 
 /// Tells of the first Ctrl-C or SIGTERM; the second one ends the process at once.

@@ -58,6 +58,12 @@ fn refine(text: &str, message: String) -> Error {
     if message.starts_with("unexpected character inside brackets") || has_computed_offset(text) {
         return unsupported("a computed duration");
     }
+    let message = match scan::mistake(text) {
+        Some(mistake) => mistake,
+        // All the parser says of most of the others.
+        None if message == "invalid promql query" => "this is not PromQL".to_owned(),
+        None => message,
+    };
     Error::Syntax { message }
 }
 

@@ -1,5 +1,6 @@
-//! What is refused before the parser sees it: texts that would exhaust its stack, and durations that
-//! it panics on (`[1e30]`, `offset nan`) or takes for nothing (`[5000000000s]`).
+//! What the parser does not do: it is kept from texts that would exhaust its stack, and durations that
+//! it panics on (`[1e30]`, `offset nan`) or takes for nothing (`[5000000000s]`), and [`mistake`] says what is wrong
+//! where it only says that something is.
 //!
 //! One pass over the text, blind to the grammar: texts, comments and names are passed over, operators
 //! and brackets are counted, numbers are looked at.
@@ -87,6 +88,73 @@ pub(crate) fn too_deep() -> Error {
             "the expression is nested deeper than {DEPTH_MAX} levels or has more than \
              {STRUCTURE_MAX} operators and brackets"
         ),
+    }
+}
+
+/// What is wrong with a text that is no PromQL, if it is one of the common slips: a bracket or a quote without its
+/// partner, or an end where something must follow.
+pub(crate) fn mistake(text: &str) -> Option<String> {
+    let column = |rest: &str| text[..text.len() - rest.len()].chars().count() + 1;
+    let mut open: Vec<(char, usize)> = Vec::new();
+    let mut last = None;
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        match c {
+            '"' | '\'' | '`' => {
+                taken = text_len(rest, c);
+                if taken == 1 || !rest[..taken].ends_with(c) {
+                    return Some(format!("the {c} at column {} is not closed", column(rest)));
+                }
+            }
+            '#' => taken = rest.find('\n').unwrap_or(rest.len()),
+            '(' | '[' | '{' => open.push((c, column(rest))),
+            ')' | ']' | '}' => {
+                let partner = match c {
+                    ')' => '(',
+                    ']' => '[',
+                    _ => '{',
+                };
+                match open.pop() {
+                    Some((c, _)) if c == partner => (),
+                    Some((other, at)) => {
+                        let column = column(rest);
+                        return Some(format!(
+                            "the {c} at column {column} meets the {other} at column {at}"
+                        ));
+                    }
+                    None => {
+                        return Some(format!("the {c} at column {} closes nothing", column(rest)));
+                    }
+                }
+            }
+            _ if c.is_ascii_alphanumeric() || c == '_' => {
+                taken = rest
+                    .find(|c: char| !c.is_ascii_alphanumeric() && c != '_' && c != ':')
+                    .unwrap_or(rest.len());
+            }
+            _ => (),
+        }
+        if !c.is_whitespace() && c != '#' {
+            last = Some(&rest[..taken]);
+        }
+        rest = &rest[taken..];
+    }
+    if let Some((c, at)) = open.pop() {
+        return Some(format!("the {c} at column {at} is not closed"));
+    }
+    let operators =
+        "+ - * / % ^ = ! < > , and or unless atan2 by without on ignoring bool offset @";
+    match last {
+        None => Some("the expression is empty".to_owned()),
+        Some(last)
+            if operators
+                .split(' ')
+                .any(|operator| operator.eq_ignore_ascii_case(last)) =>
+        {
+            Some(format!("something must follow {last} at the end"))
+        }
+        Some(_) => None,
     }
 }
 
@@ -186,6 +254,22 @@ mod tests {
         ] {
             let told = parse(text).expect_err(text).to_string();
             assert_eq!(told, format!("duration out of range: {duration}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn common_slips_are_named_with_their_column() {
+        for (text, told) in [
+            ("sum(rate(x[5m])", "the ( at column 4 is not closed"),
+            ("x{a=\"b}", "the \" at column 5 is not closed"),
+            ("sum(x]) ", "the ] at column 6 meets the ( at column 4"),
+            ("x)", "the ) at column 2 closes nothing"),
+            ("up >", "something must follow > at the end"),
+            ("x unless # y", "something must follow unless at the end"),
+            ("", "the expression is empty"),
+            ("a b", "this is not PromQL"),
+        ] {
+            assert_eq!(parse(text).expect_err(text).to_string(), told, "{text}");
         }
     }
 

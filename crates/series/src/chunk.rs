@@ -34,6 +34,8 @@ use crate::snapshot::{Reader, SnapshotError, put_u32};
 /// that a read of the last five minutes unpacks little and a late sample rewrites little.
 pub(crate) const CHUNK_SAMPLES: u32 = 240;
 
+// Snapshots hold chunks bit for bit: who changes these tables or the layout above raises the version of
+// `ingest::SnapshotFile`.
 const POWERS: [f64; 10] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 
 /// Integers up to here are exact in a float.

@@ -114,6 +114,28 @@ for (const name of BOARDS) {
     ensure(quiet || numbers > asked.length / 2, `only ${numbers} of ${asked.length} values are numbers`);
     return `${asked.length} values, ${numbers} of them numbers`;
   });
+  if (!quiet) {
+    await verdict.check(`${name} draws every chart, again and again`, async () => {
+      const charts = await page.locator(".chart-canvas").all();
+      ensure(charts.length > 0, "there is no chart");
+      // The empty plot of a chart without data takes under a kilobyte; two seconds move every line.
+      for (const [i, chart] of charts.entries()) {
+        const first = await until(`chart ${i} is drawn`, async () => {
+          const picture = await chart.screenshot();
+          return picture.length > 1_500 && picture;
+        });
+        await until(`chart ${i} moves`, async () => !(await chart.screenshot()).equals(first));
+      }
+      ensure((await page.evaluate(() => window.__lantern.frames().failures)) === 0, "a paint failed");
+      return `${charts.length} charts`;
+    });
+    await verdict.check(`${name} lists what happens`, async () => {
+      await until("rows in a ticker", async () => (await page.locator(".tick .tick-type").count()) > 0, 15_000);
+      const texts = await page.locator(".tick .tick-type").allInnerTexts();
+      ensure(texts.every((text) => text !== ""), "a row is empty");
+      return `${texts.length} rows`;
+    });
+  }
   await verdict.check(`${name} prints the values it holds`, async () => {
     const printed = await page.evaluate(() => [...document.querySelectorAll(".value-number")].map((node) => node.textContent));
     ensure(printed.length > 0 && printed.every((text) => text !== ""), `values are ${JSON.stringify(printed)}`);

@@ -158,7 +158,7 @@ async fn samples_come_back_with_and_without_their_snapshot() -> Result<()> {
     let lantern = Lantern::start(&place, &[])?;
     let limit = Duration::from_secs(10);
     eventually("samples", limit, async || {
-        Ok(query(&lantern, "count_over_time(node_load1[5m]) >= 3").await?)
+        query(&lantern, "count_over_time(node_load1[5m]) >= 3").await
     })
     .await?;
     let oldest = query(&lantern, first).await?;
@@ -170,6 +170,8 @@ async fn samples_come_back_with_and_without_their_snapshot() -> Result<()> {
 
     let lantern = Lantern::start(&place, &[])?;
     assert_eq!(query(&lantern, first).await?, oldest);
+    let log = fs::read_to_string(place.path("log.txt"))?;
+    assert!(!log.contains("passed over"), "{log}");
     lantern.kill9()?;
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

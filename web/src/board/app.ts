@@ -82,7 +82,7 @@ export class App {
       words: this.words,
       theme: this.theme,
       scheduler: this.scheduler,
-      painter: new Painter(workers.painter),
+      painter: new Painter(workers.painter, (reason) => this.scheduler.fail("chart", reason)),
       measure: textMeasure(),
       announcer: this.announcer,
       now: () => this.now(),
@@ -178,6 +178,8 @@ export class App {
     setText(this.title, this.words.local(board.title));
     document.title = `${this.words.local(board.title)} · ${this.words.say("brand")}`;
     this.view.update({ full: true, cells: new Set(), lanes: new Set(), charts: new Set() });
+    // A new board is seen whole at once, not part after part.
+    this.scheduler.markAll();
   }
 
   private update(update: Update): void {

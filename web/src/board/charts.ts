@@ -112,9 +112,12 @@ class ChartFigure {
     const { state, theme, words } = this.context;
     const series = this.entries.map((entry) => state.points.get(entry.cell) ?? NOTHING);
     this.waiting = this.remote.busy;
-    if (this.waiting) return;
-    const picture = this.view.picture(series, this.context.now(), theme.palette, this.cursor);
-    if (picture !== undefined) this.remote.draw(picture);
+    if (!this.waiting) {
+      const picture = this.view.picture(series, this.context.now(), theme.palette, this.cursor);
+      if (picture !== undefined) this.remote.draw(picture);
+      // Its gutter did not fit: the next picture knows better.
+      if (picture !== undefined && this.view.span === undefined) this.part.hurry();
+    }
     const values = this.rows.map((row, i) => {
       const points = series[i] as SeriesColumns;
       const text = formatText(this.cursor === undefined ? points.last : valueAt(points, this.cursor), this.chart.unit);

@@ -158,9 +158,14 @@ export class PaintScheduler {
     try {
       work();
     } catch (error) {
-      this.failures += 1;
-      this.hooks.onFailure(name, error);
+      this.fail(name, error);
     }
+  }
+
+  /** Counts a paint that failed, here or in another thread. */
+  fail(name: string, error: unknown): void {
+    this.failures += 1;
+    this.hooks.onFailure(name, error);
   }
 }
 

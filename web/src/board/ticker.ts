@@ -36,6 +36,8 @@ export class TickerView implements LaneView {
   private shown: readonly Row[] = [];
   /** The next line that turn has to write; undefined once it is through. */
   private turning: number | undefined;
+  /** The lane's size changed during a turn. */
+  private unseen = false;
   private height = 0;
   private lineHeight = 0;
   private news = true;
@@ -54,11 +56,12 @@ export class TickerView implements LaneView {
     context.onResize(this.box, (_, height) => {
       this.height = height;
       this.lineHeight = 0;
+      this.unseen = this.turning !== undefined;
       this.part.mark();
     });
     const hold = (): void => {
       const still = this.pointer || this.focus || this.box.scrollTop > 4;
-      if (still && this.held === undefined) this.held = this.shown;
+      if (still && this.held === undefined) this.held = this.lines.length > 0 ? this.shown : this.rows;
       if (!still) this.held = undefined;
       this.part.hurry();
     };
@@ -81,7 +84,7 @@ export class TickerView implements LaneView {
 
   /** One row is shown at once; a stream of them turns over as often as eyes can follow. */
   frame(timestamp: number): void {
-    if (!this.news || timestamp - this.turned < TURN_MS) return;
+    if (!this.news || this.turning !== undefined || timestamp - this.turned < TURN_MS) return;
     this.news = false;
     this.turned = timestamp;
     this.part.mark();
@@ -124,7 +127,9 @@ export class TickerView implements LaneView {
     const end = Math.min(from + LINES_A_FRAME, this.lines.length);
     for (let i = from; i < end; i += 1) this.write(this.lines[i] as Line, this.shown[this.shown.length - 1 - i] as Row);
     this.turning = end < this.lines.length ? end : undefined;
-    if (this.turning !== undefined) this.part.mark();
+    // Once through, what came meanwhile (the lane's size) is looked at.
+    if (this.turning !== undefined || this.unseen) this.part.mark();
+    if (this.turning === undefined) this.unseen = false;
   }
 
   /** The newest `wanted` of `rows`, at once. Lines of rows already shown are moved, not written again. */

@@ -10,8 +10,8 @@ export type ToPainter =
   | { readonly kind: "draw"; readonly id: number; readonly picture: Picture }
   | { readonly kind: "detach"; readonly id: number };
 
-/** The picture of this canvas is drawn. */
-export interface FromPainter { readonly id: number }
+/** The picture of this canvas is drawn, or could not be. */
+export interface FromPainter { readonly id: number; readonly failed: string | undefined }
 
 /** One canvas, drawn elsewhere. */
 export interface RemoteCanvas {
@@ -25,8 +25,12 @@ export class Painter {
   private readonly drawn = new Map<number, () => void>();
   private last = 0;
 
-  constructor(private readonly worker: Pick<Worker, "postMessage" | "onmessage">) {
-    worker.onmessage = ({ data }: MessageEvent<FromPainter>) => this.drawn.get(data.id)?.();
+  constructor(private readonly worker: Pick<Worker, "postMessage" | "onmessage" | "onerror">, onFailure: (reason: string) => void) {
+    worker.onmessage = ({ data }: MessageEvent<FromPainter>) => {
+      if (data.failed !== undefined) onFailure(data.failed);
+      this.drawn.get(data.id)?.();
+    };
+    worker.onerror = ({ message }) => onFailure(message === undefined ? "the drawing worker could not be loaded" : message);
   }
 
   attach(canvas: HTMLCanvasElement, onDrawn: () => void): RemoteCanvas {

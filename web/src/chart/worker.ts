@@ -22,8 +22,14 @@ self.onmessage = ({ data }: MessageEvent<ToPainter>) => {
       const easel = easels.get(data.id);
       if (easel === undefined) return;
       easel.last = data.picture;
-      draw(easel);
-      self.postMessage({ id: data.id } satisfies FromPainter);
+      // The page waits for the answer, whatever becomes of the picture.
+      let failed: string | undefined;
+      try {
+        draw(easel);
+      } catch (error) {
+        failed = String(error);
+      }
+      self.postMessage({ id: data.id, failed } satisfies FromPainter);
       return;
     }
     case "detach":
