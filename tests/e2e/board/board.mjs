@@ -1,9 +1,10 @@
 // The boards in a real browser against the real server.
 //
-//   node board/board.mjs BASE_URL [--conf DIR] [--out DIR] [--no-demo] [--edit DIR]
+//   node board/board.mjs BASE_URL [--conf DIR] [--out DIR] [--no-demo] [--edit DIR] [--rules DIR]
 //
 // `--edit DIR`: DIR is the configuration folder the server watches; a board is put there, changed, broken and removed
 // while the page shows it.
+// `--rules DIR`: DIR is the folder of rule files the server watches; a rule that fires is put there and taken away.
 // Wants `lantern up` at BASE_URL with the built-in boards and `lantern demo orders` running (`--no-demo`: it is not,
 // and the orders board only has to open). Reads the boards' queries from DIR (the repository's conf.d).
 // Prints a line a check and a verdict; exits 1 if any failed. Pictures go to tests/e2e/out.
@@ -150,6 +151,19 @@ await verdict.check("latency, frames and data age are measured", async () => {
   await until("the footer's figures", async () => /\d/.test(await page.locator('[data-figure="p99"] dd').innerText()));
   return `p50 ${latency.p50.toFixed(1)} ms, p99 ${latency.p99.toFixed(1)} ms, ${frames.fps.toFixed(0)} frames/s`;
 });
+
+if (options.rules !== undefined) {
+  await verdict.check("an alert comes into the alert lane when its rule is dropped, and goes with it", async () => {
+    const file = join(options.rules, "board-test.yaml");
+    const rule = "groups:\n  - name: board-test\n    interval: 1s\n    rules:\n      - alert: BoardTest\n        expr: vector(1)\n        labels: {severity: critical}\n        annotations: {summary: seen on the wall}\n";
+    await openBoard(page, options.base, "/boards/this-machine");
+    const alert = page.locator('.alert[data-state="firing"][data-level="critical"]', { hasText: "BoardTest" });
+    writeFileSync(file, rule);
+    await until("the alert", async () => (await alert.count()) === 1 && (await alert.innerText()).includes("seen on the wall"));
+    rmSync(file);
+    await until("its end", async () => (await page.locator('.alert[data-state="firing"]', { hasText: "BoardTest" }).count()) === 0);
+  });
+}
 
 await verdict.check("the marquee turns as the server says", async () => {
   const heads = new Set();

@@ -31,7 +31,13 @@ fn both_boards_show_what_is_so_in_a_browser() -> Result<()> {
     let demo = Program::start(binary(), &["demo", "orders", "--kafka", &lantern.kafka])?;
     let conf = place.path("conf.d");
     let out = Path::new("out");
-    let rest: [(&str, &Path); 3] = [("--conf", &conf), ("--edit", &conf), ("--out", out)];
+    let rules = place.path("rules");
+    let rest: [(&str, &Path); 4] = [
+        ("--conf", &conf),
+        ("--edit", &conf),
+        ("--rules", &rules),
+        ("--out", out),
+    ];
     let printed = script("board.mjs", &lantern, &rest)?.finish(CHECKS_LIMIT)?;
     println!("{printed}");
     demo.interrupt(Duration::from_secs(10))?;

@@ -184,7 +184,13 @@ async fn a_firing_alert_is_resumed_after_a_kill_and_not_told_again() -> Result<(
     let hook = Receiver::start().await?;
     let place = Place::new()?;
     fs::write(place.path("rules/desk.yaml"), RULE)?;
-    let args = ["--alert-webhook", hook.url.as_str(), "--no-agent"];
+    let config = place.path("lantern.yaml");
+    fs::write(
+        &config,
+        format!("alerting:\n  webhooks: ['{}']\n", hook.url),
+    )?;
+    let config = config.to_string_lossy();
+    let args = ["--config", &*config, "--no-agent"];
     let lantern = Lantern::start(&place, &args)?;
     send(&lantern, "exposure", 150.0).await?;
     let fired = hook.wait("ExposureHigh", "firing").await?;
