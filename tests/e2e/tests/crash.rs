@@ -1,4 +1,4 @@
-//! 50 kills under load: whatever was acknowledged is there, unchanged and in order, after each.
+//! 50 kills under load: whatever was acknowledged is there at the end, unchanged and in order.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
