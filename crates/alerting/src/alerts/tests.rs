@@ -1,3 +1,5 @@
+//! What becomes of an alert: states, times and samples, for any order of events.
+
 use proptest::prelude::*;
 
 use super::*;

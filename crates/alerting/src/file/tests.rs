@@ -1,3 +1,5 @@
+//! Rule files: what is taken, and what is refused with its place.
+
 use super::*;
 
 fn compiled(text: &str) -> Result<Vec<Arc<GroupSpec>>, Vec<String>> {

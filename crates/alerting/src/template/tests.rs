@@ -1,3 +1,5 @@
+//! Templates of labels and annotations: what they print and what they refuse.
+
 use model::Timestamp;
 
 use super::{Context, Template, Value};

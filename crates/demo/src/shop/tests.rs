@@ -1,3 +1,5 @@
+//! The shop: every order goes an allowed way, at the rates and with the skew promised.
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
