@@ -10,10 +10,8 @@ mod webhook;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
-use e2e::{Lantern, Place};
-use model::Timestamp;
-use series::{Labels, write};
+use anyhow::{Result, bail};
+use e2e::Place;
 
 use crate::page::{Row, put, table};
 use crate::{Smoke, machine};
@@ -87,31 +85,6 @@ fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?)
-}
-
-/// Samples by remote write 2.0.
-async fn remote_write(
-    client: &reqwest::Client,
-    lantern: &Lantern,
-    series: &[(Labels, Vec<(Timestamp, f64)>)],
-) -> Result<()> {
-    let answer = client
-        .post(lantern.url("/api/v1/write"))
-        .header("content-encoding", "snappy")
-        .header(
-            "content-type",
-            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
-        )
-        .header("x-prometheus-remote-write-version", "2.0.0")
-        .body(write::compress(&write::encode_v2(series))?)
-        .send()
-        .await?;
-    ensure!(
-        answer.status() == 204,
-        "remote write answered {}",
-        answer.status()
-    );
-    Ok(())
 }
 
 fn size(path: &Path) -> Result<f64> {

@@ -9,8 +9,10 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use model::Timestamp;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use series::{Labels, write};
 use tempfile::TempDir;
 
 pub use program::{Program, node, python};
@@ -221,6 +223,38 @@ where
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// Sends samples by Prometheus remote write 2.0; an error unless all of them are taken.
+pub async fn remote_write(
+    client: &reqwest::Client,
+    lantern: &Lantern,
+    series: &[(Labels, Vec<(Timestamp, f64)>)],
+) -> Result<()> {
+    let answer = client
+        .post(lantern.url("/api/v1/write"))
+        .header("content-encoding", "snappy")
+        .header(
+            "content-type",
+            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+        )
+        .header("x-prometheus-remote-write-version", "2.0.0")
+        .body(write::compress(&write::encode_v2(series))?)
+        .send()
+        .await?;
+    let samples: usize = series.iter().map(|(_, samples)| samples.len()).sum();
+    let taken = answer
+        .headers()
+        .get("x-prometheus-remote-write-samples-written");
+    let all = taken.is_some_and(|taken| taken.as_bytes() == samples.to_string().as_bytes());
+    if answer.status() != 204 || !all {
+        bail!(
+            "remote write: {}: {}",
+            answer.status(),
+            answer.text().await?
+        );
+    }
+    Ok(())
 }
 
 /// The value of an instant query that answers exactly one series, `None` while it has none.

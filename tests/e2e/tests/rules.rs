@@ -5,13 +5,13 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use axum::routing::post;
 use axum::{Json, Router};
-use e2e::{Lantern, Place, eventually, query};
+use e2e::{Lantern, Place, eventually, query, remote_write};
 use model::Timestamp;
 use serde_json::Value;
-use series::{Labels, write};
+use series::Labels;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -69,26 +69,8 @@ fn now() -> Timestamp {
 /// Sends one sample by remote write 2.0.
 async fn send(lantern: &Lantern, name: &str, value: f64) -> Result<()> {
     let labels = Labels::of(&[("__name__", name), ("desk", "fx")]);
-    let body = write::compress(&write::encode_v2(&[(labels, vec![(now(), value)])]))?;
-    let answer = reqwest::Client::new()
-        .post(lantern.url("/api/v1/write"))
-        .header("content-encoding", "snappy")
-        .header(
-            "content-type",
-            "application/x-protobuf;proto=io.prometheus.write.v2.Request",
-        )
-        .header("x-prometheus-remote-write-version", "2.0.0")
-        .body(body)
-        .send()
-        .await?;
-    ensure!(
-        answer.status() == 204,
-        "{}: {}",
-        answer.status(),
-        answer.text().await?
-    );
-    ensure!(answer.headers()["x-prometheus-remote-write-samples-written"] == "1");
-    Ok(())
+    let client = reqwest::Client::new();
+    remote_write(&client, lantern, &[(labels, vec![(now(), value)])]).await
 }
 
 const RULE: &str = r#"groups:

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use e2e::{Lantern, Place, Program};
+use e2e::{Lantern, Place, Program, remote_write};
 use model::Timestamp;
 use serde_json::Value;
 use series::Labels;
 
-use super::{furnished, remote_write, runtime};
+use super::{furnished, runtime};
 use crate::Smoke;
 use crate::page::Row;
 use crate::spread::{Spread, short};

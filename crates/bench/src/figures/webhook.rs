@@ -5,14 +5,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use axum::routing::post;
 use axum::{Json, Router};
-use e2e::{Lantern, Place};
+use e2e::{Lantern, Place, remote_write};
 use model::Timestamp;
 use serde_json::Value;
 use series::Labels;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{remote_write, runtime};
+use super::runtime;
 use crate::Smoke;
 use crate::page::Row;
 use crate::spread::Spread;
