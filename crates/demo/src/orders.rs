@@ -1,11 +1,11 @@
 //! Plays the shop to a Kafka server at its intended pace.
 //!
-//! One task: takes what is due from the schedule, fills one batch per partition, sends, and counts
-//! acknowledgements. A lost connection is made again and everything not acknowledged is sent again, in
+//! One task: takes what is due from the schedule, fills one batch per partition, sends them in one
+//! request, and counts acknowledgements. A lost connection is made again and everything not acknowledged is sent again, in
 //! order and under the same producer id and sequence numbers, so that an idempotent server stores it
 //! once.
 //!
-//! Invariants: at most [`IN_FLIGHT_MAX`] batches wait for an acknowledgement (then filling waits, and
+//! Invariants: at most [`IN_FLIGHT_MAX`] requests wait for an acknowledgement (then filling waits, and
 //! lateness counts from the intended time); records of one partition are sent in order.
 //! Not here: what happens (`shop`), when (`schedule`), printing (`lantern`).
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use env::DynClock;
 use kafka_client::{Ack, Acks, Admin, Connection, Delivery, Options, Producer};
-use model::{PartitionId, TopicName, TopicPartition};
+use model::{PartitionId, TopicName};
 use record::{BatchBuilder, CheckedBatch, Compression};
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +27,9 @@ use crate::schedule::Schedule;
 use crate::shop::Shop;
 use crate::{Error, ORDERS_PARTITIONS, ORDERS_TOPIC};
 
-/// Batches sent and not acknowledged; fewer than the connection allows, so sending does not wait.
-const IN_FLIGHT_MAX: usize = 48;
+/// Requests sent and not acknowledged. As many as an idempotent server remembers batches of a
+/// partition: what is sent again after a lost connection is known to it.
+const IN_FLIGHT_MAX: usize = 5;
 
 /// A batch is sent when it is so large, even if the next tick is not due.
 const BATCH_BYTES: usize = 256 << 10;
@@ -119,6 +120,7 @@ pub async fn play_orders(
         shop: Shop::new(options.seed),
         schedule: Schedule::new(options.rate, options.seed, options.steady),
         writer: Writer::new(options.seed, clock.now()),
+        topic: topic(),
         lots: partitions.into_iter().map(Lot::new).collect(),
         producer_id,
         producer,
@@ -136,7 +138,7 @@ pub async fn play_orders(
 }
 
 /// Connects, makes sure that the topic is there, and gets a producer id.
-async fn prepare(address: &str) -> Result<(Producer, (i64, i16), Vec<TopicPartition>), Error> {
+async fn prepare(address: &str) -> Result<(Producer, (i64, i16), Vec<PartitionId>), Error> {
     let unreachable = |source| Error::NoServer {
         address: address.to_owned(),
         source,
@@ -160,11 +162,11 @@ async fn prepare(address: &str) -> Result<(Producer, (i64, i16), Vec<TopicPartit
         (_, Ok(())) => ORDERS_PARTITIONS,
     };
     let producer_id = admin.new_producer_id().await.map_err(Error::Refused)?;
-    let partitions = (0..count).map(|n| TopicPartition::new(topic.clone(), PartitionId::new(n)));
+    let partitions = (0..count).map(PartitionId::new).collect();
     Ok((
         Producer::new(connection, Acks::All),
         producer_id,
-        partitions.collect(),
+        partitions,
     ))
 }
 
@@ -187,7 +189,7 @@ fn topic() -> TopicName {
 /// Events of one partition that gather for a batch.
 #[derive(Debug)]
 struct Lot {
-    to: TopicPartition,
+    to: PartitionId,
     builder: BatchBuilder,
     /// When each was meant to happen.
     intended: Vec<Duration>,
@@ -195,7 +197,7 @@ struct Lot {
 }
 
 impl Lot {
-    fn new(to: TopicPartition) -> Self {
+    fn new(to: PartitionId) -> Self {
         let builder = BatchBuilder::new(Compression::None);
         Self {
             to,
@@ -219,10 +221,9 @@ impl Lot {
 
 type Acknowledgement = Pin<Box<dyn Future<Output = Result<Ack, kafka_client::Error>> + Send>>;
 
-/// A batch on its way.
+/// Batches on their way in one request, at most one for each partition.
 struct Flight {
-    to: TopicPartition,
-    batch: CheckedBatch,
+    batches: Vec<(PartitionId, CheckedBatch)>,
     intended: Vec<Duration>,
     ack: Acknowledgement,
 }
@@ -231,6 +232,7 @@ struct Player<'a, P> {
     shop: Shop,
     schedule: Schedule,
     writer: Writer,
+    topic: TopicName,
     lots: Vec<Lot>,
     producer_id: (i64, i16),
     producer: Producer,
@@ -260,7 +262,7 @@ impl<P: FnMut(&Progress) + Send> Player<'_, P> {
         loop {
             let now = self.now();
             self.report_if_due(now, false);
-            let room = self.flights.len() + self.lots.len() <= IN_FLIGHT_MAX;
+            let room = self.flights.len() < IN_FLIGHT_MAX;
             if room && now >= next_send {
                 self.fill(now, end);
                 self.send_lots(stop).await?;
@@ -270,7 +272,7 @@ impl<P: FnMut(&Progress) + Send> Player<'_, P> {
             if stop.is_cancelled() || next_event >= end {
                 return Ok(());
             }
-            let room = self.flights.len() + self.lots.len() <= IN_FLIGHT_MAX;
+            let room = self.flights.len() < IN_FLIGHT_MAX;
             let work = next_send.max(next_event);
             let wake = self
                 .next_report
@@ -315,36 +317,37 @@ impl<P: FnMut(&Progress) + Send> Player<'_, P> {
     }
 
     async fn send_lots(&mut self, stop: &CancellationToken) -> Result<(), Error> {
-        for place in 0..self.lots.len() {
-            let Some(lot) = self
-                .lots
-                .get_mut(place)
-                .filter(|lot| !lot.builder.is_empty())
-            else {
-                continue;
-            };
-            let (batch, intended) = lot.close(self.producer_id);
-            let to = lot.to.clone();
-            self.tally.sent += u64::try_from(intended.len()).unwrap_or_default();
-            let sent = self.producer.enqueue(&to, batch.clone()).await;
-            let (ack, lost) = match sent {
-                Ok(delivery) => (acknowledgement(delivery), None),
-                Err(error) => (failed(error.clone()), Some(error)),
-            };
-            self.flights.push_back(Flight {
-                to,
-                batch,
-                intended,
-                ack,
-            });
-            if let Some(error) = lost {
-                self.reconnect(error, stop).await?;
-            }
+        let mut batches = Vec::with_capacity(self.lots.len());
+        let mut intended = Vec::new();
+        for lot in self.lots.iter_mut().filter(|lot| !lot.builder.is_empty()) {
+            let (batch, meant) = lot.close(self.producer_id);
+            batches.push((lot.to, batch));
+            intended.extend(meant);
         }
-        Ok(())
+        if batches.is_empty() {
+            return Ok(());
+        }
+        self.tally.sent += u64::try_from(intended.len()).unwrap_or_default();
+        let sent = self
+            .producer
+            .enqueue_all(&self.topic, batches.clone())
+            .await;
+        let (ack, lost) = match sent {
+            Ok(delivery) => (acknowledgement(delivery), None),
+            Err(error) => (failed(error.clone()), Some(error)),
+        };
+        self.flights.push_back(Flight {
+            batches,
+            intended,
+            ack,
+        });
+        match lost {
+            Some(error) => self.reconnect(error, stop).await,
+            None => Ok(()),
+        }
     }
 
-    /// The first batch in flight was answered.
+    /// The first request in flight was answered.
     async fn landed(
         &mut self,
         answer: Result<Ack, kafka_client::Error>,
@@ -406,7 +409,7 @@ impl<P: FnMut(&Progress) + Send> Player<'_, P> {
         for flight in &mut self.flights {
             let delivery = self
                 .producer
-                .enqueue(&flight.to, flight.batch.clone())
+                .enqueue_all(&self.topic, flight.batches.clone())
                 .await?;
             flight.ack = acknowledgement(delivery);
         }

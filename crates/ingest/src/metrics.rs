@@ -1,5 +1,6 @@
 //! What ingest counts.
 
+use model::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
@@ -14,6 +15,9 @@ pub struct Metrics {
     known: Counter,
     outside: Counter,
     refused: Counter,
+    snapshots: Counter,
+    snapshot_failures: Counter,
+    snapshot_at: Gauge,
     lag: Gauge,
 }
 
@@ -45,6 +49,21 @@ impl Metrics {
             "Samples of series over a limit",
             &self.refused,
         );
+        counter(
+            "snapshots",
+            "Snapshots of the samples written",
+            &self.snapshots,
+        );
+        counter(
+            "snapshot_failures",
+            "Snapshots of the samples that could not be written, or not be used at the start",
+            &self.snapshot_failures,
+        );
+        registry.register(
+            "lantern_ingest_last_snapshot_timestamp_seconds",
+            "When the last snapshot of the samples was written, Unix seconds; 0 if none was",
+            self.snapshot_at.clone(),
+        );
         let help = "Records of lantern.metrics not read yet";
         registry.register("lantern_ingest_lag_records", help, self.lag.clone());
     }
@@ -60,6 +79,15 @@ impl Metrics {
 
     pub(crate) fn broken(&self) {
         self.broken.inc();
+    }
+
+    pub(crate) fn snapshot(&self, at: Timestamp) {
+        self.snapshots.inc();
+        self.snapshot_at.set(at.millis() / 1_000);
+    }
+
+    pub(crate) fn snapshot_failed(&self) {
+        self.snapshot_failures.inc();
     }
 
     pub(crate) fn lag(&self, records: u128) {

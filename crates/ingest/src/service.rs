@@ -185,10 +185,12 @@ impl Service {
         match loading.await {
             Ok(Ok(position)) => position,
             Ok(Err(reason)) => {
+                self.metrics.snapshot_failed();
                 warn!(path, %reason, "The snapshot of the samples is passed over; all of them are replayed.");
                 None
             }
             Err(error) => {
+                self.metrics.snapshot_failed();
                 warn!(path, %error, "The snapshot of the samples cannot be loaded; all of them are replayed.");
                 None
             }
@@ -205,12 +207,15 @@ impl Service {
         };
         let store = Arc::clone(&self.store);
         let samples = taken(&store);
+        let (metrics, now) = (self.metrics.clone(), self.clock.now());
         saver.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = file.save(&store, topic.id, position) {
                 let path = file.path().display().to_string();
+                metrics.snapshot_failed();
                 warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
                 return None;
             }
+            metrics.snapshot(now);
             Some(samples)
         }));
     }

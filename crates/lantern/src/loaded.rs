@@ -1,8 +1,10 @@
 //! What the watched folders put in force: read at the start, on a change, and on `/-/reload`.
 //!
 //! Each kind of resource is applied whole or not at all. At the start there is nothing in force that
-//! could stay, so there the good files are taken and the wrong ones said.
+//! could stay, so there the good files are taken and the wrong ones said: in the log, and by name in
+//! `lantern_config_file_refused`, from which an alert is made.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +12,9 @@ use alerting::RuleFile;
 use board::BoardFile;
 use meter::MeterFile;
 use parking_lot::Mutex;
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
@@ -18,7 +22,7 @@ use tracing::{error, info};
 
 use crate::builtin;
 use crate::config::Config;
-use crate::resources::{self, File, Watch};
+use crate::resources::{self, File, Refusal, Watch};
 
 /// The services that take resources.
 pub(crate) struct Targets {
@@ -27,14 +31,30 @@ pub(crate) struct Targets {
     pub(crate) alerting: alerting::Handle,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, EncodeLabelSet)]
+struct FileLabel {
+    file: String,
+}
+
+/// What the last reading found.
+#[derive(Debug, Default)]
+struct Found {
+    /// What is in force, in words.
+    summary: String,
+    refused: BTreeSet<FileLabel>,
+    /// Refused before the last reading and not by it: 0 until the next one, so that it is seen.
+    cleared: BTreeSet<FileLabel>,
+}
+
 /// The watched folders and what of them is in force.
 pub(crate) struct Loaded {
     conf_dir: PathBuf,
     rules_dir: PathBuf,
     targets: Targets,
-    /// One reload at a time; holds what is in force in words.
-    summary: Mutex<String>,
+    /// One reload at a time.
+    found: Mutex<Found>,
     successful: Gauge,
+    refused: Family<FileLabel, Gauge>,
     reloads: Counter,
 }
 
@@ -42,6 +62,12 @@ impl Loaded {
     /// Nothing in force yet.
     pub(crate) fn new(config: &Config, targets: Targets, registry: &mut Registry) -> Arc<Self> {
         let (successful, reloads) = (Gauge::default(), Counter::default());
+        let refused = Family::<FileLabel, Gauge>::default();
+        registry.register(
+            "lantern_config_file_refused",
+            "1 for each file in the watched folders that is refused",
+            refused.clone(),
+        );
         registry.register(
             "lantern_config_last_reload_successful",
             "1 when the files in the watched folders are all in force",
@@ -56,15 +82,16 @@ impl Loaded {
             conf_dir: config.conf_dir.clone(),
             rules_dir: config.rules_dir.clone(),
             targets,
-            summary: Mutex::default(),
+            found: Mutex::default(),
             successful,
+            refused,
             reloads,
         })
     }
 
     /// What is in force, for people.
     pub(crate) fn summary(&self) -> String {
-        self.summary.lock().clone()
+        self.found.lock().summary.clone()
     }
 
     /// Takes every good file; says what is wrong with the others. The watch begins before the files
@@ -72,29 +99,61 @@ impl Loaded {
     pub(crate) fn load_at_start(&self) -> Watch {
         let watch = Watch::new(vec![self.conf_dir.clone(), self.rules_dir.clone()]);
         if let Err(problems) = self.load(true) {
-            for problem in problems {
-                error!(problem, "A file is not in force.");
+            for Refusal { text, .. } in problems {
+                error!(problem = text, "A file is not in force.");
             }
         }
         watch
     }
 
     /// Reads everything again; on any problem nothing changes.
-    fn reload(&self) -> Result<(), Vec<String>> {
+    fn reload(&self) -> Result<(), Vec<Refusal>> {
         self.reloads.inc();
         self.load(false)
     }
 
-    fn load(&self, partly: bool) -> Result<(), Vec<String>> {
-        let mut summary = self.summary.lock();
+    fn load(&self, partly: bool) -> Result<(), Vec<Refusal>> {
+        let mut found = self.found.lock();
+        let problems = self.read(partly, &mut found.summary);
+        self.successful.set(i64::from(problems.is_empty()));
+        self.name(&problems, &mut found);
+        if problems.is_empty() {
+            Ok(())
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// Says by file which ones are refused.
+    fn name(&self, problems: &[Refusal], found: &mut Found) {
+        for gone in std::mem::take(&mut found.cleared) {
+            self.refused.remove(&gone);
+        }
+        let file = |problem: &Refusal| FileLabel {
+            file: problem.file.clone(),
+        };
+        let refused: BTreeSet<FileLabel> = problems.iter().map(file).collect();
+        for label in found.refused.difference(&refused) {
+            self.refused.get_or_create(label).set(0);
+            found.cleared.insert(label.clone());
+        }
+        for label in &refused {
+            self.refused.get_or_create(label).set(1);
+        }
+        found.refused = refused;
+    }
+
+    /// Reads everything and puts it in force if it is good, or what of it is good (`partly`);
+    /// answers what is refused.
+    fn read(&self, partly: bool, summary: &mut String) -> Vec<Refusal> {
         let mut problems = Vec::new();
         let folder = self.conf_dir.display();
         let (files, from) = match resources::read(&self.conf_dir) {
             Ok(Some(files)) => (files, folder.to_string()),
             Ok(None) => (builtin::resources(), "built in".to_owned()),
             Err(error) => {
-                self.successful.set(0);
-                return Err(vec![format!("cannot read {folder}: {error}")]);
+                let text = format!("cannot read {folder}: {error}");
+                return vec![Refusal::new(folder, text)];
             }
         };
         let mut sorted = resources::by_kind(files);
@@ -104,7 +163,7 @@ impl Loaded {
             let file = MeterFile { path, text };
             match file.parse() {
                 Ok(_) => meters.push(file),
-                Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+                Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
         let mut boards: Vec<BoardFile> = Vec::new();
@@ -115,22 +174,22 @@ impl Loaded {
             };
             match board::Handle::check(&file) {
                 Ok(()) => boards.push(file),
-                Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+                Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
         let (rules, rules_from) = self.rules(&mut problems);
         if problems.is_empty() || partly {
             let (board_count, meter_count) = (boards.len(), meters.len());
             if let Err(found) = self.targets.meters.apply(&meters) {
-                problems.extend(found.iter().map(ToString::to_string));
+                problems.extend(found.iter().map(Refusal::from));
             }
             let applied = self.targets.boards.apply(boards);
-            problems.extend(applied.problems.iter().map(ToString::to_string));
+            problems.extend(applied.problems.iter().map(Refusal::from));
             let complete = problems.is_empty();
             let report = match self.targets.alerting.load(&rules, complete) {
                 Ok(report) => report,
                 Err(found) => {
-                    problems.extend(found.iter().map(ToString::to_string));
+                    problems.extend(found.iter().map(Refusal::from));
                     alerting::Report::default()
                 }
             };
@@ -139,22 +198,18 @@ impl Loaded {
                 report.rules
             );
         }
-        self.successful.set(i64::from(problems.is_empty()));
-        if problems.is_empty() {
-            Ok(())
-        } else {
-            Err(problems)
-        }
+        problems
     }
 
     /// The rule files that are good, and where they are from.
-    fn rules(&self, problems: &mut Vec<String>) -> (Vec<RuleFile>, String) {
+    fn rules(&self, problems: &mut Vec<Refusal>) -> (Vec<RuleFile>, String) {
         let folder = &self.rules_dir;
         let (files, from) = match resources::read(folder) {
             Ok(Some(files)) => (files, folder.display().to_string()),
             Ok(None) => (builtin::rules(), "built in".to_owned()),
             Err(error) => {
-                problems.push(format!("cannot read {}: {error}", folder.display()));
+                let text = format!("cannot read {}: {error}", folder.display());
+                problems.push(Refusal::new(folder.display(), text));
                 return (Vec::new(), String::new());
             }
         };
@@ -168,7 +223,7 @@ impl Loaded {
             let file = RuleFile { path, name, text };
             match alerting::check(std::slice::from_ref(&file)) {
                 Ok(_) => good.push(file),
-                Err(found) => problems.extend(found.iter().map(ToString::to_string)),
+                Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
         (good, from)
@@ -184,8 +239,11 @@ impl Loaded {
             match self.reload() {
                 Ok(()) => info!(loaded = self.summary(), "Files changed and are in force."),
                 Err(problems) => {
-                    for problem in problems {
-                        error!(problem, "A file is refused; what was in force stays.");
+                    for Refusal { text, .. } in problems {
+                        error!(
+                            problem = text,
+                            "A file is refused; what was in force stays."
+                        );
                     }
                 }
             }
@@ -199,7 +257,34 @@ impl Loaded {
         let loaded = Arc::clone(self);
         Box::new(move || {
             let loaded = Arc::clone(&loaded);
-            Box::pin(async move { loaded.reload().map_err(|problems| problems.join("\n")) })
+            Box::pin(async move { loaded.reload().map_err(|problems| listed(&problems)) })
         })
+    }
+}
+
+/// One line for each.
+fn listed(problems: &[Refusal]) -> String {
+    let lines: Vec<&str> = problems
+        .iter()
+        .map(|problem| problem.text.as_str())
+        .collect();
+    lines.join("\n")
+}
+
+impl From<&board::Problem> for Refusal {
+    fn from(problem: &board::Problem) -> Self {
+        Self::new(&problem.file, problem)
+    }
+}
+
+impl From<&meter::Problem> for Refusal {
+    fn from(problem: &meter::Problem) -> Self {
+        Self::new(problem.path.display(), problem)
+    }
+}
+
+impl From<&alerting::Problem> for Refusal {
+    fn from(problem: &alerting::Problem) -> Self {
+        Self::new(&problem.file, problem)
     }
 }

@@ -5,6 +5,7 @@
 //! not at all; what is in force stays when one is wrong.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -76,13 +77,31 @@ struct Head {
     kind: Option<String>,
 }
 
+/// Why a file is not in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    /// The file, or the folder that cannot be read.
+    pub(crate) file: String,
+    /// The whole sentence, with the file and where in it.
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(file: impl fmt::Display, text: impl fmt::Display) -> Self {
+        Self {
+            file: file.to_string(),
+            text: text.to_string(),
+        }
+    }
+}
+
 /// Resource files by kind.
 #[derive(Debug, Default)]
 pub(crate) struct ByKind {
     pub(crate) boards: Vec<File>,
     pub(crate) meters: Vec<File>,
     /// Files that are no resource we know, with the reason.
-    pub(crate) problems: Vec<String>,
+    pub(crate) problems: Vec<Refusal>,
 }
 
 /// Sorts resource files by their kind.
@@ -90,17 +109,18 @@ pub(crate) fn by_kind(files: Vec<File>) -> ByKind {
     let mut sorted = ByKind::default();
     for file in files {
         let shown = file.path.display();
+        let refusal = |reason: &str| Refusal::new(&shown, format!("{shown}: {reason}"));
         let head: Head = match serde_saphyr::from_str(&file.text) {
             Ok(head) => head,
             Err(error) => {
-                sorted.problems.push(format!("{shown}: {error}"));
+                sorted.problems.push(refusal(&error.to_string()));
                 continue;
             }
         };
         if head.api_version.as_deref() != Some("lantern/v1") {
             sorted
                 .problems
-                .push(format!("{shown}: apiVersion must be lantern/v1"));
+                .push(refusal("apiVersion must be lantern/v1"));
             continue;
         }
         match head.kind.as_deref() {
@@ -108,9 +128,8 @@ pub(crate) fn by_kind(files: Vec<File>) -> ByKind {
             Some("Meter") => sorted.meters.push(file),
             other => {
                 let kind = other.unwrap_or("nothing");
-                sorted
-                    .problems
-                    .push(format!("{shown}: kind is {kind}, must be Board or Meter"));
+                let reason = format!("kind is {kind}, must be Board or Meter");
+                sorted.problems.push(refusal(&reason));
             }
         }
     }
@@ -230,7 +249,12 @@ mod tests {
         let sorted = by_kind(files);
         assert_eq!((sorted.boards.len(), sorted.meters.len()), (1, 1));
         assert_eq!(sorted.problems.len(), 3);
-        assert!(sorted.problems[1].contains("Bord"), "{:?}", sorted.problems);
+        assert!(
+            sorted.problems[1].text.contains("Bord"),
+            "{:?}",
+            sorted.problems
+        );
+        assert!(sorted.problems[1].file.ends_with("d.yaml"));
         assert_eq!(read(&folder.path().join("none")).unwrap(), None);
     }
 

@@ -34,7 +34,9 @@ const STAMPS_MAX = 256;
 export class App {
   private readonly words = Words.load(storage(), navigator.languages);
   private readonly announcer = new Announcer();
+  /** Of what is painted with the next frame, and of charts, trends and tickers, which keep a pace. */
   private readonly latency = new LatencyMeter();
+  private readonly following = new LatencyMeter();
   private readonly frames = new FrameMeter();
   private readonly scheduler: PaintScheduler;
   private readonly theme: Theme;
@@ -59,8 +61,9 @@ export class App {
   private watch: CriticalWatch | undefined;
   private status: LinkStatus | undefined;
   private standing: number | undefined;
-  /** Of each update since the last paint, its oldest event. */
+  /** Of each update since the last paint that the next one shows, its oldest event; of parts with a pace, theirs. */
   private stamps: number[] = [];
+  private followed: number[] = [];
   private conflated = 0;
   private unpainted = 0;
   private second = 0;
@@ -86,6 +89,11 @@ export class App {
       measure: textMeasure(),
       announcer: this.announcer,
       now: () => this.now(),
+      followed: (oldest, drawn = false) => {
+        if (oldest === undefined) return;
+        if (drawn) this.record(this.following, [oldest]);
+        else if (this.followed.length < STAMPS_MAX) this.followed.push(oldest);
+      },
       reducedMotion: () => matchMedia("(prefers-reduced-motion: reduce)").matches,
       onResize: (element, callback) => {
         this.sizes.set(element, callback);
@@ -98,7 +106,7 @@ export class App {
     this.help = new HelpView(this.words);
     root.append(this.skip, this.header.element, this.banner.element, this.main, this.footer.element, this.live, this.help.element);
     this.relabel();
-    exposeProbe({ state: this.feed.state, latency: this.latency, frames: this.frames, scheduler: this.scheduler, status: () => this.status, board: () => this.layout });
+    exposeProbe({ state: this.feed.state, latency: this.latency, following: this.following, frames: this.frames, scheduler: this.scheduler, status: () => this.status, board: () => this.layout });
   }
 
   start(): void {
@@ -177,16 +185,17 @@ export class App {
     this.main.append(this.view.element);
     setText(this.title, this.words.local(board.title));
     document.title = `${this.words.local(board.title)} · ${this.words.say("brand")}`;
-    this.view.update({ full: true, cells: new Set(), lanes: new Set(), charts: new Set() });
+    this.view.update({ full: true, stamp: 0, cells: new Set(), lanes: new Set(), charts: new Set() });
     // A new board is seen whole at once, not part after part.
     this.scheduler.markAll();
   }
 
   private update(update: Update): void {
-    if (update.stamp > 0 && this.stamps.length < STAMPS_MAX) this.stamps.push(update.stamp);
     this.conflated += this.unpainted;
     this.unpainted = 1;
+    const prompt = this.scheduler.prompt;
     this.view?.update(touchedBy(update));
+    if (this.scheduler.prompt > prompt && update.stamp > 0 && this.stamps.length < STAMPS_MAX) this.stamps.push(update.stamp);
     if (update.full || update.cells.length > 0 || update.alerts.length > 0 || update.clears.length > 0) this.watch?.look(this.feed.state, this.announcer);
   }
 
@@ -234,19 +243,26 @@ export class App {
 
   /** In the task after a painted frame: the oldest event of each update it shows has become pixels. */
   private painted(): void {
-    const { stamps } = this;
+    const { stamps, followed } = this;
     this.stamps = [];
+    this.followed = [];
     this.unpainted = 0;
+    this.record(this.latency, stamps);
+    this.record(this.following, followed);
+  }
+
+  private record(meter: LatencyMeter, stamps: readonly number[]): void {
     const offset = this.status?.offset;
     if (offset === undefined) return;
     const now = monoNow();
-    for (const stamp of stamps) this.latency.record(now + offset - stamp, now);
+    for (const stamp of stamps) meter.record(now + offset - stamp, now);
   }
 
   private visibility(): void {
     const visible = !document.hidden;
     this.frames.pause();
     this.stamps = [];
+    this.followed = [];
     this.feed.setVisible(visible);
     if (visible) this.scheduler.start();
   }
@@ -290,7 +306,7 @@ function touchedBy(update: Update): Touched {
   for (const cell of update.points.cells) cells.add(cell);
   for (const cell of update.clears) cells.add(cell);
   for (const [cell] of [...update.texts, ...update.rows, ...update.alerts]) cells.add(cell);
-  return { full: update.full, cells, lanes: new Set(update.lanes.map(({ lane }) => lane)), charts: new Set(update.series.map(([chart]) => chart)) };
+  return { full: update.full, stamp: update.stamp, cells, lanes: new Set(update.lanes.map(({ lane }) => lane)), charts: new Set(update.series.map(([chart]) => chart)) };
 }
 
 /** Storage may be forbidden; then nothing is remembered. */

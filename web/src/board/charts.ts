@@ -15,7 +15,7 @@ import type { Part } from "./scheduler";
 
 /** Legend entries shown; the chart itself draws every series. */
 const LEGEND_MAX = 12;
-/** Time and data move a chart a few times a second; a pointer on it is answered at once. */
+/** A chart is never further behind than this, or than the time in which it moves by a pixel; a pointer on it is answered at once. */
 const PACE_MS = 250;
 /** The canvas' description for screen readers follows this slowly. */
 const DESCRIBE_MS = 10_000;
@@ -38,6 +38,9 @@ class ChartFigure {
   private cursor: number | undefined;
   /** Something changed while the last picture was still being drawn. */
   private waiting = false;
+  /** The oldest event no picture shows yet, and the oldest of the picture on its way. */
+  private oldest: number | undefined;
+  private oldestDrawing: number | undefined;
   private described = Number.NEGATIVE_INFINITY;
   private restyled = true;
 
@@ -45,6 +48,8 @@ class ChartFigure {
     const { words } = context;
     this.view = new ChartModel(chart, context.measure);
     this.remote = context.painter.attach(this.canvas, () => {
+      context.followed(this.oldestDrawing, true);
+      this.oldestDrawing = undefined;
       if (this.waiting) this.part.hurry();
     });
     const title = words.local(chart.title);
@@ -56,7 +61,7 @@ class ChartFigure {
     );
     attrs(this.legend, { "aria-label": title });
     attrs(this.canvas, { role: "img", tabindex: 0, "aria-label": title });
-    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp) => this.paint(timestamp), { heavy: true, paceMs: PACE_MS });
+    this.part = context.scheduler.register(`chart ${chart.id}`, (timestamp, oldest) => this.paint(timestamp, oldest), { heavy: true, paceMs: () => Math.min(PACE_MS, this.view.msPerPixel) });
     context.onResize(this.canvas.parentElement as Element, (width, height) => {
       this.view.resize(width, height, devicePixelRatio);
       this.part.hurry();
@@ -70,7 +75,7 @@ class ChartFigure {
 
   update(touched: Touched): void {
     if (this.chart.dynamic && (touched.full || touched.charts.has(this.chart.id))) this.readSeries();
-    if (touches(touched, this.entries.map((entry) => entry.cell))) this.part.mark();
+    if (touches(touched, this.entries.map((entry) => entry.cell))) this.part.mark(touched.stamp);
   }
 
   frame(): void {
@@ -108,13 +113,18 @@ class ChartFigure {
     this.part.mark();
   }
 
-  private paint(timestamp: number): void {
+  private paint(timestamp: number, oldest: number | undefined): void {
     const { state, theme, words } = this.context;
+    this.oldest ??= oldest;
     const series = this.entries.map((entry) => state.points.get(entry.cell) ?? NOTHING);
     this.waiting = this.remote.busy;
     if (!this.waiting) {
       const picture = this.view.picture(series, this.context.now(), theme.palette, this.cursor);
-      if (picture !== undefined) this.remote.draw(picture);
+      if (picture !== undefined) {
+        this.oldestDrawing = this.oldest;
+        this.oldest = undefined;
+        this.remote.draw(picture);
+      }
       // Its gutter did not fit: the next picture knows better.
       if (picture !== undefined && this.view.span === undefined) this.part.hurry();
     }

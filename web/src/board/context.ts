@@ -19,6 +19,8 @@ export interface Context {
   readonly announcer: Announcer;
   /** Now on the server's clock, Unix milliseconds; stands still while the connection is cut. */
   readonly now: () => number;
+  /** A part with a pace shows the events since `oldest` with this frame, or already (`drawn`) when another thread drew it. */
+  readonly followed: (oldest: number | undefined, drawn?: boolean) => void;
   readonly reducedMotion: () => boolean;
   /** Calls back when the element's size changes, with CSS pixels. */
   readonly onResize: (element: Element, callback: (width: number, height: number) => void) => void;
@@ -39,6 +41,8 @@ export interface LaneView {
 /** Which cells, lanes and charts an update changed. */
 export interface Touched {
   readonly full: boolean;
+  /** Its oldest event, Unix milliseconds; 0 if it has none. */
+  readonly stamp: number;
   readonly cells: ReadonlySet<number>;
   readonly lanes: ReadonlySet<number>;
   readonly charts: ReadonlySet<number>;

@@ -26,7 +26,8 @@ const LINK: Record<LinkStatus["state"], Key> = {
 
 class Figure {
   readonly element: HTMLElement;
-  private readonly value = el("dd", "figure-value");
+  private readonly text = el("span", "island");
+  private readonly value = el("dd", "figure-value", this.text);
   private readonly label = el("dt", "figure-label");
 
   constructor(name: string, private readonly key: Key, private readonly tail = "") {
@@ -36,7 +37,7 @@ class Figure {
     setText(this.label, `${words.say(this.key)}${this.tail}`);
   }
   set(text: string, bad = false): void {
-    setText(this.value, text);
+    setText(this.text, text);
     this.value.classList.toggle("is-bad", bad);
   }
 }

@@ -19,7 +19,8 @@ const HALF = "M8 1.6a6.4 6.4 0 1 0 0 12.8A6.4 6.4 0 0 0 8 1.6zm0 1.5v9.8a4.9 4.9
 export class HeaderView {
   readonly element = el("header", "bar");
   private readonly tabs = el("nav", "tabs");
-  private readonly clock = el("span", "clock");
+  private readonly time = el("span", "island");
+  private readonly clock = el("span", "clock", this.time);
   private readonly brand = el("span", "brand-name");
   private readonly language = el("button", "tool");
   private readonly theme = el("button", "tool tool-square");
@@ -85,6 +86,6 @@ export class HeaderView {
   }
 
   showTime(ms: number): void {
-    setText(this.clock, formatClock(ms));
+    setText(this.time, formatClock(ms));
   }
 }

@@ -39,9 +39,9 @@ class Card {
     this.part = context.scheduler.register(`item ${item.cell}`, () => this.paint());
   }
 
-  mark(): void {
-    this.part.mark();
-    this.trend.part.mark();
+  mark(stamp = 0): void {
+    this.part.mark(stamp);
+    this.trend.part.mark(stamp);
   }
 
   remove(): void {
@@ -122,7 +122,7 @@ export class MarqueeView implements LaneView {
   }
 
   update(touched: Touched): void {
-    for (const card of this.cards.values()) if (touches(touched, [card.item.cell])) card.mark();
+    for (const card of this.cards.values()) if (touches(touched, [card.item.cell])) card.mark(touched.stamp);
     if (!touched.full && !touched.lanes.has(this.lane.id)) return;
     const head = this.context.state.lanes.get(this.lane.id);
     if (head === undefined) return;

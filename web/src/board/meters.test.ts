@@ -6,7 +6,7 @@ describe("latency", () => {
     const meter = new LatencyMeter();
     meter.record(500, 0);
     for (let i = 1; i <= 100; i += 1) meter.record(i, WINDOW_MS + i);
-    expect(meter.summary(WINDOW_MS + 100)).toEqual({ p50: 50, p99: 99, max: 100, n: 100 });
+    expect(meter.summary(WINDOW_MS + 100)).toEqual({ p50: 50.25, p99: 99.25, max: 100.25, n: 100 });
     expect(meter.summary(1e9).n).toBe(0);
   });
   it("counts every paint of the visit in the histogram", () => {
@@ -14,7 +14,16 @@ describe("latency", () => {
     for (const ms of [-0.2, 0.1, 12.3, 1e9, Number.NaN]) meter.record(ms, 0);
     expect([meter.histogram[0], meter.histogram[49], meter.histogram.at(-1)]).toEqual([2, 1, 1]);
   });
-  it("of nothing is not a number", () => expect(quantile(new Float64Array(0), 0.5)).toBeNaN());
+  it("holds no more than a minute of the fastest display, and forgets the oldest first", () => {
+    const meter = new LatencyMeter();
+    for (let i = 0; i < 20_000; i += 1) meter.record(i < 10_000 ? 1_000 : 1, i / 1_000);
+    expect(meter.summary(20)).toEqual({ p50: 1.25, p99: 1_000.25, max: 1_000.25, n: 14_400 });
+    expect(meter.summary(WINDOW_MS + 9.9995)).toEqual({ p50: 1.25, p99: 1.25, max: 1.25, n: 10_000 });
+  });
+  it("of nothing is not a number", () => {
+    expect(new LatencyMeter().summary(0).p50).toBeNaN();
+    expect(quantile(new Float64Array(0), 0.5)).toBeNaN();
+  });
 });
 
 describe("frames", () => {

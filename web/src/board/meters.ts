@@ -11,35 +11,53 @@ const BUCKETS = 8_000;
 
 export interface Latency { readonly p50: number; readonly p99: number; readonly max: number; readonly n: number }
 
+/** Both histograms are kept as paints come and go, so that a summary is a walk over buckets and never a sort in a frame. */
 export class LatencyMeter {
+  /** Of the whole visit. */
   readonly histogram = new Uint32Array(BUCKETS);
-  private at: number[] = [];
-  private ms: number[] = [];
+  /** Of the window; what it holds stands in a ring, oldest at `first`. */
+  private readonly recent = new Uint32Array(BUCKETS);
+  private readonly at = new Float64Array(SAMPLES_MAX);
+  private readonly bucket = new Uint16Array(SAMPLES_MAX);
+  private first = 0;
+  private n = 0;
 
   /** An event that arrived `latency` ms before the paint that first shows it, seen at `now`. */
   record(latency: number, now: number): void {
     if (!Number.isFinite(latency)) return;
     // A clock offset is known to half a round trip: a sub-millisecond negative is a zero, not an error.
-    const ms = Math.max(0, latency);
-    this.at.push(now);
-    this.ms.push(ms);
-    const bucket = Math.min(BUCKETS - 1, Math.floor(ms / BUCKET_MS));
-    this.histogram[bucket] = (this.histogram[bucket] ?? 0) + 1;
-    if (this.at.length > SAMPLES_MAX) this.drop(this.at.length - SAMPLES_MAX);
+    const bucket = Math.min(BUCKETS - 1, Math.floor(Math.max(0, latency) / BUCKET_MS));
+    this.forget(now);
+    if (this.n === SAMPLES_MAX) this.forgetFirst();
+    const place = (this.first + this.n) % SAMPLES_MAX;
+    this.at[place] = now;
+    this.bucket[place] = bucket;
+    this.n += 1;
+    for (const counts of [this.histogram, this.recent]) counts[bucket] = (counts[bucket] as number) + 1;
   }
 
-  /** Of the last 60 s; NaN where there was nothing. */
+  /** Of the last 60 s, each figure the upper edge of its bucket; NaN where there was nothing. */
   summary(now: number): Latency {
-    const old = this.at.findIndex((at) => at > now - WINDOW_MS);
-    this.drop(old < 0 ? this.at.length : old);
-    const sorted = Float64Array.from(this.ms).sort();
-    return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: sorted[sorted.length - 1] ?? Number.NaN, n: sorted.length };
+    this.forget(now);
+    return { p50: this.quantile(0.5), p99: this.quantile(0.99), max: this.quantile(1), n: this.n };
   }
 
-  private drop(count: number): void {
-    if (count === 0) return;
-    this.at.splice(0, count);
-    this.ms.splice(0, count);
+  private quantile(q: number): number {
+    let seen = 0;
+    const wanted = Math.max(1, Math.ceil(this.n * q));
+    const bucket = this.recent.findIndex((count) => (seen += count) >= wanted);
+    return bucket < 0 ? Number.NaN : (bucket + 1) * BUCKET_MS;
+  }
+
+  private forget(now: number): void {
+    while (this.n > 0 && (this.at[this.first] as number) <= now - WINDOW_MS) this.forgetFirst();
+  }
+
+  private forgetFirst(): void {
+    const bucket = this.bucket[this.first] as number;
+    this.recent[bucket] = (this.recent[bucket] as number) - 1;
+    this.first = (this.first + 1) % SAMPLES_MAX;
+    this.n -= 1;
   }
 }
 

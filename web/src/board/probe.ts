@@ -10,13 +10,14 @@ import type { PaintScheduler } from "./scheduler";
 interface Sources {
   readonly state: BoardState;
   readonly latency: LatencyMeter;
+  readonly following: LatencyMeter;
   readonly frames: FrameMeter;
   readonly scheduler: PaintScheduler;
   readonly status: () => LinkStatus | undefined;
   readonly board: () => Board | undefined;
 }
 
-export function exposeProbe({ state, latency, frames, scheduler, status, board }: Sources): void {
+export function exposeProbe({ state, latency, following, frames, scheduler, status, board }: Sources): void {
   const probe = {
     /** Sequence, generation and the newest value, level and text of every cell. */
     state: () => ({
@@ -35,6 +36,8 @@ export function exposeProbe({ state, latency, frames, scheduler, status, board }
     latency: () => latency.summary(monoNow()),
     /** Event to pixel since the page was opened, in buckets of `bucketMs`. */
     histogram: () => ({ bucketMs: BUCKET_MS, counts: Array.from(latency.histogram) }),
+    /** The same of charts, trends and tickers, which keep a pace. */
+    following: () => ({ bucketMs: BUCKET_MS, counts: Array.from(following.histogram) }),
     frames: () => ({ fps: frames.fps, dropped: frames.dropped, shown: frames.frames, painted: scheduler.painted, failures: scheduler.failures, periodMs: frames.period }),
     link: () => status(),
     get inconsistencies() {

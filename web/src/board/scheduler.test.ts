@@ -126,6 +126,53 @@ it("paints a part with a pace no oftener than that, and keeps its mark", () => {
   expect(since()).toEqual(["slow", "after"]);
 });
 
+it("asks a pace that is a function at each frame", () => {
+  let pace = 1_000;
+  const part = scheduler.register("part", () => log.push("part"), { paceMs: () => pace });
+  scheduler.start();
+  browser.frame();
+  since();
+  part.mark();
+  browser.frame();
+  expect(since()).toEqual([]);
+  pace = 16;
+  browser.frame();
+  expect(since()).toEqual(["part", "after"]);
+});
+
+it("tells a paint the oldest stamp it was marked with since the last one", () => {
+  const seen: (number | undefined)[] = [];
+  const part = scheduler.register("part", (_, oldest) => seen.push(oldest), { paceMs: 30 });
+  scheduler.start();
+  browser.frame();
+  part.mark(500);
+  part.mark(400);
+  part.mark();
+  browser.frame();
+  browser.frame();
+  part.mark();
+  browser.frame();
+  browser.frame();
+  part.mark(700);
+  browser.hidden = true;
+  browser.frame();
+  browser.hidden = false;
+  scheduler.start();
+  browser.frame();
+  expect(seen).toEqual([undefined, 400, undefined, undefined]);
+});
+
+it("counts the marks that the next frame paints", () => {
+  const prompt = scheduler.register("prompt", () => undefined);
+  const paced = scheduler.register("paced", () => undefined, { paceMs: 1 });
+  const heavy = scheduler.register("heavy", () => undefined, { heavy: true });
+  paced.mark(1);
+  heavy.mark(1);
+  expect(scheduler.prompt).toBe(0);
+  prompt.mark(1);
+  expect(scheduler.prompt).toBe(1);
+});
+
 it("paints what hurries in the next frame, whatever its pace and weight", () => {
   const slow = scheduler.register("slow", () => log.push("slow"), { heavy: true, paceMs: 1_000 });
   const other = scheduler.register("other", () => log.push("other"), { heavy: true });

@@ -41,8 +41,8 @@ export interface FrameSource {
 
 export interface Part {
   readonly name: string;
-  /** Paint me in the next frame in which my manner allows it. */
-  mark(): void;
+  /** Paint me in the next frame in which my manner allows it. `stamp`: the oldest event that asks for it. */
+  mark(stamp?: number): void;
   /** Paint me in the next frame. */
   hurry(): void;
   /** Never paint me again. */
@@ -53,15 +53,22 @@ export interface Part {
 export interface Manner {
   /** Shares the frames with the other heavy ones. */
   readonly heavy?: boolean;
-  /** Milliseconds from one paint to the next, at least. */
-  readonly paceMs?: number;
+  /** Milliseconds from one paint to the next, at least; a number, or asked at each frame. */
+  readonly paceMs?: number | (() => number);
 }
 
-interface Entry extends Required<Manner> {
+/** Paints what is due; `oldest` is the oldest stamp it was marked with since its last paint. */
+export type Paint = (timestamp: number, oldest: number | undefined) => void;
+
+interface Entry {
   readonly name: string;
-  readonly paint: (timestamp: number) => void;
+  readonly paint: Paint;
+  readonly heavy: boolean;
+  /** Undefined for a part that is painted in the frame after its mark. */
+  readonly pace: (() => number) | undefined;
   dirty: boolean;
   hurried: boolean;
+  oldest: number | undefined;
   /** Timestamp of its last paint. */
   painted: number;
   /** The frame before which it was marked; says how long a heavy one has waited. */
@@ -73,6 +80,8 @@ export class PaintScheduler {
   failures = 0;
   /** Frames in which something was painted. */
   painted = 0;
+  /** Marks of parts that are painted in the next frame; who compares sees whether an update will be on the screen then. */
+  prompt = 0;
   private entries: Entry[] = [];
   private running = false;
   private frames = 0;
@@ -89,12 +98,15 @@ export class PaintScheduler {
   ) {}
 
   /** A new part, dirty. Parts are painted in the order of these calls, heavy ones when it is their turn. */
-  register(name: string, paint: (timestamp: number) => void, { heavy = false, paceMs = 0 }: Manner = {}): Part {
-    const entry: Entry = { name, paint, heavy, paceMs, dirty: true, hurried: false, painted: Number.NEGATIVE_INFINITY, since: this.frames };
+  register(name: string, paint: Paint, { heavy = false, paceMs }: Manner = {}): Part {
+    const pace = typeof paceMs === "number" ? () => paceMs : paceMs;
+    const entry: Entry = { name, paint, heavy, pace, dirty: true, hurried: false, oldest: undefined, painted: Number.NEGATIVE_INFINITY, since: this.frames };
     this.entries.push(entry);
-    const mark = (): void => {
+    const mark = (stamp = 0): void => {
       if (!entry.dirty) entry.since = this.frames;
       entry.dirty = true;
+      if (!heavy && pace === undefined) this.prompt += 1;
+      if (stamp > 0) entry.oldest = Math.min(stamp, entry.oldest ?? stamp);
     };
     return {
       name,
@@ -118,6 +130,8 @@ export class PaintScheduler {
   start(): void {
     if (this.running || this.source.hidden) return;
     this.running = true;
+    // What was marked while hidden waited for the reader, not for a frame.
+    for (const entry of this.entries) entry.oldest = undefined;
     this.markAll();
     this.source.requestFrame(this.frame);
   }
@@ -137,7 +151,11 @@ export class PaintScheduler {
       entry.hurried = false;
       entry.painted = timestamp;
     }
-    for (const entry of due) this.fence(entry.name, () => entry.paint(timestamp));
+    for (const entry of due) {
+      const { oldest } = entry;
+      entry.oldest = undefined;
+      this.fence(entry.name, () => entry.paint(timestamp, oldest));
+    }
     this.painted += 1;
     this.source.post(this.hooks.afterPaint);
   };
@@ -148,7 +166,7 @@ export class PaintScheduler {
     const everything = this.everything;
     this.everything = false;
     if (everything) return dirty;
-    const ready = dirty.filter((entry) => entry.hurried || timestamp - entry.painted >= entry.paceMs);
+    const ready = dirty.filter((entry) => entry.hurried || entry.pace === undefined || timestamp - entry.painted >= entry.pace());
     let turn: Entry | undefined;
     for (const entry of ready) if (entry.heavy && (turn === undefined || entry.since < turn.since)) turn = entry;
     return ready.filter((entry) => !entry.heavy || entry.hurried || entry === turn);

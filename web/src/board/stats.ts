@@ -33,9 +33,9 @@ class Tile {
     this.part = context.scheduler.register(`stat ${stat.cell}`, () => this.paint());
   }
 
-  mark(): void {
-    this.part.mark();
-    this.trend.part.mark();
+  mark(stamp = 0): void {
+    this.part.mark(stamp);
+    this.trend.part.mark(stamp);
   }
 
   remove(): void {
@@ -77,7 +77,7 @@ export class StatsView implements LaneView {
   }
 
   update(touched: Touched): void {
-    for (const tile of this.tiles) if (touches(touched, [tile.stat.cell])) tile.mark();
+    for (const tile of this.tiles) if (touches(touched, [tile.stat.cell])) tile.mark(touched.stamp);
   }
   restyle(): void {
     for (const tile of this.tiles) tile.mark();

@@ -41,6 +41,9 @@ export class TickerView implements LaneView {
   private height = 0;
   private lineHeight = 0;
   private news = true;
+  /** The oldest event that waits for a turn, and the oldest of the turn that is under way. */
+  private oldest: number | undefined;
+  private oldestTurning: number | undefined;
   private turned = Number.NEGATIVE_INFINITY;
   private held: readonly Row[] | undefined;
   private pointer = false;
@@ -79,13 +82,17 @@ export class TickerView implements LaneView {
   }
 
   update(touched: Touched): void {
-    if (touches(touched, [this.lane.cell])) this.news = true;
+    if (!touches(touched, [this.lane.cell])) return;
+    this.news = true;
+    if (touched.stamp > 0) this.oldest ??= touched.stamp;
   }
 
   /** One row is shown at once; a stream of them turns over as often as eyes can follow. */
   frame(timestamp: number): void {
     if (!this.news || this.turning !== undefined || timestamp - this.turned < TURN_MS) return;
     this.news = false;
+    this.oldestTurning = this.oldest;
+    this.oldest = undefined;
     this.turned = timestamp;
     this.part.mark();
   }
@@ -110,7 +117,12 @@ export class TickerView implements LaneView {
     const shownAt = rows.findLastIndex((row) => row.id === this.lines[0]?.id);
     this.shown = rows;
     if (this.held === undefined && this.lines.length === wanted && rows.length - 1 - shownAt > LINES_A_FRAME) this.goOn(0);
-    else this.show(rows, wanted);
+    else {
+      this.show(rows, wanted);
+      // What a hand holds still shows no news.
+      if (this.held === undefined) this.through();
+      else this.oldestTurning = undefined;
+    }
     if (this.lineHeight === 0 && this.lines[0] !== undefined) {
       this.lineHeight = this.lines[0].element.offsetHeight;
       this.part.mark();
@@ -129,7 +141,16 @@ export class TickerView implements LaneView {
     this.turning = end < this.lines.length ? end : undefined;
     // Once through, what came meanwhile (the lane's size) is looked at.
     if (this.turning !== undefined || this.unseen) this.part.mark();
-    if (this.turning === undefined) this.unseen = false;
+    if (this.turning === undefined) {
+      this.unseen = false;
+      this.through();
+    }
+  }
+
+  /** Everything a turn had to show is written. */
+  private through(): void {
+    this.context.followed(this.oldestTurning);
+    this.oldestTurning = undefined;
   }
 
   /** The newest `wanted` of `rows`, at once. Lines of rows already shown are moved, not written again. */

@@ -14,7 +14,7 @@ export class TrendView {
   /** `colour` is asked at each paint: it follows the level and the theme. */
   constructor(className: string, private readonly cell: number, private readonly colour: () => string, private readonly context: Context) {
     this.spark = new Spark(className);
-    this.part = context.scheduler.register(`trend ${cell}`, () => this.paint(), { heavy: true, paceMs: PACE_MS });
+    this.part = context.scheduler.register(`trend ${cell}`, (_, oldest) => this.paint(oldest), { heavy: true, paceMs: PACE_MS });
     context.onResize(this.element, (width, height) => {
       this.spark.resize(width, height);
       this.part.hurry();
@@ -25,9 +25,10 @@ export class TrendView {
     return this.spark.element;
   }
 
-  private paint(): void {
+  private paint(oldest: number | undefined): void {
     const { state, theme } = this.context;
     const points = state.points.get(this.cell) ?? state.history.get(this.cell);
     if (points !== undefined) this.spark.paint(points, this.colour(), theme.palette);
+    this.context.followed(oldest);
   }
 }

@@ -79,6 +79,11 @@ export class ChartModel {
     return this.grid === undefined || Math.floor(end / this.grid.msPerColumn) !== this.grid.first + this.grid.columns - 1;
   }
 
+  /** Milliseconds in which the window moves by a pixel. */
+  get msPerPixel(): number {
+    return this.grid?.msPerColumn ?? 0;
+  }
+
   /** The time under `x` CSS pixels from the canvas' left, undefined outside the plot. */
   timeAt(x: number): number | undefined {
     if (this.grid === undefined || this.plot === undefined) return undefined;

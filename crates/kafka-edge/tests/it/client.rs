@@ -80,6 +80,32 @@ async fn batches_go_out_many_at_a_time_and_come_back() {
 }
 
 #[tokio::test]
+async fn one_request_takes_batches_for_several_partitions() {
+    let server = Server::start().await;
+    let address = server.address.to_string();
+    let admin = Admin::connect(&address).await.unwrap();
+    let topic: TopicName = "orders".parse().unwrap();
+    admin.create_topic(&topic, 2).await.unwrap();
+    let producer = Producer::connect(&address).await.unwrap();
+    let several =
+        |partitions: [u32; 2]| partitions.map(|n| (at(&topic, n).partition, batch(&[b"a"])));
+    for expected in [0, 1] {
+        let sent = producer.enqueue_all(&topic, several([1, 0])).await.unwrap();
+        let ack = sent.acknowledged().await.unwrap();
+        assert_eq!(ack.base_offset, Offset::new(expected));
+    }
+    let sent = producer.enqueue_all(&topic, several([0, 7])).await.unwrap();
+    let error = sent.acknowledged().await.unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+    // What became of one batch says nothing about the others.
+    let consumer = Consumer::connect(&address).await.unwrap();
+    for (partition, end) in [(0, 3), (1, 2)] {
+        let found = consumer.end(&at(&topic, partition)).await.unwrap();
+        assert_eq!(found, Offset::new(end));
+    }
+}
+
+#[tokio::test]
 async fn refusals_carry_kafkas_code_and_words() {
     let server = Server::start().await;
     let address = server.address.to_string();
