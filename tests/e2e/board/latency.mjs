@@ -40,7 +40,7 @@ const baseline = Number(options.baseline ?? 0) > 0 ? await idle(Number(options.b
 await openBoard(page, options.base, `/boards/${board}`);
 await page.waitForTimeout(Number(options.warmup ?? 5) * 1_000);
 const read = () =>
-  page.evaluate(() => ({ at: performance.now(), histogram: window.__lantern.histogram(), following: window.__lantern.following(), frames: window.__lantern.frames(), link: window.__lantern.link(), seq: window.__lantern.state().seq, inconsistencies: window.__lantern.inconsistencies }));
+  page.evaluate(() => ({ at: performance.now(), histogram: window.__lantern.histogram(), chart: window.__lantern.following("chart"), trend: window.__lantern.following("trend"), ticker: window.__lantern.following("ticker"), frames: window.__lantern.frames(), link: window.__lantern.link(), seq: window.__lantern.state().seq, inconsistencies: window.__lantern.inconsistencies }));
 /** Ticks the host took, and all ticks, of all processors since the machine started (proc_stat(5)). */
 const ticks = () => {
   const times = readFileSync("/proc/stat", "utf8").split("\n", 1)[0].trim().split(/\s+/).slice(1, 9).map(Number);
@@ -83,8 +83,10 @@ console.log(
     board,
     seconds: (after.at - before.at) / 1_000,
     event_to_pixel_ms: values,
-    // Charts, trends and tickers, which keep a pace.
-    following_ms: spread("following"),
+    // What keeps a pace.
+    chart_ms: spread("chart"),
+    trend_ms: spread("trend"),
+    ticker_ms: spread("ticker"),
     fps: (frames * 1_000) / (after.at - before.at),
     frames,
     dropped: after.frames.dropped - before.frames.dropped,

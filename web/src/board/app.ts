@@ -13,7 +13,7 @@ import type { Board } from "../wire/layout";
 import { Announcer } from "./announce";
 import { BannerView } from "./banner";
 import { boardOf, chooseBoard, fetchBoards, LIST_MS, type BoardInfo } from "./boards";
-import type { Context, Touched } from "./context";
+import type { Context, Paced, Touched } from "./context";
 import { attrs, el, setText } from "./dom";
 import { FooterView } from "./footer";
 import { HeaderView } from "./header";
@@ -34,9 +34,9 @@ const STAMPS_MAX = 256;
 export class App {
   private readonly words = Words.load(storage(), navigator.languages);
   private readonly announcer = new Announcer();
-  /** Of what is painted with the next frame, and of charts, trends and tickers, which keep a pace. */
+  /** Of what is painted with the next frame, and of what keeps a pace. */
   private readonly latency = new LatencyMeter();
-  private readonly following = new LatencyMeter();
+  private readonly following: Readonly<Record<Paced, LatencyMeter>> = { chart: new LatencyMeter(), trend: new LatencyMeter(), ticker: new LatencyMeter() };
   private readonly frames = new FrameMeter();
   private readonly scheduler: PaintScheduler;
   private readonly theme: Theme;
@@ -63,7 +63,7 @@ export class App {
   private standing: number | undefined;
   /** Of each update since the last paint that the next one shows, its oldest event; of parts with a pace, theirs. */
   private stamps: number[] = [];
-  private followed: number[] = [];
+  private followed: { readonly kind: Paced; readonly oldest: number }[] = [];
   private conflated = 0;
   private unpainted = 0;
   private second = 0;
@@ -89,10 +89,10 @@ export class App {
       measure: textMeasure(),
       announcer: this.announcer,
       now: () => this.now(),
-      followed: (oldest, drawn = false) => {
+      followed: (kind, oldest) => {
         if (oldest === undefined) return;
-        if (drawn) this.record(this.following, [oldest]);
-        else if (this.followed.length < STAMPS_MAX) this.followed.push(oldest);
+        if (kind === "chart") this.record(this.following.chart, [oldest]);
+        else if (this.followed.length < STAMPS_MAX) this.followed.push({ kind, oldest });
       },
       reducedMotion: () => matchMedia("(prefers-reduced-motion: reduce)").matches,
       onResize: (element, callback) => {
@@ -248,7 +248,7 @@ export class App {
     this.followed = [];
     this.unpainted = 0;
     this.record(this.latency, stamps);
-    this.record(this.following, followed);
+    for (const { kind, oldest } of followed) this.record(this.following[kind], [oldest]);
   }
 
   private record(meter: LatencyMeter, stamps: readonly number[]): void {

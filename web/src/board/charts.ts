@@ -48,7 +48,7 @@ class ChartFigure {
     const { words } = context;
     this.view = new ChartModel(chart, context.measure);
     this.remote = context.painter.attach(this.canvas, () => {
-      context.followed(this.oldestDrawing, true);
+      context.followed("chart", this.oldestDrawing);
       this.oldestDrawing = undefined;
       if (this.waiting) this.part.hurry();
     });

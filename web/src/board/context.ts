@@ -8,6 +8,9 @@ import type { Words } from "./i18n";
 import type { PaintScheduler } from "./scheduler";
 import type { Theme } from "./theme";
 
+/** What is painted at a pace of its own and not with the frame after its data. */
+export type Paced = "chart" | "trend" | "ticker";
+
 export interface Context {
   readonly state: BoardState;
   readonly words: Words;
@@ -19,8 +22,8 @@ export interface Context {
   readonly announcer: Announcer;
   /** Now on the server's clock, Unix milliseconds; stands still while the connection is cut. */
   readonly now: () => number;
-  /** A part with a pace shows the events since `oldest` with this frame, or already (`drawn`) when another thread drew it. */
-  readonly followed: (oldest: number | undefined, drawn?: boolean) => void;
+  /** A part with a pace shows the events since `oldest`: a chart is drawn already, the others show them with this frame. */
+  readonly followed: (kind: Paced, oldest: number | undefined) => void;
   readonly reducedMotion: () => boolean;
   /** Calls back when the element's size changes, with CSS pixels. */
   readonly onResize: (element: Element, callback: (width: number, height: number) => void) => void;

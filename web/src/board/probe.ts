@@ -2,6 +2,7 @@
 
 import type { LinkStatus } from "../feed/messages";
 import type { BoardState } from "../feed/state";
+import type { Paced } from "./context";
 import { monoNow } from "../units/brand";
 import type { Board } from "../wire/layout";
 import { BUCKET_MS, type FrameMeter, type LatencyMeter } from "./meters";
@@ -10,7 +11,7 @@ import type { PaintScheduler } from "./scheduler";
 interface Sources {
   readonly state: BoardState;
   readonly latency: LatencyMeter;
-  readonly following: LatencyMeter;
+  readonly following: Readonly<Record<Paced, LatencyMeter>>;
   readonly frames: FrameMeter;
   readonly scheduler: PaintScheduler;
   readonly status: () => LinkStatus | undefined;
@@ -36,8 +37,8 @@ export function exposeProbe({ state, latency, following, frames, scheduler, stat
     latency: () => latency.summary(monoNow()),
     /** Event to pixel since the page was opened, in buckets of `bucketMs`. */
     histogram: () => ({ bucketMs: BUCKET_MS, counts: Array.from(latency.histogram) }),
-    /** The same of charts, trends and tickers, which keep a pace. */
-    following: () => ({ bucketMs: BUCKET_MS, counts: Array.from(following.histogram) }),
+    /** The same of what keeps a pace. */
+    following: (kind: Paced) => ({ bucketMs: BUCKET_MS, counts: Array.from(following[kind].histogram) }),
     frames: () => ({ fps: frames.fps, dropped: frames.dropped, shown: frames.frames, painted: scheduler.painted, failures: scheduler.failures, periodMs: frames.period }),
     link: () => status(),
     get inconsistencies() {

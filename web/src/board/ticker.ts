@@ -149,7 +149,7 @@ export class TickerView implements LaneView {
 
   /** Everything a turn had to show is written. */
   private through(): void {
-    this.context.followed(this.oldestTurning);
+    this.context.followed("ticker", this.oldestTurning);
     this.oldestTurning = undefined;
   }
 

@@ -29,6 +29,6 @@ export class TrendView {
     const { state, theme } = this.context;
     const points = state.points.get(this.cell) ?? state.history.get(this.cell);
     if (points !== undefined) this.spark.paint(points, this.colour(), theme.palette);
-    this.context.followed(oldest);
+    this.context.followed("trend", oldest);
   }
 }
