@@ -61,7 +61,7 @@ impl Metrics {
         );
         registry.register(
             "lantern_ingest_last_snapshot_timestamp_seconds",
-            "When the last snapshot of the samples was written, Unix seconds; 0 if none was",
+            "When this process last wrote a snapshot of the samples, Unix seconds; 0 if it has not yet",
             self.snapshot_at.clone(),
         );
         let help = "Records of lantern.metrics not read yet";

@@ -207,7 +207,7 @@ impl Service {
         };
         let store = Arc::clone(&self.store);
         let samples = taken(&store);
-        let (metrics, now) = (self.metrics.clone(), self.clock.now());
+        let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
         saver.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = file.save(&store, topic.id, position) {
                 let path = file.path().display().to_string();
@@ -215,7 +215,7 @@ impl Service {
                 warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
                 return None;
             }
-            metrics.snapshot(now);
+            metrics.snapshot(clock.now());
             Some(samples)
         }));
     }

@@ -41,6 +41,8 @@ pub struct Delivery {
     sent: Instant,
     pending: Option<Pending>,
     batches: usize,
+    /// Where the first batch went.
+    first: i32,
 }
 
 /// An acknowledged request.
@@ -94,7 +96,8 @@ impl Producer {
     /// one request each; waits only for room among the requests in flight.
     ///
     /// Batches of one partition are written in the order in which they are enqueued. What becomes
-    /// of one batch says nothing about the others.
+    /// of one batch says nothing about the others. There is at least one, and of each partition at
+    /// most one.
     ///
     /// # Errors
     /// Those of [`Connection::call`].
@@ -112,6 +115,7 @@ impl Producer {
             })
             .collect();
         let batches = data.len();
+        let first = data.first().map_or(0, |data| data.index);
         let data = TopicProduceData::default()
             .with_name(wire_name(topic))
             .with_partition_data(data);
@@ -137,6 +141,7 @@ impl Producer {
             sent,
             pending,
             batches,
+            first,
         })
     }
 }
@@ -157,7 +162,8 @@ impl Delivery {
         let latency = self.sent.elapsed();
         let answers = answer.responses.first();
         let answers = answers.map_or(&[][..], |topic| &topic.partition_responses);
-        let Some(first) = answers.first().filter(|_| answers.len() == self.batches) else {
+        let first = answers.iter().find(|one| one.index == self.first);
+        let Some(first) = first.filter(|_| answers.len() == self.batches) else {
             return Err(Error::Answer {
                 api: Api::Produce,
                 reason: "a partition produced to is missing",

@@ -4,7 +4,7 @@
 //! could stay, so there the good files are taken and the wrong ones said: in the log, and by name in
 //! `lantern_config_file_refused`, from which an alert is made.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -41,9 +41,25 @@ struct FileLabel {
 struct Found {
     /// What is in force, in words.
     summary: String,
-    refused: BTreeSet<FileLabel>,
-    /// Refused before the last reading and not by it: 0 until the next one, so that it is seen.
-    cleared: BTreeSet<FileLabel>,
+    refused: BTreeMap<FileLabel, Stage>,
+}
+
+/// Good files, and where they are from.
+struct Files {
+    meters: Vec<MeterFile>,
+    boards: Vec<BoardFile>,
+    from: String,
+    rules: Vec<RuleFile>,
+    rules_from: String,
+}
+
+/// Where a file was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// By itself, at each reading.
+    Read,
+    /// Beside the others, when all were to be put in force.
+    Applied,
 }
 
 /// The watched folders and what of them is in force.
@@ -114,9 +130,16 @@ impl Loaded {
 
     fn load(&self, partly: bool) -> Result<(), Vec<Refusal>> {
         let mut found = self.found.lock();
-        let problems = self.read(partly, &mut found.summary);
+        let mut problems = Vec::new();
+        let files = self.read(&mut problems);
+        let read = problems.len();
+        let applies = problems.is_empty() || partly;
+        if applies {
+            found.summary = self.apply(files, &mut problems);
+        }
         self.successful.set(i64::from(problems.is_empty()));
-        self.name(&problems, &mut found);
+        let (by_reading, by_applying) = problems.split_at(read);
+        self.name(by_reading, applies.then_some(by_applying), &mut found);
         if problems.is_empty() {
             Ok(())
         } else {
@@ -124,39 +147,49 @@ impl Loaded {
         }
     }
 
-    /// Says by file which ones are refused.
-    fn name(&self, problems: &[Refusal], found: &mut Found) {
-        for gone in std::mem::take(&mut found.cleared) {
-            self.refused.remove(&gone);
-        }
-        let file = |problem: &Refusal| FileLabel {
-            file: problem.file.clone(),
+    /// Says by file which ones are refused. What was refused when it was applied stays so until all
+    /// is applied again.
+    fn name(&self, by_reading: &[Refusal], by_applying: Option<&[Refusal]>, found: &mut Found) {
+        let labels = |problems: &[Refusal], stage: Stage| -> Vec<(FileLabel, Stage)> {
+            let label = |problem: &Refusal| FileLabel {
+                file: problem.file.clone(),
+            };
+            problems.iter().map(|one| (label(one), stage)).collect()
         };
-        let refused: BTreeSet<FileLabel> = problems.iter().map(file).collect();
-        for label in found.refused.difference(&refused) {
-            self.refused.get_or_create(label).set(0);
-            found.cleared.insert(label.clone());
+        let mut refused = BTreeMap::new();
+        if let Some(problems) = by_applying {
+            refused.extend(labels(problems, Stage::Applied));
+        } else {
+            let kept = found.refused.iter();
+            let kept = kept.filter(|(_, stage)| **stage == Stage::Applied);
+            refused.extend(kept.map(|(label, stage)| (label.clone(), *stage)));
         }
-        for label in &refused {
+        refused.extend(labels(by_reading, Stage::Read));
+        for gone in found.refused.keys() {
+            if !refused.contains_key(gone) {
+                // The agent ends a series that is gone at once, and with it the alert.
+                self.refused.remove(gone);
+            }
+        }
+        for label in refused.keys() {
             self.refused.get_or_create(label).set(1);
         }
         found.refused = refused;
     }
 
-    /// Reads everything and puts it in force if it is good, or what of it is good (`partly`);
-    /// answers what is refused.
-    fn read(&self, partly: bool, summary: &mut String) -> Vec<Refusal> {
-        let mut problems = Vec::new();
+    /// The good files of both folders.
+    fn read(&self, problems: &mut Vec<Refusal>) -> Files {
         let folder = self.conf_dir.display();
-        let (files, from) = match resources::read(&self.conf_dir) {
+        let (resources, from) = match resources::read(&self.conf_dir) {
             Ok(Some(files)) => (files, folder.to_string()),
             Ok(None) => (builtin::resources(), "built in".to_owned()),
             Err(error) => {
                 let text = format!("cannot read {folder}: {error}");
-                return vec![Refusal::new(folder, text)];
+                problems.push(Refusal::new(folder, text));
+                (Vec::new(), String::new())
             }
         };
-        let mut sorted = resources::by_kind(files);
+        let mut sorted = resources::by_kind(resources);
         problems.append(&mut sorted.problems);
         let mut meters: Vec<MeterFile> = Vec::new();
         for File { path, text } in sorted.meters {
@@ -177,28 +210,37 @@ impl Loaded {
                 Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
-        let (rules, rules_from) = self.rules(&mut problems);
-        if problems.is_empty() || partly {
-            let (board_count, meter_count) = (boards.len(), meters.len());
-            if let Err(found) = self.targets.meters.apply(&meters) {
-                problems.extend(found.iter().map(Refusal::from));
-            }
-            let applied = self.targets.boards.apply(boards);
-            problems.extend(applied.problems.iter().map(Refusal::from));
-            let complete = problems.is_empty();
-            let report = match self.targets.alerting.load(&rules, complete) {
-                Ok(report) => report,
-                Err(found) => {
-                    problems.extend(found.iter().map(Refusal::from));
-                    alerting::Report::default()
-                }
-            };
-            *summary = format!(
-                "{board_count} boards, {meter_count} meters ({from}), {} rules ({rules_from})",
-                report.rules
-            );
+        let (rules, rules_from) = self.rules(problems);
+        Files {
+            meters,
+            boards,
+            from,
+            rules,
+            rules_from,
         }
-        problems
+    }
+
+    /// Puts files in force; answers in words what is.
+    fn apply(&self, files: Files, problems: &mut Vec<Refusal>) -> String {
+        let (boards, meters) = (files.boards.len(), files.meters.len());
+        if let Err(found) = self.targets.meters.apply(&files.meters) {
+            problems.extend(found.iter().map(Refusal::from));
+        }
+        let applied = self.targets.boards.apply(files.boards);
+        problems.extend(applied.problems.iter().map(Refusal::from));
+        let complete = problems.is_empty();
+        let report = match self.targets.alerting.load(&files.rules, complete) {
+            Ok(report) => report,
+            Err(found) => {
+                problems.extend(found.iter().map(Refusal::from));
+                alerting::Report::default()
+            }
+        };
+        let (from, rules_from) = (files.from, files.rules_from);
+        format!(
+            "{boards} boards, {meters} meters ({from}), {} rules ({rules_from})",
+            report.rules
+        )
     }
 
     /// The rule files that are good, and where they are from.

@@ -170,14 +170,46 @@ struct Running {
     written: Option<Timestamp>,
 }
 
+/// Something that is due at every so many beats, however the beats jitter.
+#[derive(Debug)]
+struct Every {
+    interval: Duration,
+    beat: Duration,
+    due: Duration,
+}
+
+impl Every {
+    fn new(interval: Duration, beat: Duration) -> Self {
+        Self {
+            interval,
+            beat,
+            due: Duration::ZERO,
+        }
+    }
+
+    /// Whether it is due at the beat nearest to its time; then the next time is set.
+    fn is_due(&mut self, now: Duration) -> bool {
+        if now + self.beat / 2 < self.due {
+            return false;
+        }
+        let next = self.due + self.interval;
+        // After a pause it begins anew and catches nothing up.
+        self.due = if next > now {
+            next
+        } else {
+            now + self.interval
+        };
+        true
+    }
+}
+
 struct Worker {
     options: Options,
     broker: DynBroker,
     clock: DynClock,
     running: Vec<Running>,
     restored: Snapshot,
-    /// When samples were last looked after, by the monotonic clock.
-    sampled: Option<Duration>,
+    sampling: Every,
     snapshots: TopicPartition,
     snapshot_at: Option<Timestamp>,
     snapshot_due: bool,
@@ -208,13 +240,14 @@ impl Worker {
         .await?;
         let snapshots = TopicPartition::new(name, PartitionId::new(0));
         let restored = newest_snapshot(&*broker, &snapshots).await?;
+        let sampling = Every::new(options.interval, options.counting);
         Ok(Self {
             options,
             broker,
             clock,
             running: Vec::new(),
             restored,
-            sampled: None,
+            sampling,
             snapshots,
             snapshot_at: None,
             snapshot_due: false,
@@ -285,10 +318,7 @@ impl Worker {
             }
             running.advance(&*self.broker, &topic).await?;
         }
-        let now = self.clock.monotonic();
-        let early = |at| now.saturating_sub(at) < self.options.interval;
-        if !self.sampled.is_some_and(early) {
-            self.sampled = Some(now);
+        if self.sampling.is_due(self.clock.monotonic()) {
             self.write_samples().await?;
             self.snapshot(false).await;
         }
@@ -561,5 +591,32 @@ impl Event for RecordEvent<'_> {
     fn json(&self) -> Option<&Value> {
         let parse = || serde_json::from_slice(self.record.value?).ok();
         self.json.get_or_init(parse).as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_every_five_beats_is_due_at_every_fifth_though_they_jitter() {
+        let ms = Duration::from_millis;
+        let mut every = Every::new(ms(250), ms(50));
+        let start = ms(1_000_000);
+        let jitter = [7, 0, 21, 3, 14, 1, 9, 0, 18, 2, 5];
+        let mut due = Vec::new();
+        for (beat, jitter) in (0_u64..55).zip(jitter.into_iter().cycle()) {
+            if every.is_due(start + ms(50 * beat + jitter)) {
+                due.push(beat);
+            }
+        }
+        assert_eq!(due, (0..55).step_by(5).collect::<Vec<_>>());
+        // A long pause is not caught up.
+        let late = start + ms(60_000);
+        let after = (0..6).map(|beat| every.is_due(late + ms(50 * beat)));
+        assert_eq!(
+            after.collect::<Vec<_>>(),
+            [true, false, false, false, false, true]
+        );
     }
 }

@@ -3,9 +3,10 @@
 //   node board/latency.mjs BASE_URL [--board orders] [--seconds 60] [--warmup 5] [--baseline 0] [--width 1440] [--height 900]
 //
 // Watches a board while `lantern demo orders` (or anything else) feeds it, and prints one JSON object. `--baseline N`
-// first counts the frames an empty page drops in N seconds here, under the same load, so that the machine's own misses
-// can be told from the page's. On a virtual machine the host takes processors away now and then: `dropped_while_stolen`
-// are the frames dropped in those seconds (`stolen_seconds`) in which it took more than 2 % of them.
+// first counts the frames an empty page drops in N seconds here, under the same load and watched the same way, so that
+// the machine's own misses can be told from the page's. On a virtual machine the host takes processors away now and
+// then: `stolen` are the seconds in which it took more than 2 % of them, and the frames dropped in those (null where
+// the system does not tell).
 import { readFileSync } from "node:fs";
 import { launch, openBoard, parse } from "./common.mjs";
 
@@ -15,52 +16,68 @@ const board = options.board ?? "orders";
 const browser = await launch();
 const page = await browser.newPage({ viewport: { width: Number(options.width ?? 1440), height: Number(options.height ?? 900) } });
 
-/** Frames an empty page shows and drops; the same rule as the board's own meter. */
-const idle = (ms) =>
-  page.evaluate(
-    (length) =>
-      new Promise((resolve) => {
-        const gaps = [];
-        let last;
-        const step = (now) => {
-          if (last !== undefined) gaps.push(now - last);
-          last = now;
-          if (gaps.reduce((sum, gap) => sum + gap, 0) < length) return requestAnimationFrame(step);
-          const period = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
-          const dropped = gaps.reduce((sum, gap) => sum + (gap > period * 1.5 ? Math.round(gap / period) - 1 : 0), 0);
-          return resolve({ frames: gaps.length, dropped, periodMs: period });
-        };
-        requestAnimationFrame(step);
-      }),
-    ms,
-  );
+/** Ticks the host took, and all ticks, of all processors since the machine started (proc_stat(5)). */
+function ticks() {
+  try {
+    const times = readFileSync("/proc/stat", "utf8").split("\n", 1)[0].trim().split(/\s+/).slice(1, 9).map(Number);
+    return { stolen: times[7], all: times.reduce((sum, time) => sum + time, 0) };
+  } catch {
+    return undefined;
+  }
+}
+const STOLEN_SHARE = 0.02;
 
-const baseline = Number(options.baseline ?? 0) > 0 ? await idle(Number(options.baseline) * 1_000) : undefined;
+/** Lets whole seconds pass; `dropped` asks the page how many frames it has dropped so far. */
+async function watch(length, dropped) {
+  const stolen = ticks() === undefined ? null : { seconds: 0, dropped: 0 };
+  const first = await dropped();
+  let last = { ...ticks(), dropped: first };
+  for (let second = 0; second < length; second += 1) {
+    await page.waitForTimeout(1_000);
+    const now = { ...ticks(), dropped: await dropped() };
+    if (stolen !== null && now.stolen - last.stolen > STOLEN_SHARE * (now.all - last.all)) {
+      stolen.seconds += 1;
+      stolen.dropped += now.dropped - last.dropped;
+    }
+    last = now;
+  }
+  return { dropped: last.dropped - first, stolen };
+}
+
+/** An empty page that counts as the board's own meter does (`web/src/board/meters.ts`). */
+async function emptyPage() {
+  await page.evaluate(() => {
+    const gaps = [];
+    let [last, period, frames] = [undefined, Number.NaN, 0];
+    window.dropped = 0;
+    const step = (now) => {
+      requestAnimationFrame(step);
+      const gap = now - last;
+      last = now;
+      if (Number.isNaN(gap)) return;
+      frames += 1;
+      gaps.push(gap);
+      if (gaps.length > 121) gaps.shift();
+      if (frames % 30 === 0) period = [...gaps].sort((a, b) => a - b)[gaps.length >> 1];
+      if (gap > period * 1.5) window.dropped += Math.round(gap / period) - 1;
+    };
+    requestAnimationFrame(step);
+  });
+  await page.waitForTimeout(1_000);
+}
+
+let baseline = null;
+if (Number(options.baseline ?? 0) > 0) {
+  await emptyPage();
+  baseline = await watch(Number(options.baseline), () => page.evaluate(() => window.dropped));
+}
 
 await openBoard(page, options.base, `/boards/${board}`);
 await page.waitForTimeout(Number(options.warmup ?? 5) * 1_000);
 const read = () =>
   page.evaluate(() => ({ at: performance.now(), histogram: window.__lantern.histogram(), chart: window.__lantern.following("chart"), trend: window.__lantern.following("trend"), ticker: window.__lantern.following("ticker"), frames: window.__lantern.frames(), link: window.__lantern.link(), seq: window.__lantern.state().seq, inconsistencies: window.__lantern.inconsistencies }));
-/** Ticks the host took, and all ticks, of all processors since the machine started (proc_stat(5)). */
-const ticks = () => {
-  const times = readFileSync("/proc/stat", "utf8").split("\n", 1)[0].trim().split(/\s+/).slice(1, 9).map(Number);
-  return { stolen: times[7], all: times.reduce((sum, time) => sum + time, 0) };
-};
-const STOLEN_SHARE = 0.02;
-
 const before = await read();
-const stolen = { seconds: 0, dropped: 0 };
-let last = { ...ticks(), dropped: before.frames.dropped };
-const end = performance.now() + seconds * 1_000;
-while (performance.now() < end) {
-  await page.waitForTimeout(Math.min(1_000, Math.max(0, end - performance.now())));
-  const now = { ...ticks(), dropped: await page.evaluate(() => window.__lantern.frames().dropped) };
-  if (now.stolen - last.stolen > STOLEN_SHARE * (now.all - last.all)) {
-    stolen.seconds += 1;
-    stolen.dropped += now.dropped - last.dropped;
-  }
-  last = now;
-}
+const watched = await watch(seconds, () => page.evaluate(() => window.__lantern.frames().dropped));
 const after = await read();
 await browser.close();
 
@@ -90,8 +107,7 @@ console.log(
     fps: (frames * 1_000) / (after.at - before.at),
     frames,
     dropped: after.frames.dropped - before.frames.dropped,
-    dropped_while_stolen: stolen.dropped,
-    stolen_seconds: stolen.seconds,
+    stolen: watched.stolen,
     painted: after.frames.painted - before.frames.painted,
     paint_failures: after.frames.failures,
     period_ms: after.frames.periodMs,
@@ -100,7 +116,7 @@ console.log(
     refusals: after.link.refusals,
     clock_rtt_ms: after.link.rtt,
     inconsistencies: after.inconsistencies,
-    baseline: baseline ?? null,
+    baseline,
   }),
 );
 process.exit(values.n > 0 && after.inconsistencies === 0 ? 0 : 1);

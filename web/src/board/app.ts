@@ -21,7 +21,7 @@ import { HelpView } from "./help";
 import { Words } from "./i18n";
 import { installKeys } from "./keys";
 import { BoardView } from "./lanes";
-import { FrameMeter, LatencyMeter } from "./meters";
+import { FrameMeter, Histogram, LatencyMeter } from "./meters";
 import { exposeProbe } from "./probe";
 import { browserFrames, PaintScheduler } from "./scheduler";
 import { Theme } from "./theme";
@@ -36,7 +36,7 @@ export class App {
   private readonly announcer = new Announcer();
   /** Of what is painted with the next frame, and of what keeps a pace. */
   private readonly latency = new LatencyMeter();
-  private readonly following: Readonly<Record<Paced, LatencyMeter>> = { chart: new LatencyMeter(), trend: new LatencyMeter(), ticker: new LatencyMeter() };
+  private readonly following: Readonly<Record<Paced, Histogram>> = { chart: new Histogram(), trend: new Histogram(), ticker: new Histogram() };
   private readonly frames = new FrameMeter();
   private readonly scheduler: PaintScheduler;
   private readonly theme: Theme;
@@ -64,6 +64,8 @@ export class App {
   /** Of each update since the last paint that the next one shows, its oldest event; of parts with a pace, theirs. */
   private stamps: number[] = [];
   private followed: { readonly kind: Paced; readonly oldest: number }[] = [];
+  /** When the page was last shown or hidden, on the server's clock. */
+  private shownSince = 0;
   private conflated = 0;
   private unpainted = 0;
   private second = 0;
@@ -91,7 +93,7 @@ export class App {
       now: () => this.now(),
       followed: (kind, oldest) => {
         if (oldest === undefined) return;
-        if (kind === "chart") this.record(this.following.chart, [oldest]);
+        if (kind === "chart") this.settle([oldest], (ms) => this.following.chart.add(ms));
         else if (this.followed.length < STAMPS_MAX) this.followed.push({ kind, oldest });
       },
       reducedMotion: () => matchMedia("(prefers-reduced-motion: reduce)").matches,
@@ -247,24 +249,25 @@ export class App {
     this.stamps = [];
     this.followed = [];
     this.unpainted = 0;
-    this.record(this.latency, stamps);
-    for (const { kind, oldest } of followed) this.record(this.following[kind], [oldest]);
+    this.settle(stamps, (ms, now) => this.latency.record(ms, now));
+    for (const { kind, oldest } of followed) this.settle([oldest], (ms) => this.following[kind].add(ms));
   }
 
-  private record(meter: LatencyMeter, stamps: readonly number[]): void {
+  /** What stands on the screen by now. Events from before the page was last shown waited for the reader, not for us. */
+  private settle(stamps: readonly number[], record: (ms: number, now: MonoMs) => void): void {
     const offset = this.status?.offset;
     if (offset === undefined) return;
     const now = monoNow();
-    for (const stamp of stamps) meter.record(now + offset - stamp, now);
+    for (const stamp of stamps) if (stamp >= this.shownSince) record(Math.max(0, now + offset - stamp), now);
   }
 
   private visibility(): void {
     const visible = !document.hidden;
     this.frames.pause();
-    this.stamps = [];
-    this.followed = [];
+    this.shownSince = this.now();
     this.feed.setVisible(visible);
     if (visible) this.scheduler.start();
+    else this.scheduler.pause();
   }
 
   private resized(entries: readonly ResizeObserverEntry[]): void {

@@ -15,7 +15,7 @@ import type { Part } from "./scheduler";
 
 /** Legend entries shown; the chart itself draws every series. */
 const LEGEND_MAX = 12;
-/** A chart is never further behind than this, or than the time in which it moves by a pixel; a pointer on it is answered at once. */
+/** From one picture to the next at least the time in which the window moves by a pixel, or this if it is less; a pointer is answered at once. */
 const PACE_MS = 250;
 /** The canvas' description for screen readers follows this slowly. */
 const DESCRIBE_MS = 10_000;
@@ -47,10 +47,13 @@ class ChartFigure {
   constructor(private readonly chart: Chart, private readonly context: Context) {
     const { words } = context;
     this.view = new ChartModel(chart, context.measure);
-    this.remote = context.painter.attach(this.canvas, () => {
-      context.followed("chart", this.oldestDrawing);
+    this.remote = context.painter.attach(this.canvas, (done) => {
+      if (done) context.followed("chart", this.oldestDrawing);
       this.oldestDrawing = undefined;
-      if (this.waiting) this.part.hurry();
+      if (!this.waiting) return;
+      // A hand is answered at once; all else keeps the pace and the turn, however slow the worker is.
+      if (this.cursor === undefined) this.part.mark();
+      else this.part.hurry();
     });
     const title = words.local(chart.title);
     const span = words.say("last", { span: formatWindow(chart.windowMs) });

@@ -22,7 +22,7 @@ export interface Context {
   readonly announcer: Announcer;
   /** Now on the server's clock, Unix milliseconds; stands still while the connection is cut. */
   readonly now: () => number;
-  /** A part with a pace shows the events since `oldest`: a chart is drawn already, the others show them with this frame. */
+  /** A part with a pace shows the updates since the one whose oldest event is `oldest`: a chart already, the others with this frame. */
   readonly followed: (kind: Paced, oldest: number | undefined) => void;
   readonly reducedMotion: () => boolean;
   /** Calls back when the element's size changes, with CSS pixels. */

@@ -12,13 +12,22 @@ describe("latency", () => {
   it("counts every paint of the visit in the histogram", () => {
     const meter = new LatencyMeter();
     for (const ms of [-0.2, 0.1, 12.3, 1e9, Number.NaN]) meter.record(ms, 0);
-    expect([meter.histogram[0], meter.histogram[49], meter.histogram.at(-1)]).toEqual([2, 1, 1]);
+    expect([meter.histogram.counts[0], meter.histogram.counts[49], meter.histogram.counts.at(-1)]).toEqual([2, 1, 1]);
   });
   it("holds no more than a minute of the fastest display, and forgets the oldest first", () => {
     const meter = new LatencyMeter();
     for (let i = 0; i < 20_000; i += 1) meter.record(i < 10_000 ? 1_000 : 1, i / 1_000);
     expect(meter.summary(20)).toEqual({ p50: 1.25, p99: 1_000.25, max: 1_000.25, n: 14_400 });
     expect(meter.summary(WINDOW_MS + 9.9995)).toEqual({ p50: 1.25, p99: 1.25, max: 1.25, n: 10_000 });
+  });
+  it("tells slow from stuck", () => {
+    const meter = new LatencyMeter();
+    for (let i = 0; i < 99; i += 1) meter.record(10, i);
+    meter.record(30_000, 99);
+    expect(meter.summary(100)).toEqual({ p50: 10, p99: 10, max: 30_000, n: 100 });
+    meter.record(5_000, 100);
+    meter.record(5_000, 100);
+    expect(meter.summary(100).p99).toBe(5_000);
   });
   it("of nothing is not a number", () => {
     expect(new LatencyMeter().summary(0).p50).toBeNaN();

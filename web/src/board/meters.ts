@@ -11,53 +11,69 @@ const BUCKETS = 8_000;
 
 export interface Latency { readonly p50: number; readonly p99: number; readonly max: number; readonly n: number }
 
-/** Both histograms are kept as paints come and go, so that a summary is a walk over buckets and never a sort in a frame. */
+/** Latencies by bucket. Nothing is sorted in a frame: a quantile is a walk over buckets. */
+export class Histogram {
+  readonly counts = new Uint32Array(BUCKETS);
+  n = 0;
+
+  /** Counts once more, or (`-1`) once less. */
+  add(ms: number, change: 1 | -1 = 1): void {
+    const bucket = Math.min(BUCKETS - 1, Math.floor(ms / BUCKET_MS));
+    this.counts[bucket] = (this.counts[bucket] as number) + change;
+    this.n += change;
+  }
+
+  /** The upper edge of the bucket in which share `q` is reached: infinite in the last one, NaN where there was nothing. */
+  quantile(q: number): number {
+    let seen = 0;
+    const wanted = Math.max(1, Math.ceil(this.n * q));
+    const bucket = this.counts.findIndex((count) => (seen += count) >= wanted);
+    if (bucket < 0) return Number.NaN;
+    return bucket === BUCKETS - 1 ? Number.POSITIVE_INFINITY : (bucket + 1) * BUCKET_MS;
+  }
+}
+
 export class LatencyMeter {
   /** Of the whole visit. */
-  readonly histogram = new Uint32Array(BUCKETS);
+  readonly histogram = new Histogram();
   /** Of the window; what it holds stands in a ring, oldest at `first`. */
-  private readonly recent = new Uint32Array(BUCKETS);
+  private readonly recent = new Histogram();
   private readonly at = new Float64Array(SAMPLES_MAX);
-  private readonly bucket = new Uint16Array(SAMPLES_MAX);
+  private readonly ms = new Float32Array(SAMPLES_MAX);
   private first = 0;
-  private n = 0;
 
   /** An event that arrived `latency` ms before the paint that first shows it, seen at `now`. */
   record(latency: number, now: number): void {
     if (!Number.isFinite(latency)) return;
     // A clock offset is known to half a round trip: a sub-millisecond negative is a zero, not an error.
-    const bucket = Math.min(BUCKETS - 1, Math.floor(Math.max(0, latency) / BUCKET_MS));
+    const ms = Math.fround(Math.max(0, latency));
     this.forget(now);
-    if (this.n === SAMPLES_MAX) this.forgetFirst();
-    const place = (this.first + this.n) % SAMPLES_MAX;
+    if (this.recent.n === SAMPLES_MAX) this.forgetFirst();
+    const place = (this.first + this.recent.n) % SAMPLES_MAX;
     this.at[place] = now;
-    this.bucket[place] = bucket;
-    this.n += 1;
-    for (const counts of [this.histogram, this.recent]) counts[bucket] = (counts[bucket] as number) + 1;
+    this.ms[place] = ms;
+    this.recent.add(ms);
+    this.histogram.add(ms);
   }
 
-  /** Of the last 60 s, each figure the upper edge of its bucket; NaN where there was nothing. */
+  /** Of the last 60 s, to a bucket's width; NaN where there was nothing. */
   summary(now: number): Latency {
     this.forget(now);
-    return { p50: this.quantile(0.5), p99: this.quantile(0.99), max: this.quantile(1), n: this.n };
-  }
-
-  private quantile(q: number): number {
-    let seen = 0;
-    const wanted = Math.max(1, Math.ceil(this.n * q));
-    const bucket = this.recent.findIndex((count) => (seen += count) >= wanted);
-    return bucket < 0 ? Number.NaN : (bucket + 1) * BUCKET_MS;
+    const { n } = this.recent;
+    const [p50, p99, max] = [0.5, 0.99, 1].map((q) => this.recent.quantile(q)) as [number, number, number];
+    if (max !== Number.POSITIVE_INFINITY) return { p50, p99, max, n };
+    // Seconds late: no buckets there, and no hurry either.
+    const sorted = Float64Array.from({ length: n }, (_, i) => this.ms[(this.first + i) % SAMPLES_MAX] as number).sort();
+    return { p50: quantile(sorted, 0.5), p99: quantile(sorted, 0.99), max: quantile(sorted, 1), n };
   }
 
   private forget(now: number): void {
-    while (this.n > 0 && (this.at[this.first] as number) <= now - WINDOW_MS) this.forgetFirst();
+    while (this.recent.n > 0 && (this.at[this.first] as number) <= now - WINDOW_MS) this.forgetFirst();
   }
 
   private forgetFirst(): void {
-    const bucket = this.bucket[this.first] as number;
-    this.recent[bucket] = (this.recent[bucket] as number) - 1;
+    this.recent.add(this.ms[this.first] as number, -1);
     this.first = (this.first + 1) % SAMPLES_MAX;
-    this.n -= 1;
   }
 }
 

@@ -5,13 +5,13 @@ import type { BoardState } from "../feed/state";
 import type { Paced } from "./context";
 import { monoNow } from "../units/brand";
 import type { Board } from "../wire/layout";
-import { BUCKET_MS, type FrameMeter, type LatencyMeter } from "./meters";
+import { BUCKET_MS, type FrameMeter, type Histogram, type LatencyMeter } from "./meters";
 import type { PaintScheduler } from "./scheduler";
 
 interface Sources {
   readonly state: BoardState;
   readonly latency: LatencyMeter;
-  readonly following: Readonly<Record<Paced, LatencyMeter>>;
+  readonly following: Readonly<Record<Paced, Histogram>>;
   readonly frames: FrameMeter;
   readonly scheduler: PaintScheduler;
   readonly status: () => LinkStatus | undefined;
@@ -36,9 +36,9 @@ export function exposeProbe({ state, latency, following, frames, scheduler, stat
     /** Event to pixel of the last 60 s, in milliseconds. */
     latency: () => latency.summary(monoNow()),
     /** Event to pixel since the page was opened, in buckets of `bucketMs`. */
-    histogram: () => ({ bucketMs: BUCKET_MS, counts: Array.from(latency.histogram) }),
+    histogram: () => ({ bucketMs: BUCKET_MS, counts: Array.from(latency.histogram.counts) }),
     /** The same of what keeps a pace. */
-    following: (kind: Paced) => ({ bucketMs: BUCKET_MS, counts: Array.from(following[kind].histogram) }),
+    following: (kind: Paced) => ({ bucketMs: BUCKET_MS, counts: Array.from(following[kind].counts) }),
     frames: () => ({ fps: frames.fps, dropped: frames.dropped, shown: frames.frames, painted: scheduler.painted, failures: scheduler.failures, periodMs: frames.period }),
     link: () => status(),
     get inconsistencies() {

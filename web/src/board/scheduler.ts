@@ -41,7 +41,7 @@ export interface FrameSource {
 
 export interface Part {
   readonly name: string;
-  /** Paint me in the next frame in which my manner allows it. `stamp`: the oldest event that asks for it. */
+  /** Paint me in the next frame in which my manner allows it. `stamp`: the oldest event of the update that asks for it. */
   mark(stamp?: number): void;
   /** Paint me in the next frame. */
   hurry(): void;
@@ -84,6 +84,8 @@ export class PaintScheduler {
   prompt = 0;
   private entries: Entry[] = [];
   private running = false;
+  /** Frames asked for before the last pause are not ours any more. */
+  private chain = 0;
   private frames = 0;
   private everything = false;
 
@@ -130,18 +132,26 @@ export class PaintScheduler {
   start(): void {
     if (this.running || this.source.hidden) return;
     this.running = true;
-    // What was marked while hidden waited for the reader, not for a frame.
-    for (const entry of this.entries) entry.oldest = undefined;
     this.markAll();
-    this.source.requestFrame(this.frame);
+    this.ask();
   }
 
-  private readonly frame = (timestamp: number): void => {
-    if (this.source.hidden) {
-      this.running = false;
-      return;
-    }
-    this.source.requestFrame(this.frame);
+  /** The page is hidden. Browsers hold back the frame asked for last until it is shown again: `start` asks for another. */
+  pause(): void {
+    this.running = false;
+    this.chain += 1;
+  }
+
+  private ask(): void {
+    const { chain } = this;
+    this.source.requestFrame((timestamp) => {
+      if (chain === this.chain) this.frame(timestamp);
+    });
+  }
+
+  private frame(timestamp: number): void {
+    if (this.source.hidden) return this.pause();
+    this.ask();
     this.fence("frame", () => this.hooks.onFrame(timestamp));
     const due = this.due(timestamp);
     this.frames += 1;
@@ -158,7 +168,7 @@ export class PaintScheduler {
     }
     this.painted += 1;
     this.source.post(this.hooks.afterPaint);
-  };
+  }
 
   /** What this frame paints. */
   private due(timestamp: number): Entry[] {

@@ -91,8 +91,7 @@ export class TickerView implements LaneView {
   frame(timestamp: number): void {
     if (!this.news || this.turning !== undefined || timestamp - this.turned < TURN_MS) return;
     this.news = false;
-    this.oldestTurning = this.oldest;
-    this.oldest = undefined;
+    this.takeOldest();
     this.turned = timestamp;
     this.part.mark();
   }
@@ -120,6 +119,7 @@ export class TickerView implements LaneView {
     else {
       this.show(rows, wanted);
       // What a hand holds still shows no news.
+      this.takeOldest();
       if (this.held === undefined) this.through();
       else this.oldestTurning = undefined;
     }
@@ -145,6 +145,11 @@ export class TickerView implements LaneView {
       this.unseen = false;
       this.through();
     }
+  }
+
+  private takeOldest(): void {
+    this.oldestTurning ??= this.oldest;
+    this.oldest = undefined;
   }
 
   /** Everything a turn had to show is written. */

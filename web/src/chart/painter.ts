@@ -22,26 +22,26 @@ export interface RemoteCanvas {
 }
 
 export class Painter {
-  private readonly drawn = new Map<number, () => void>();
+  private readonly drawn = new Map<number, (done: boolean) => void>();
   private last = 0;
 
   constructor(private readonly worker: Pick<Worker, "postMessage" | "onmessage" | "onerror">, onFailure: (reason: string) => void) {
     worker.onmessage = ({ data }: MessageEvent<FromPainter>) => {
       if (data.failed !== undefined) onFailure(data.failed);
-      this.drawn.get(data.id)?.();
+      this.drawn.get(data.id)?.(data.failed === undefined);
     };
     worker.onerror = ({ message }) => onFailure(message === undefined ? "the drawing worker could not be loaded" : message);
   }
 
-  attach(canvas: HTMLCanvasElement, onDrawn: () => void): RemoteCanvas {
+  attach(canvas: HTMLCanvasElement, onDrawn: (done: boolean) => void): RemoteCanvas {
     this.last += 1;
     const id = this.last;
     let busy = false;
     const offscreen = canvas.transferControlToOffscreen();
     this.tell({ kind: "attach", id, canvas: offscreen }, [offscreen]);
-    this.drawn.set(id, () => {
+    this.drawn.set(id, (done) => {
       busy = false;
-      onDrawn();
+      onDrawn(done);
     });
     return {
       get busy() {

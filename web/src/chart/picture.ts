@@ -79,9 +79,9 @@ export class ChartModel {
     return this.grid === undefined || Math.floor(end / this.grid.msPerColumn) !== this.grid.first + this.grid.columns - 1;
   }
 
-  /** Milliseconds in which the window moves by a pixel. */
+  /** Milliseconds in which the window moves by a pixel; endless while nothing is shown. */
   get msPerPixel(): number {
-    return this.grid?.msPerColumn ?? 0;
+    return this.grid?.msPerColumn ?? Number.POSITIVE_INFINITY;
   }
 
   /** The time under `x` CSS pixels from the canvas' left, undefined outside the plot. */

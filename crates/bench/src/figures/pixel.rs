@@ -84,11 +84,13 @@ pub(super) fn measure(smoke: &Smoke) -> Result<Vec<Row>> {
         )
         .target("none above", dropped <= idle),
         Row::new(
-            "of them in seconds in which the host took more than 2 % of the processors",
+            "of them in seconds in which the host took more than 2 % of the processors (the same of the empty page)",
             format!(
-                "{}, in {} such seconds of {seconds}",
-                number("/dropped_while_stolen")?,
-                number("/stolen_seconds")?
+                "{} in {} such seconds of {seconds} ({} in {})",
+                number("/stolen/dropped")?,
+                number("/stolen/seconds")?,
+                number("/baseline/stolen/dropped")?,
+                number("/baseline/stolen/seconds")?
             ),
         ),
         Row::new("frames per second", short(number("/fps")?)),

@@ -89,17 +89,23 @@ async fn one_request_takes_batches_for_several_partitions() {
     let producer = Producer::connect(&address).await.unwrap();
     let several =
         |partitions: [u32; 2]| partitions.map(|n| (at(&topic, n).partition, batch(&[b"a"])));
+    let sent = producer.send(&at(&topic, 0), batch(&[b"first"])).await;
+    assert_eq!(sent.unwrap(), Offset::ZERO);
     for expected in [0, 1] {
         let sent = producer.enqueue_all(&topic, several([1, 0])).await.unwrap();
         let ack = sent.acknowledged().await.unwrap();
-        assert_eq!(ack.base_offset, Offset::new(expected));
+        assert_eq!(
+            ack.base_offset,
+            Offset::new(expected),
+            "of partition 1, the first"
+        );
     }
     let sent = producer.enqueue_all(&topic, several([0, 7])).await.unwrap();
     let error = sent.acknowledged().await.unwrap_err();
     assert!(matches!(error, Error::Refused { .. }), "{error:?}");
     // What became of one batch says nothing about the others.
     let consumer = Consumer::connect(&address).await.unwrap();
-    for (partition, end) in [(0, 3), (1, 2)] {
+    for (partition, end) in [(0, 4), (1, 2)] {
         let found = consumer.end(&at(&topic, partition)).await.unwrap();
         assert_eq!(found, Offset::new(end));
     }
