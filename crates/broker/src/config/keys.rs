@@ -27,7 +27,7 @@ const BATCH_BYTES_MAX: i64 = model::limits::BATCH_BYTES_MAX.cast_signed() as i64
 
 const LONG_MAX: &str = "9223372036854775807";
 
-/// Every key, in alphabetical order. Defaults of active keys are those of [`TopicConfig::default`];
+/// Every key, in alphabetical order. Defaults of active keys are those of [`crate::TopicConfig::default`];
 /// a test keeps them equal.
 pub const KEYS: &[ConfigKey] = &[
     key(
