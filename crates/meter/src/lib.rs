@@ -12,6 +12,7 @@
 //! Not here: storage of samples (`ingest`), their meaning (`promql`).
 
 mod field;
+mod running;
 mod service;
 mod snapshot;
 mod spec;

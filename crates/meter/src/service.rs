@@ -1,39 +1,29 @@
 //! Counting: reads what came since the last beat; every few beats writes samples, and now and then a
 //! snapshot.
 
-use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{
-    Broker, Durability, DynBroker, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
-    ensure_topic,
-};
+use broker::{Broker, Durability, DynBroker, TopicConfig, TopicSpec, ensure_topic};
 use env::DynClock;
 use ingest::Origin;
 use model::{PartitionId, Position, Timestamp, TopicName, TopicPartition};
-use record::{BatchBuilder, Batches, Compression, Record};
-use serde_json::Value;
+use record::{BatchBuilder, Batches, Compression};
 use stdx::ByteSize;
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::field::Event;
-use crate::snapshot::{Progress, Snapshot};
+use crate::running::{READ_LIMIT, Running};
+use crate::snapshot::Snapshot;
 use crate::spec::{Meter, MeterFile, Problem};
-use crate::tally::Tally;
 
 /// The topic of the snapshots.
 const SNAPSHOTS_TOPIC: &str = "lantern.meters";
 /// Snapshots kept before older ones are deleted.
 const SNAPSHOTS_KEPT: u32 = 64;
-/// Bytes read at once.
-const READ_BYTES: usize = 1 << 20;
-/// Bytes counted of one meter before others get their turn.
-const TURN_BYTES: usize = 16 << 20;
 
 /// How meters run.
 #[derive(Debug, Clone)]
@@ -156,18 +146,6 @@ impl Service {
         }
         worker.snapshot(true).await;
     }
-}
-
-/// One meter at work.
-struct Running {
-    meter: Meter,
-    tally: Tally,
-    /// Absent until the topic is there.
-    progress: Option<Progress>,
-    /// Counted up to the end of the topic at least once: its samples may be written.
-    caught_up: bool,
-    changed: bool,
-    written: Option<Timestamp>,
 }
 
 /// Something that is due at every so many beats, however the beats jitter.
@@ -384,140 +362,6 @@ impl Worker {
     }
 }
 
-impl Running {
-    fn new(meter: &Meter) -> Self {
-        Self {
-            meter: meter.clone(),
-            tally: Tally::new(meter),
-            progress: None,
-            caught_up: false,
-            changed: true,
-            written: None,
-        }
-    }
-
-    /// The same meter with other metrics: values of those that stay are kept, new ones begin here.
-    fn changed_to(self, meter: &Meter) -> Self {
-        let mut snapshot = Snapshot::new();
-        let mut tally = Tally::new(meter);
-        if let Some(progress) = &self.progress {
-            snapshot.put(&meter.name, progress, &self.tally);
-            snapshot.take(&meter.name, &progress.topic, &mut tally);
-        }
-        Self {
-            meter: meter.clone(),
-            tally,
-            changed: true,
-            ..self
-        }
-    }
-
-    /// Starts where the snapshot stood, or at the oldest record.
-    async fn begin(
-        &mut self,
-        broker: &dyn Broker,
-        topic: &TopicInfo,
-        restored: &mut Snapshot,
-        now: Timestamp,
-        lookback: Duration,
-    ) -> Result<(), broker::Error> {
-        let id = topic.id.to_string();
-        self.tally = Tally::new(&self.meter);
-        self.caught_up = false;
-        let progress = restored.take(&self.meter.name, &id, &mut self.tally);
-        if let Some(progress) = &progress {
-            for (partition, until) in &progress.positions {
-                let at = TopicPartition::new(topic.name.clone(), *partition);
-                let found = broker.find(&at, Place::Time(now.minus(lookback))).await?;
-                if let Some(found) = found {
-                    self.remember(broker, &at, found.position, *until).await?;
-                }
-            }
-        }
-        self.progress = Some(progress.unwrap_or(Progress {
-            topic: id,
-            ..Progress::default()
-        }));
-        Ok(())
-    }
-
-    /// Follows which keys wait in records that are counted already.
-    async fn remember(
-        &mut self,
-        broker: &dyn Broker,
-        at: &TopicPartition,
-        mut from: Position,
-        until: Position,
-    ) -> Result<(), broker::Error> {
-        while from < until {
-            let fetched = broker.read(at, from, READ_LIMIT).await?;
-            if fetched.batches.is_empty() {
-                break;
-            }
-            each_event(&fetched.batches, at, from, Some(until), |event| {
-                self.tally.remember(event);
-            });
-            from = fetched.next;
-        }
-        Ok(())
-    }
-
-    /// Counts what came since, up to a bound.
-    async fn advance(
-        &mut self,
-        broker: &dyn Broker,
-        topic: &TopicInfo,
-    ) -> Result<(), broker::Error> {
-        let Self {
-            tally,
-            progress,
-            changed,
-            ..
-        } = self;
-        let Some(progress) = progress else {
-            return Ok(());
-        };
-        let mut left = TURN_BYTES;
-        let mut all = true;
-        for partition in (0..topic.partitions).map(PartitionId::new) {
-            let at = TopicPartition::new(topic.name.clone(), partition);
-            let marks = broker.marks(&at).await?;
-            // Records that retention took before they were counted are gone.
-            let next = progress
-                .positions
-                .entry(partition)
-                .or_insert(marks.log_start);
-            *next = (*next).clamp(marks.log_start, marks.log_end);
-            while *next < marks.high_watermark {
-                if left == 0 {
-                    all = false;
-                    break;
-                }
-                let fetched = broker.read(&at, *next, READ_LIMIT).await?;
-                if fetched.batches.is_empty() {
-                    break;
-                }
-                left = left.saturating_sub(fetched.batches.len());
-                each_event(&fetched.batches, &at, *next, None, |event| {
-                    tally.count(event);
-                });
-                *next = fetched.next;
-                *changed = true;
-            }
-        }
-        if all && !self.caught_up {
-            self.caught_up = true;
-            self.changed = true;
-        }
-        Ok(())
-    }
-}
-
-const READ_LIMIT: ReadLimit = ReadLimit {
-    bytes: READ_BYTES,
-    at_least_one: true,
-};
-
 /// The newest snapshot there is.
 async fn newest_snapshot(
     broker: &dyn Broker,
@@ -539,58 +383,6 @@ async fn newest_snapshot(
             }
         }
         next = fetched.next;
-    }
-}
-
-/// Calls `each` with the records from `from` on (a batch may begin before it) and before `until`.
-fn each_event(
-    batches: &bytes::Bytes,
-    at: &TopicPartition,
-    from: Position,
-    until: Option<Position>,
-    mut each: impl FnMut(&dyn Event),
-) {
-    for batch in Batches::new(batches.clone()) {
-        let records = match batch.and_then(|batch| batch.records()) {
-            Ok(records) => records,
-            Err(error) => {
-                warn!(partition = %at, %error, "A batch cannot be read and is not counted.");
-                continue;
-            }
-        };
-        for record in records.iter().flatten() {
-            let position = Position::from(record.offset);
-            if position >= from && until.is_none_or(|until| position < until) {
-                each(&RecordEvent {
-                    record,
-                    json: OnceCell::new(),
-                });
-            }
-        }
-    }
-}
-
-struct RecordEvent<'r> {
-    record: Record<'r>,
-    json: OnceCell<Option<Value>>,
-}
-
-impl Event for RecordEvent<'_> {
-    fn millis(&self) -> i64 {
-        self.record.timestamp.millis()
-    }
-
-    fn key(&self) -> Option<&[u8]> {
-        self.record.key
-    }
-
-    fn header(&self, name: &str) -> Option<&[u8]> {
-        self.record.headers.get(name).flatten()
-    }
-
-    fn json(&self) -> Option<&Value> {
-        let parse = || serde_json::from_slice(self.record.value?).ok();
-        self.json.get_or_init(parse).as_ref()
     }
 }
 

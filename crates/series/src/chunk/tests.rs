@@ -1,3 +1,5 @@
+//! What comes back is what went in, and how many bytes it took.
+
 use std::sync::Arc;
 
 use super::encode::EXACT_MAX;
