@@ -2,6 +2,7 @@
 
 mod build;
 mod idle;
+mod journal;
 mod pixel;
 mod produce;
 mod ready;
@@ -18,10 +19,11 @@ use crate::{Smoke, machine};
 
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
-const FIGURES: [(&str, Measure); 8] = [
+const FIGURES: [(&str, Measure); 9] = [
     ("ready", ready::measure),
     ("idle", idle::measure),
     ("produce", produce::measure),
+    ("journal", journal::measure),
     ("consume", produce::measure_consumer),
     ("webhook", webhook::measure),
     ("pixel", pixel::measure),

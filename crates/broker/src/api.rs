@@ -19,6 +19,10 @@ use stdx::ByteSize;
 /// What a broker call returns: a boxed future, so that `dyn Broker` works.
 pub type BrokerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
+/// What several appends return: each its own answer.
+pub type AppendsFuture<'a> =
+    Pin<Box<dyn Future<Output = Vec<Result<Appended, Error>>> + Send + 'a>>;
+
 /// A broker as services hold it.
 pub type DynBroker = Arc<dyn Broker>;
 
@@ -70,6 +74,20 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
         batches: Vec<CheckedBatch>,
         durability: Durability,
     ) -> BrokerFuture<'a, Appended>;
+
+    /// Appends to several partitions at once; each of `appends` is all or none by itself and has its
+    /// own answer, in their order. They begin in this order, too, and none waits for another's flush.
+    fn append_each(&self, appends: Vec<Append>) -> AppendsFuture<'_> {
+        let each = appends.into_iter().map(|append| async move {
+            let Append {
+                to,
+                batches,
+                durability,
+            } = append;
+            self.append(&to, batches, durability).await
+        });
+        Box::pin(futures_util::future::join_all(each))
+    }
 
     /// Reads whole batches in order, starting with the one that holds `from`.
     ///
@@ -223,6 +241,17 @@ pub enum Durability {
     Written,
     /// Flushed to the disk by fsync (`acks=all`).
     Flushed,
+}
+
+/// One append of several: see [`Broker::append`].
+#[derive(Debug, Clone)]
+pub struct Append {
+    /// Where to.
+    pub to: TopicPartition,
+    /// What, in order.
+    pub batches: Vec<CheckedBatch>,
+    /// When it is done.
+    pub durability: Durability,
 }
 
 /// What an append did.

@@ -27,6 +27,7 @@ const SLOT_BYTES: usize = 16;
 pub(crate) struct FlushMark {
     file: DynFile,
     next_slot: u64,
+    says: Offset,
 }
 
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -51,12 +52,21 @@ impl FlushMark {
             }
         }
         let next_slot = newest.map_or(0, |(_, slot)| 1 - slot);
-        Ok((Self { file, next_slot }, newest.map(|(offset, _)| offset)))
+        let newest = newest.map(|(offset, _)| offset);
+        let mark = Self {
+            file,
+            next_slot,
+            says: newest.unwrap_or_default(),
+        };
+        Ok((mark, newest))
     }
 
-    /// Notes that everything before `offset` is durable. A failure leaves the older mark, which is
-    /// as true as before.
+    /// Notes that everything before `offset` is durable; never says less than before. A failure
+    /// leaves the older mark, which is as true as before.
     pub(crate) fn set(&mut self, offset: Offset) {
+        if offset <= self.says {
+            return;
+        }
         let mut bytes = Vec::with_capacity(SLOT_BYTES);
         bytes.extend_from_slice(&MAGIC);
         bytes.extend_from_slice(&offset.get().to_le_bytes());
@@ -67,6 +77,7 @@ impl FlushMark {
             .is_ok()
         {
             self.next_slot = 1 - self.next_slot;
+            self.says = offset;
         }
     }
 }

@@ -1,7 +1,8 @@
-//! One partition's log: segments of verbatim batches, group commit, recovery.
+//! One partition's log: segments of verbatim batches, group commit, recovery; and the journal that makes
+//! small appends to many logs durable at once.
 //!
 //! Read first: [`Log`], which one writer appends to and flushes; [`LogReader`], which anybody clones
-//! and reads with; [`RecoveryReport`], what opening found.
+//! and reads with; [`RecoveryReport`], what opening found; [`Journal`].
 //!
 //! Invariants: offsets are assigned without gaps and only grow;
 //! `log_start <= high_watermark <= log_end`; what [`Log::flush`] vouched for is there after any crash,
@@ -47,6 +48,8 @@ mod error;
 mod find;
 mod flush_mark;
 mod index;
+mod journal;
+mod journaled;
 mod log;
 mod options;
 mod producers;
@@ -65,6 +68,10 @@ mod wire;
 pub use damage::Damage;
 pub use error::{Error, Recovery};
 pub use find::Found;
+pub use journal::{
+    Committed, Found as JournalFound, JOURNAL_FILE_BYTES_MIN, Journal, JournalError, LogId,
+};
+pub use journaled::{Unsettled, Write, redo};
 pub use log::{AppendOutcome, Log, Marks};
 pub use options::{Options, Publish, Retention, StampKind};
 pub use reader::LogReader;

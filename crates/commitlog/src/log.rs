@@ -21,6 +21,7 @@ use record::{CheckedBatch, Header, Stamp, StampTime};
 
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
+use crate::journaled::{Pending, Write};
 use crate::options::SEGMENT_BYTES_MAX;
 use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
 use crate::segment::{self, Segment, Summary};
@@ -63,16 +64,18 @@ pub struct Log {
     pub(crate) shared: Arc<Shared>,
     pub(crate) options: Options,
     active: Arc<Segment>,
-    file: DynFile,
+    pub(crate) file: DynFile,
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
     producers: Producers,
-    mark: FlushMark,
+    pub(crate) mark: FlushMark,
     frozen: Option<Arc<str>>,
     /// The newest segment was written, or cut back, since its last sync.
-    dirty: bool,
+    pub(crate) dirty: bool,
     /// Bytes appended since the last checkpoint.
-    since_checkpoint: u64,
+    pub(crate) since_checkpoint: u64,
+    /// What a journal could make durable instead of a flush.
+    pub(crate) pending: Pending,
 }
 
 impl Log {
@@ -102,6 +105,7 @@ impl Log {
             frozen: None,
             dirty: false,
             since_checkpoint: 0,
+            pending: Pending::default(),
         };
         log.mark.set(report.log_end);
         // A cache: without it the next start scans again what this one scanned.
@@ -174,6 +178,13 @@ impl Log {
         self.first_append.get_or_insert(now);
         self.since_checkpoint += to_u64(plan.bytes.len());
         self.active.push(&plan.written, now);
+        let write = Write {
+            segment: self.active.base(),
+            position,
+            next: plan.next,
+            bytes: plan.bytes.clone(),
+        };
+        self.pending.push(write, self.options.journal_bytes.bytes());
         self.shared
             .tail
             .lock()
@@ -201,6 +212,7 @@ impl Log {
             return Err(self.freeze("sync", &path, source));
         }
         self.dirty = false;
+        self.pending.clear();
         self.shared.durable.store(end.get(), Ordering::Release);
         self.mark.set(end);
         if self.since_checkpoint >= self.options.checkpoint_bytes.bytes() {
@@ -350,10 +362,10 @@ impl Log {
     }
 
     /// Writes down what is flushed, so that it need not be scanned again. Does nothing while
-    /// something is not flushed.
+    /// something is not: what a journal vouches for does not count.
     pub(crate) fn write_checkpoint(&mut self, clean: bool) -> Result<(), Error> {
         let marks = self.marks();
-        if marks.durable != marks.log_end {
+        if self.dirty || marks.durable != marks.log_end {
             return Ok(());
         }
         let segments: Vec<(Offset, Summary)> = self

@@ -23,6 +23,9 @@ pub struct Options {
     pub leader_epoch: i32,
     /// The newest appends kept in memory for readers, in bytes. Default 256 KiB; 0 keeps none.
     pub tail_bytes: ByteSize,
+    /// Appends of at most so many bytes between two flushes may be made durable by a journal instead
+    /// ([`Log::pending`](crate::Log::pending)). Default 0: none.
+    pub journal_bytes: ByteSize,
     /// A checkpoint is written after this many bytes were flushed: bounds what recovery scans.
     /// Default 32 MiB.
     pub checkpoint_bytes: ByteSize,
@@ -48,6 +51,7 @@ impl Default for Options {
             stamp: StampKind::Create,
             leader_epoch: 0,
             tail_bytes: ByteSize::from_kib(256),
+            journal_bytes: ByteSize::from_bytes(0),
             checkpoint_bytes: ByteSize::from_mib(32),
             producers_max: 10_000,
             producer_expiry: Duration::from_hours(24),

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Serialized};
 use serde::{Deserialize, Serialize};
-use stdx::HumanDuration;
+use stdx::{ByteSize, HumanDuration};
 
 use crate::cli::{LogFormat, UpFlags};
 
@@ -24,6 +24,8 @@ pub(crate) struct Config {
     pub(crate) conf_dir: PathBuf,
     pub(crate) rules_dir: PathBuf,
     pub(crate) series_retention: HumanDuration,
+    /// Size of a file of the log's journal; 0 does without.
+    pub(crate) journal_size: ByteSize,
     pub(crate) agent: bool,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
@@ -51,6 +53,7 @@ impl Default for Config {
             conf_dir: "conf.d".into(),
             rules_dir: "rules".into(),
             series_retention: HumanDuration::new(Duration::from_hours(6)),
+            journal_size: ByteSize::from_mib(16),
             agent: true,
             ready_file: None,
             log_format: None,
@@ -170,6 +173,7 @@ struct Partial {
     conf_dir: Option<PathBuf>,
     rules_dir: Option<PathBuf>,
     series_retention: Option<HumanDuration>,
+    journal_size: Option<ByteSize>,
     agent: Option<bool>,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,

@@ -14,6 +14,7 @@ use broker::{DynBroker, EmbeddedBroker};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use prometheus_client::registry::Registry;
 use series::{Store, StoreOptions};
+use stdx::ByteSize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -151,7 +152,7 @@ impl Running {
         let http = http_edge::Service::bind(config.http)
             .await
             .map_err(|error| elsewhere(&error, "--http"))?;
-        let embedded = open_broker(&config.data_dir, &clock, &entropy).await?;
+        let embedded = open_broker(&config.data_dir, config.journal_size, &clock, &entropy).await?;
         embedded.register(&mut registry);
         let broker: DynBroker = Arc::<EmbeddedBroker>::clone(&embedded);
         let groups = GroupCoordinator::new(
@@ -319,11 +320,15 @@ impl Running {
 /// Opens the log off the runtime's threads, since recovery reads files.
 async fn open_broker(
     data_dir: &Path,
+    journal_size: ByteSize,
     clock: &DynClock,
     entropy: &DynEntropy,
 ) -> Result<Arc<EmbeddedBroker>> {
     let disk: DynDisk = Arc::new(RealDisk);
-    let options = broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy));
+    let options = broker::Options {
+        journal_bytes: journal_size,
+        ..broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy))
+    };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
     let broker = opened.with_context(|| {
         format!(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A number of bytes, from 0 to `u64::MAX`.
@@ -105,10 +106,35 @@ impl Serialize for ByteSize {
     }
 }
 
+/// From text, or from a number of bytes: YAML and the environment make one of `0` and `512`.
 impl<'de> Deserialize<'de> for ByteSize {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_any(SizeVisitor)
+    }
+}
+
+struct SizeVisitor;
+
+impl Visitor<'_> for SizeVisitor {
+    type Value = ByteSize;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a size such as 512, 64KiB or 1GiB")
+    }
+
+    fn visit_u64<E: Error>(self, bytes: u64) -> Result<ByteSize, E> {
+        Ok(ByteSize(bytes))
+    }
+
+    fn visit_i64<E: Error>(self, bytes: i64) -> Result<ByteSize, E> {
+        let bytes = u64::try_from(bytes);
+        bytes
+            .map(ByteSize)
+            .map_err(|_| E::custom("a size cannot be negative"))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ByteSize, E> {
+        text.parse().map_err(E::custom)
     }
 }
 
@@ -132,6 +158,17 @@ mod tests {
         check("1gib", 1 << 30, "1GiB");
         check("1500B", 1_500, "1500B");
         check("10MB", 10_000_000, "10MB");
+    }
+
+    #[test]
+    fn sizes_in_files_are_text_or_numbers() {
+        let read = |json| serde_json::from_str::<ByteSize>(json);
+        assert_eq!(read("\"64KiB\"").unwrap(), ByteSize::from_kib(64));
+        assert_eq!(read("0").unwrap(), ByteSize::from_bytes(0));
+        assert_eq!(read("512").unwrap(), ByteSize::from_bytes(512));
+        for wrong in ["-1", "1.5", "true", "\"much\""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

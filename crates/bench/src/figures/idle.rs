@@ -43,7 +43,7 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
 }
 
 /// User and system time of all threads so far.
-fn cpu_seconds(id: u32) -> Result<f64> {
+pub(super) fn cpu_seconds(id: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
     // The name in brackets may hold spaces: fields are counted behind it.
     let (_, rest) = stat.rsplit_once(')').context("/proc/PID/stat has a name")?;

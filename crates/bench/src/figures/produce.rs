@@ -61,7 +61,7 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
     })
 }
 
-fn batch_of(records: usize) -> CheckedBatch {
+pub(super) fn batch_of(records: usize) -> CheckedBatch {
     let value = [b'x'; RECORD_BYTES];
     let mut builder = BatchBuilder::new(Compression::None);
     for _ in 0..records {

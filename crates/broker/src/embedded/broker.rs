@@ -22,8 +22,8 @@ use super::writer::Writer;
 use super::{Drive, OpenError, Options, RecoveryReport, Shared, events, groups, open, reads};
 use super::{retention, store, topics};
 use crate::{
-    Appended, Broker, BrokerFuture, Capabilities, Commit, Durability, Error, Fetched, Found, Marks,
-    Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
+    Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, Durability, Error,
+    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
 };
 
 /// The broker inside Lantern: durable topics in one directory of this machine.
@@ -173,6 +173,12 @@ fn end(
         }
     }
     if orderly && closed.is_ok() {
+        // Every log is synced: the next start has nothing to redo. If this fails it does so in vain.
+        if let Some(journal) = shared.journal.lock().take()
+            && let Err(error) = journal.close()
+        {
+            events::journal_kept(&error);
+        }
         closed = store::mark_clean(&shared.options);
         events::closed(&shared.options.data_dir);
     }
@@ -265,6 +271,10 @@ impl Broker for EmbeddedBroker {
         durability: Durability,
     ) -> BrokerFuture<'a, Appended> {
         Box::pin(reads::append(&self.shared, to, batches, durability))
+    }
+
+    fn append_each(&self, appends: Vec<Append>) -> AppendsFuture<'_> {
+        Box::pin(reads::append_each(&self.shared, appends))
     }
 
     fn read<'a>(

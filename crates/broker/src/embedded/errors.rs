@@ -2,7 +2,6 @@
 //!
 //! The mapping is exhaustive: a new kind of error below must be placed here.
 
-use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -72,6 +71,12 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+    /// The journal could not be read, or begun anew.
+    #[error("the journal cannot be used: {}", chain(source))]
+    Journal {
+        /// Why not.
+        source: commitlog::JournalError,
+    },
     /// The system gives no more threads.
     #[error("a thread could not be started: {source}")]
     Thread {
@@ -81,7 +86,7 @@ pub enum OpenError {
 }
 
 /// An error and all its causes in one line.
-pub(crate) fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use commitlog::JournalError;
 use model::{TopicId, TopicName, TopicPartition};
 use tracing::{error, info, warn};
 
@@ -86,6 +87,24 @@ pub(crate) fn disk_has_room(partition: &TopicPartition) {
 pub(crate) fn panicked(metrics: &Metrics, partition: &TopicPartition, what: &'static str) {
     metrics.panics.inc();
     error!(%partition, what, "A panic was fenced.");
+}
+
+pub(crate) fn journal_broken(metrics: &Metrics, error: &JournalError) {
+    metrics.journal_refusals.inc();
+    let reason = super::errors::chain(error);
+    error!(%reason, "The journal broke; every partition is flushed by itself until Lantern restarts.");
+}
+
+pub(crate) fn journal_damaged(path: &Path) {
+    error!(path = %path.display(), "A file of the journal lost entries; it is kept aside, named .damaged.");
+}
+
+pub(crate) fn journal_redone(partitions: usize, bytes: usize) {
+    info!(partitions, bytes, "The journal was redone.");
+}
+
+pub(crate) fn journal_kept(error: &JournalError) {
+    warn!(%error, "The journal could not be emptied; the next start redoes it in vain.");
 }
 
 pub(crate) fn helper_refused(error: &std::io::Error) {

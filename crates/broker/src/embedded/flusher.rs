@@ -1,8 +1,9 @@
-//! Flushing the files a round touched, several at once.
+//! Making durable what a round wrote, and answering who waits for it.
 //!
-//! One fdatasync waits for the disk; a journalling file system lets many that wait at the same time
-//! share one commit of its journal. So a round that touched many partitions hands them to a few
-//! helper threads and takes part itself. Helpers start with the first round that needs them.
+//! Partitions with little to flush share one sync of the journal (`journaling`). The others are
+//! flushed by themselves, several at once: one fdatasync waits for the disk, and a journalling file system
+//! lets many that wait at the same time share one commit of its own journal. So they are handed to a
+//! few helper threads, and this one takes part. Helpers start with the first round that needs them.
 //!
 //! Invariants: [`Flusher::flush`] returns when every partition given is flushed and its waiters are
 //! answered; each partition is flushed once, by one thread; a panic is fenced in its partition.
@@ -15,6 +16,7 @@ use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
+use super::journaling::Journaling;
 use super::partition::Partition;
 use super::{Drive, Shared, events, groups};
 use crate::Error;
@@ -22,6 +24,7 @@ use crate::Error;
 #[derive(Debug)]
 pub(crate) struct Flusher {
     shared: Arc<Shared>,
+    journaling: Journaling,
     pool: Arc<Pool>,
     helpers: Vec<JoinHandle<()>>,
     helpers_max: usize,
@@ -50,6 +53,7 @@ impl Flusher {
             Drive::Threads => shared.options.flush_threads.saturating_sub(1),
         };
         Self {
+            journaling: Journaling::new(Arc::clone(&shared)),
             shared,
             pool: Arc::default(),
             helpers: Vec::new(),
@@ -57,8 +61,17 @@ impl Flusher {
         }
     }
 
-    /// Flushes all of `dirty` and answers who waits for them; leaves `dirty` empty.
+    /// Makes all of `dirty` durable and answers who waits for them; leaves `dirty` empty.
     pub(crate) fn flush(&mut self, dirty: &mut Vec<Arc<Partition>>) {
+        let shared = Arc::clone(&self.shared);
+        self.journaling.commit(dirty, |partition| {
+            fenced(&shared, partition, || answer(&shared, partition));
+        });
+        self.flush_each(dirty);
+    }
+
+    /// Flushes each of `dirty` by itself.
+    pub(crate) fn flush_each(&mut self, dirty: &mut Vec<Arc<Partition>>) {
         self.start(dirty.len().saturating_sub(1));
         if self.helpers.is_empty() || dirty.len() <= 1 {
             for partition in dirty.drain(..) {
@@ -143,8 +156,12 @@ impl Pool {
 
 /// Flushes one partition, publishes its high watermark and answers who waits for it.
 fn flush(shared: &Shared, partition: &Arc<Partition>) {
+    fenced(shared, partition, || flush_unfenced(shared, partition));
+}
+
+fn fenced(shared: &Shared, partition: &Arc<Partition>, work: impl FnOnce()) {
     let what = "a panic in a flush";
-    if catch_unwind(AssertUnwindSafe(|| flush_unfenced(shared, partition))).is_err() {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
         events::panicked(&shared.metrics, partition.id(), what);
         let error = partition.freeze(what);
         refuse(shared, partition, &error);
@@ -161,20 +178,24 @@ fn flush_unfenced(shared: &Shared, partition: &Arc<Partition>) {
     if let Err(error) = flushed {
         return refuse(shared, partition, &error);
     }
+    answer(shared, partition);
+}
+
+/// Publishes what is durable now, and answers who waits for it.
+fn answer(shared: &Shared, partition: &Partition) {
     let waiters = partition.take_waiters();
     if partition.is_groups() {
         groups::apply(shared, &waiters);
     }
     partition.publish_flushed();
     for waiter in waiters {
-        // A caller that went away does not undo its append.
-        let _answered = waiter.reply.send(Ok(waiter.appended));
+        waiter.reply.send(Ok(waiter.appended));
     }
 }
 
 fn refuse(shared: &Shared, partition: &Partition, error: &Error) {
     shared.refused(partition, error);
     for waiter in partition.take_waiters() {
-        let _answered = waiter.reply.send(Err(partition.refused()));
+        waiter.reply.send(Err(partition.refused()));
     }
 }

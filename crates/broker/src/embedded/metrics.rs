@@ -32,6 +32,9 @@ pub(crate) struct Metrics {
     pub(crate) cold_reads: Counter,
     pub(crate) flushes: Counter,
     pub(crate) flush_seconds: Histogram,
+    pub(crate) journal_commits: Counter,
+    pub(crate) journal_bytes: Counter,
+    pub(crate) journal_refusals: Counter,
     pub(crate) round_appends: Histogram,
     pub(crate) catalog_seconds: Histogram,
     pub(crate) frozen: Counter,
@@ -54,6 +57,9 @@ impl Metrics {
             cold_reads: Counter::default(),
             flushes: Counter::default(),
             flush_seconds: Histogram::new(exponential_buckets(0.000_025, 2.0, 16)),
+            journal_commits: Counter::default(),
+            journal_bytes: Counter::default(),
+            journal_refusals: Counter::default(),
             round_appends: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             catalog_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 13)),
             frozen: Counter::default(),
@@ -89,6 +95,16 @@ impl Metrics {
         );
         count("flushes", "Files flushed to the disk", &self.flushes);
         count(
+            "journal_commits",
+            "Frames made durable in the journal, each for several partitions",
+            &self.journal_commits,
+        );
+        count(
+            "journal_refusals",
+            "Frames the journal could not take; their partitions were flushed one by one",
+            &self.journal_refusals,
+        );
+        count(
             "partitions_frozen",
             "Partitions frozen by a storage failure",
             &self.frozen,
@@ -108,6 +124,11 @@ impl Metrics {
             registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
         };
         bytes("append", "Bytes of batches appended", &self.append_bytes);
+        bytes(
+            "journal",
+            "Bytes written to the journal",
+            &self.journal_bytes,
+        );
         bytes("read", "Bytes of batches read", &self.read_bytes);
         bytes(
             "retention_removed",

@@ -20,6 +20,7 @@ mod events;
 mod flusher;
 mod group_records;
 mod groups;
+mod journaling;
 mod metrics;
 mod open;
 mod options;
@@ -27,6 +28,7 @@ mod partition;
 mod progress;
 mod queue;
 mod reads;
+mod replies;
 mod report;
 mod retention;
 mod store;
@@ -37,10 +39,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
+use commitlog::Journal;
 use model::{TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use record::CheckedBatch;
-use tokio::sync::oneshot;
 
 pub use broker::EmbeddedBroker;
 pub use catalog::CatalogError;
@@ -60,13 +62,15 @@ use writer::Job;
 
 /// What the broker's threads and callers share.
 ///
-/// Lock order: `catalog`, then a partition's own lock, then `progress`.
+/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress`.
 #[derive(Debug)]
 pub(crate) struct Shared {
     options: Options,
     metrics: Metrics,
     topics: ArcSwap<Topics>,
     queue: Queue<Job>,
+    /// `None` when it is switched off, or broke.
+    journal: Mutex<Option<Journal>>,
     catalog: Mutex<Catalog>,
     producer_ids: Mutex<ProducerIds>,
     groups: Arc<Partition>,
@@ -138,17 +142,38 @@ impl Shared {
         batches: Vec<CheckedBatch>,
         durability: Durability,
     ) -> Result<Appended, Error> {
-        let bytes = batches.iter().map(CheckedBatch::size).sum();
-        let (reply, answer) = oneshot::channel();
-        let queued = self.queue.push(bytes, |cost| Job {
-            partition: Arc::clone(partition),
-            batches,
-            durability,
-            reply,
-            cost,
-        });
-        queued.await.map_err(|_| Error::Stopping)?;
-        answer.await.unwrap_or(Err(Error::Stopping))
+        let append = (Arc::clone(partition), batches, durability);
+        let mut answers = self.enqueue_all(vec![append]).await;
+        answers.pop().unwrap_or(Err(Error::Stopping))
+    }
+
+    /// Queues appends together and waits for all their answers, which come in their order.
+    async fn enqueue_all(
+        &self,
+        appends: Vec<(Arc<Partition>, Vec<CheckedBatch>, Durability)>,
+    ) -> Vec<Result<Appended, Error>> {
+        let count = appends.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let batches = appends.iter().flat_map(|(_, batches, _)| batches);
+        let bytes = batches.map(CheckedBatch::size).sum();
+        let (replies, answers) = replies::replies(count);
+        // The first job carries what all of them cost.
+        let jobs = |mut cost| {
+            let jobs = appends.into_iter().zip(replies);
+            jobs.map(move |((partition, batches, durability), reply)| Job {
+                partition,
+                batches,
+                durability,
+                reply,
+                cost: std::mem::take(&mut cost),
+            })
+        };
+        // Refused jobs drop their replies, which answer for them.
+        let _queued = self.queue.push(bytes, count, jobs).await;
+        let stopping = || (0..count).map(|_| Err(Error::Stopping)).collect();
+        answers.await.unwrap_or_else(|_| stopping())
     }
 
     /// Counts an append that was written.
@@ -167,6 +192,11 @@ impl Shared {
     /// Counts an append or a flush that failed, and says so when a person must know.
     fn refused(&self, partition: &Partition, error: &Error) {
         self.metrics.append_failures.inc();
+        self.say_storage(partition, error);
+    }
+
+    /// Says what a person must know of a storage failure, once.
+    fn say_storage(&self, partition: &Partition, error: &Error) {
         match error {
             Error::DiskFull { .. } => {
                 let first = partition.note_full();

@@ -1,7 +1,7 @@
 //! How a data directory comes to life.
 //!
-//! In this order: lock; forget the clean mark; read the catalog; recover every partition, several
-//! at a time; replay group progress; finish deletions that were interrupted; look at directories
+//! In this order: lock; forget the clean mark; read the catalog and the journal; redo the journal's
+//! entries of each partition and recover it, several at a time; empty the journal; replay group progress; finish deletions that were interrupted; look at directories
 //! the catalog does not name. Nothing is served before all of it.
 //!
 //! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
+use commitlog::{Journal, LogId, Write};
 use env::DiskLock;
 use model::limits::GROUPS_TOPIC;
 use model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
@@ -21,12 +22,12 @@ use parking_lot::Mutex;
 use super::catalog::{Catalog, TopicEntry, parse_id};
 use super::errors::OpenError;
 use super::metrics::Metrics;
-use super::partition::{OpenedPartition, Partition};
+use super::partition::{OpenedPartition, Partition, log_id};
 use super::progress::Progress;
 use super::queue::Queue;
 use super::report::{PartitionReport, RecoveryReport};
 use super::topics::{Topic, Topics, finish_deletion};
-use super::{Options, ProducerIds, Shared, events, groups, store};
+use super::{Options, ProducerIds, Shared, errors, events, groups, store};
 use crate::{Error, ReadLimit, TopicConfig};
 
 /// Threads that recover partitions at most; recovery waits for the disk, not for processors.
@@ -56,7 +57,12 @@ pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
         clean,
         ..RecoveryReport::default()
     };
-    let topics = open_topics(&options, &metrics, &catalog, &mut report)?;
+    let (mut journal, mut promised) = read_journal(&options, &mut report)?;
+    let topics = open_topics(&options, &metrics, &catalog, &mut promised, &mut report)?;
+    journal
+        .begin(&promised)
+        .map_err(|source| OpenError::Journal { source })?;
+    let journal = (options.journal_bytes.bytes() > 0).then_some(journal);
     let groups = groups_partition(&topics)?;
     let mut progress = Progress::default();
     if groups.check_readable().is_ok() {
@@ -69,6 +75,7 @@ pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
             next: catalog.producer_ids_until,
             until: catalog.producer_ids_until,
         }),
+        journal: Mutex::new(journal),
         catalog: Mutex::new(catalog),
         groups,
         progress: Mutex::new(progress),
@@ -89,6 +96,23 @@ pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
         report,
         lock,
     })
+}
+
+/// What the journal promised, in order.
+type Promised = Vec<(LogId, Write)>;
+
+fn read_journal(
+    options: &Options,
+    report: &mut RecoveryReport,
+) -> Result<(Journal, Promised), OpenError> {
+    let dir = options.data_dir.join(store::JOURNAL_DIR);
+    let opened = Journal::open(Arc::clone(&options.disk), &dir, options.journal_bytes);
+    let (journal, found) = opened.map_err(|source| OpenError::Journal { source })?;
+    for path in &found.damaged {
+        events::journal_damaged(path);
+    }
+    report.journal_damaged = found.damaged;
+    Ok((journal, found.writes))
 }
 
 /// The catalog, made new in a fresh directory, always with the topic of the groups.
@@ -121,23 +145,44 @@ fn open_topics(
     options: &Options,
     metrics: &Metrics,
     catalog: &Catalog,
+    promised: &mut Promised,
     report: &mut RecoveryReport,
 ) -> Result<Topics, OpenError> {
-    let work: Vec<(TopicPartition, std::path::PathBuf, &TopicConfig)> = catalog
+    let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
+    for (log, write) in promised.drain(..) {
+        redo.entry(log).or_default().push(write);
+    }
+    let work: Vec<Work<'_>> = catalog
         .topics
         .iter()
         .flat_map(|(name, entry)| {
             let dir = options.data_dir.join(store::TOPICS_DIR);
             let dir = dir.join(name.as_str()).join(entry.id.to_string());
+            let redo = &redo;
             (0..entry.partitions).map(move |number| {
-                let id = TopicPartition::new(name.clone(), PartitionId::new(number));
-                (id, dir.clone(), &entry.config)
+                let number = PartitionId::new(number);
+                let writes = redo.get(&log_id(entry.id, number));
+                Work {
+                    id: TopicPartition::new(name.clone(), number),
+                    topic: entry.id,
+                    dir: dir.clone(),
+                    config: &entry.config,
+                    redo: writes.map_or(&[], Vec::as_slice),
+                }
             })
         })
         .collect();
+    let redone = work.iter().filter(|item| !item.redo.is_empty());
+    let (redone, bytes) = redone.fold((0, 0), |(count, bytes), item| {
+        let more: usize = item.redo.iter().map(|write| write.bytes.len()).sum();
+        (count + 1, bytes + more)
+    });
     let mut opened = in_parallel(options, &work)?;
     report.topics = catalog.topics.len();
     report.partitions = work.len();
+    if redone > 0 {
+        events::journal_redone(redone, bytes);
+    }
     let mut topics = Topics::default();
     let mut infos = std::collections::BTreeMap::new();
     let mut live = AHashMap::new();
@@ -145,7 +190,12 @@ fn open_topics(
         let count = usize::try_from(entry.partitions).unwrap_or(usize::MAX);
         let mut partitions = Vec::with_capacity(count);
         for (id, result) in opened.drain(..count) {
-            partitions.push(Arc::new(settle(metrics, id, result, report)));
+            let log = log_id(entry.id, id.partition);
+            if let (Err(_), Some(writes)) = (&result, redo.get(&log)) {
+                // What the journal has of a partition that cannot be used stays in the journal.
+                promised.extend(writes.iter().map(|write| (log, write.clone())));
+            }
+            partitions.push(Arc::new(settle(metrics, id, entry.id, result, report)));
         }
         let info = Arc::new(entry.info(name));
         infos.insert(name.clone(), Arc::clone(&info));
@@ -156,23 +206,39 @@ fn open_topics(
     Ok(topics)
 }
 
+/// One partition to open.
+struct Work<'a> {
+    id: TopicPartition,
+    topic: TopicId,
+    dir: std::path::PathBuf,
+    config: &'a TopicConfig,
+    /// What the journal has of it.
+    redo: &'a [Write],
+}
+
+impl Work<'_> {
+    fn open(&self, options: &Options) -> OpenResult {
+        let dir = self.dir.join(self.id.partition.to_string());
+        let redone = commitlog::redo(&*options.disk, &dir, self.redo);
+        let opened = redone
+            .map_err(|error| errors::of_log(&self.id, error))
+            .and_then(|()| {
+                Partition::open(options, self.id.clone(), self.topic, &self.dir, self.config)
+            });
+        (self.id.clone(), opened)
+    }
+}
+
 type OpenResult = (TopicPartition, Result<OpenedPartition, Error>);
 
 /// Opens all partitions, in the order of `work`.
-fn in_parallel(
-    options: &Options,
-    work: &[(TopicPartition, std::path::PathBuf, &TopicConfig)],
-) -> Result<Vec<OpenResult>, OpenError> {
-    let open_one = |(id, dir, config): &(TopicPartition, std::path::PathBuf, &TopicConfig)| {
-        let result = Partition::open(options, id.clone(), dir, config);
-        (id.clone(), result)
-    };
+fn in_parallel(options: &Options, work: &[Work<'_>]) -> Result<Vec<OpenResult>, OpenError> {
     let threads = match options.drive {
         super::Drive::Manual => 1,
         super::Drive::Threads => RECOVERY_THREADS.min(work.len() / 4),
     };
     if threads <= 1 {
-        return Ok(work.iter().map(open_one).collect());
+        return Ok(work.iter().map(|item| item.open(options)).collect());
     }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(work.len()));
@@ -184,7 +250,7 @@ fn in_parallel(
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = work.get(index) else { break };
-                        let result = open_one(item);
+                        let result = item.open(options);
                         done.lock().push((index, result));
                     }
                 })
@@ -201,6 +267,7 @@ fn in_parallel(
 fn settle(
     metrics: &Metrics,
     id: TopicPartition,
+    topic: TopicId,
     result: Result<OpenedPartition, Error>,
     report: &mut RecoveryReport,
 ) -> Partition {
@@ -217,14 +284,14 @@ fn settle(
             opened.partition
         }
         Err(error) => {
-            let reason: Arc<str> = super::errors::chain(&error).into();
+            let reason: Arc<str> = errors::chain(&error).into();
             events::partition_unusable(metrics, &id, &reason);
             report.touched.push(PartitionReport {
                 partition: id.clone(),
                 log: None,
                 unusable: Some(Arc::clone(&reason)),
             });
-            Partition::unusable(id, reason)
+            Partition::unusable(id, topic, reason)
         }
     }
 }
@@ -309,7 +376,8 @@ fn holds_records(options: &Options, name: &str, dir: &Path) -> Result<bool, Open
             return Ok(true);
         };
         let id = TopicPartition::new(name.clone(), PartitionId::new(number));
-        match Partition::open(options, id, dir, &TopicConfig::default()) {
+        let nobody = TopicId::from_bytes([0; 16]);
+        match Partition::open(options, id, nobody, dir, &TopicConfig::default()) {
             Ok(opened) if opened.partition.end() == Offset::ZERO => (),
             Ok(_) | Err(_) => return Ok(true),
         }

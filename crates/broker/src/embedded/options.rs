@@ -33,6 +33,11 @@ pub struct Options {
     /// A round gathers for at most so long before it flushes; it also flushes as soon as nothing
     /// waits. Default 2 ms.
     pub flush_age: Duration,
+    /// Size of a file of the journal, which makes small appends to many partitions durable with one
+    /// flush; at most four are used. Default 16 MiB, at least 4 KiB; 0 does without.
+    pub journal_bytes: ByteSize,
+    /// A partition that has more than this to make durable in a round is flushed itself. Default 64 KiB.
+    pub journal_partition_bytes: ByteSize,
     /// Files flushed at the same time, at most. Default 8, at least 1.
     pub flush_threads: usize,
     /// Partitions whose topic only asks for [`Durability::Written`](crate::Durability::Written) are
@@ -76,6 +81,8 @@ impl Options {
             queue_appends: 16_384,
             flush_bytes: ByteSize::from_mib(4),
             flush_age: Duration::from_millis(2),
+            journal_bytes: ByteSize::from_mib(16),
+            journal_partition_bytes: ByteSize::from_kib(64),
             flush_threads: 8,
             lazy_flush: Duration::from_secs(1),
             retention_interval: Duration::from_secs(30),
@@ -110,6 +117,21 @@ impl Options {
             self.queue_appends >= 1,
             "queue_appends is 0, it must be at least 1".to_owned(),
         );
+        let smallest = commitlog::JOURNAL_FILE_BYTES_MIN;
+        check(
+            self.journal_bytes.bytes() == 0 || self.journal_bytes >= smallest,
+            format!(
+                "journal_bytes is {}, it must be 0 or at least {smallest}",
+                self.journal_bytes
+            ),
+        );
+        check(
+            self.journal_bytes <= ByteSize::from_gib(1),
+            format!(
+                "journal_bytes is {}, it must be at most 1GiB",
+                self.journal_bytes
+            ),
+        );
         check(
             (1..=64).contains(&self.flush_threads),
             format!(
@@ -128,5 +150,14 @@ impl Options {
             check(false, format!("defaults: {error}"));
         }
         problems
+    }
+
+    /// What a partition may leave to the journal between two flushes.
+    pub(crate) fn journal_limit(&self) -> ByteSize {
+        if self.journal_bytes.bytes() == 0 {
+            ByteSize::from_bytes(0)
+        } else {
+            self.journal_partition_bytes
+        }
     }
 }

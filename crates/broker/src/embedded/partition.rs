@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use commitlog::{Log, LogReader, Publish, StampKind};
+use commitlog::{Journal, Log, LogId, LogReader, Publish, StampKind};
 use model::limits::GROUPS_TOPIC;
-use model::{Offset, Position, Timestamp, TopicPartition};
+use model::{Offset, PartitionId, Position, Timestamp, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
 use stdx::ByteSize;
@@ -50,6 +50,10 @@ pub(crate) struct Partition {
     frozen_said: AtomicBool,
     /// The writer's note of where this partition's jobs are in its round.
     slot: AtomicUsize,
+    /// How the journal names this partition.
+    log_id: LogId,
+    /// The journal's turn that has its newest entries.
+    turn: AtomicU64,
 }
 
 #[derive(Debug)]
@@ -109,14 +113,16 @@ impl Partition {
     pub(crate) fn open(
         options: &Options,
         id: TopicPartition,
+        topic: TopicId,
         topic_dir: &Path,
         config: &TopicConfig,
     ) -> Result<OpenedPartition, Error> {
         let dir = topic_dir.join(id.partition.to_string());
+        let journal_limit = options.journal_limit();
         let opened = Log::open(
             Arc::clone(&options.disk),
             &dir,
-            log_options(config),
+            log_options(config, journal_limit),
             options.clock.now(),
         );
         let (log, report) = opened.map_err(|error| errors::of_log(&id, error))?;
@@ -139,6 +145,8 @@ impl Partition {
             full: AtomicBool::new(false),
             frozen_said: AtomicBool::new(false),
             slot: AtomicUsize::new(0),
+            log_id: log_id(topic, id.partition),
+            turn: AtomicU64::new(0),
             id,
         };
         Ok(OpenedPartition {
@@ -149,8 +157,10 @@ impl Partition {
     }
 
     /// A partition whose log could not be opened: every call says why.
-    pub(crate) fn unusable(id: TopicPartition, reason: Arc<str>) -> Self {
+    pub(crate) fn unusable(id: TopicPartition, topic: TopicId, reason: Arc<str>) -> Self {
         Self {
+            log_id: log_id(topic, id.partition),
+            turn: AtomicU64::new(0),
             id,
             reader: None,
             inside: Mutex::new(Inside {
@@ -267,6 +277,59 @@ impl Partition {
         })
     }
 
+    /// Gives `journal` what is not durable; answers whether that is all of it. Writer only.
+    pub(crate) fn stage(&self, journal: &mut Journal) -> bool {
+        let inside = self.inside.lock();
+        let (State::Open, Some(log)) = (&inside.state, &inside.log) else {
+            return false;
+        };
+        let Some(writes) = log.pending() else {
+            return false;
+        };
+        for write in writes {
+            journal.push(self.log_id, write);
+        }
+        true
+    }
+
+    /// What was staged is durable in `turn`; answers whether it is the first of this partition there.
+    /// Writer only.
+    pub(crate) fn vouch(&self, turn: u64) -> bool {
+        let mut inside = self.inside.lock();
+        inside.dirty = false;
+        if let Some(log) = &mut inside.log {
+            log.vouch();
+        }
+        self.turn.swap(turn, Ordering::Relaxed) != turn
+    }
+
+    /// Syncs what so far only the journal vouches for, beside the writer.
+    pub(crate) fn settle(&self) -> Result<(), Error> {
+        let unsettled = {
+            let inside = self.inside.lock();
+            match (&inside.state, &inside.log) {
+                (State::Open, Some(log)) => log.unsettled(),
+                (State::Removed, _) => None,
+                (state, _) => return Err(self.refusal(state)),
+            }
+        };
+        let Some(unsettled) = unsettled else {
+            return Ok(());
+        };
+        let synced = unsettled.sync();
+        let mut inside = self.inside.lock();
+        let inside = &mut *inside;
+        match (&inside.state, &mut inside.log) {
+            (State::Open, Some(log)) => log.settled(&unsettled, synced).map_err(|error| {
+                let error = errors::of_log(&self.id, error);
+                inside.state = State::Frozen(errors::reason(&error));
+                error
+            }),
+            (State::Removed, _) => Ok(()),
+            (state, _) => Err(self.refusal(state)),
+        }
+    }
+
     /// No more appends in this run.
     pub(crate) fn freeze(&self, reason: &str) -> Error {
         let mut inside = self.inside.lock();
@@ -376,7 +439,8 @@ impl Partition {
     pub(crate) fn configure(&self, config: &TopicConfig) {
         let mut inside = self.inside.lock();
         if let Some(log) = &mut inside.log {
-            log.set_options(log_options(config));
+            let journal_limit = log.options().journal_bytes;
+            log.set_options(log_options(config, journal_limit));
         }
         let written = config.durability == Durability::Written;
         self.publishes_written.store(written, Ordering::Relaxed);
@@ -541,15 +605,24 @@ impl Partition {
     }
 }
 
+/// How the journal names a partition's log.
+pub(crate) fn log_id(topic: TopicId, partition: PartitionId) -> LogId {
+    LogId {
+        topic: topic.bytes(),
+        partition: partition.get(),
+    }
+}
+
 /// Largest segment a log takes; a topic may ask for more, as Kafka lets it.
 const LOG_SEGMENT_BYTES_MAX: ByteSize = ByteSize::from_gib(1);
 
 /// What a topic's configuration means for its logs.
-fn log_options(config: &TopicConfig) -> commitlog::Options {
+fn log_options(config: &TopicConfig, journal_limit: ByteSize) -> commitlog::Options {
     commitlog::Options {
         segment_bytes: config.segment_bytes.min(LOG_SEGMENT_BYTES_MAX),
         segment_age: config.segment_age,
         batch_bytes: config.batch_bytes,
+        journal_bytes: journal_limit,
         publish: match config.durability {
             Durability::Flushed => Publish::Flushed,
             Durability::Written => Publish::Written,

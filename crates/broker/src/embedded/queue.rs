@@ -65,19 +65,23 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a job of `bytes` bytes in, waiting for room; `make` gets what it costs, which goes back
-    /// by [`Queue::release`] when the job is done.
+    /// Puts `count` jobs of together `bytes` bytes in, waiting for room; `make` gets what they cost,
+    /// which goes back by [`Queue::release`] when they are done.
     ///
-    /// A job larger than the whole queue waits until it is alone. Cancel safe: a dropped future put
+    /// Jobs larger than the whole queue wait until they are alone. Cancel safe: a dropped future put
     /// nothing in.
-    pub(crate) async fn push(
+    pub(crate) async fn push<I: IntoIterator<Item = T>>(
         &self,
         bytes: usize,
-        make: impl FnOnce(u32) -> T,
+        count: usize,
+        make: impl FnOnce(u32) -> I,
     ) -> Result<(), Closed> {
+        let least = u32::try_from(count).unwrap_or(u32::MAX);
+        let least = self.job_cost_min.saturating_mul(least);
         let cost = u32::try_from(bytes)
             .unwrap_or(u32::MAX)
-            .clamp(self.job_cost_min, self.capacity.max(self.job_cost_min));
+            .max(least)
+            .min(self.capacity.max(self.job_cost_min));
         let _turn = self.line.lock().await;
         let room = self.room.acquire_many(cost).await.map_err(|_| Closed)?;
         let mut inside = self.inside.lock();
@@ -85,7 +89,7 @@ impl<T> Queue<T> {
             return Err(Closed);
         }
         room.forget();
-        inside.jobs.push(make(cost));
+        inside.jobs.extend(make(cost));
         let asleep = std::mem::take(&mut inside.asleep);
         drop(inside);
         if asleep {
@@ -165,9 +169,9 @@ mod tests {
     #[test]
     fn jobs_leave_in_order_and_a_full_queue_makes_callers_wait() {
         let queue = Queue::new(100, 10);
-        let mut first = pin!(queue.push(60, |cost| (1, cost)));
-        let mut second = pin!(queue.push(60, |cost| (2, cost)));
-        let mut third = pin!(queue.push(1, |cost| (3, cost)));
+        let mut first = pin!(queue.push(60, 1, |cost| [(1, cost)]));
+        let mut second = pin!(queue.push(60, 1, |cost| [(2, cost)]));
+        let mut third = pin!(queue.push(1, 1, |cost| [(3, cost)]));
         assert_eq!(poll(first.as_mut()), Poll::Ready(Ok(())));
         assert_eq!(poll(second.as_mut()), Poll::Pending);
         assert_eq!(poll(third.as_mut()), Poll::Pending, "no overtaking");
@@ -183,11 +187,11 @@ mod tests {
     #[test]
     fn who_comes_later_does_not_pass_who_was_given_room_and_still_sleeps() {
         let queue = Queue::new(100, 100);
-        assert_eq!(poll(pin!(queue.push(100, |_| 1))), Poll::Ready(Ok(())));
-        let mut sleeper = pin!(queue.push(10, |_| 2));
+        assert_eq!(poll(pin!(queue.push(100, 1, |_| [1]))), Poll::Ready(Ok(())));
+        let mut sleeper = pin!(queue.push(10, 1, |_| [2]));
         assert_eq!(poll(sleeper.as_mut()), Poll::Pending);
         queue.release(100);
-        let mut later = pin!(queue.push(10, |_| 3));
+        let mut later = pin!(queue.push(10, 1, |_| [3]));
         assert_eq!(poll(later.as_mut()), Poll::Pending);
         assert_eq!(poll(sleeper.as_mut()), Poll::Ready(Ok(())));
         assert_eq!(poll(later.as_mut()), Poll::Ready(Ok(())));
@@ -200,24 +204,35 @@ mod tests {
     fn the_bound_on_jobs_holds_for_empty_ones() {
         let queue = Queue::new(100, 4);
         for _ in 0..4 {
-            assert_eq!(poll(pin!(queue.push(0, |_| ()))), Poll::Ready(Ok(())));
+            assert_eq!(poll(pin!(queue.push(0, 1, |_| [()]))), Poll::Ready(Ok(())));
         }
-        assert_eq!(poll(pin!(queue.push(0, |_| ()))), Poll::Pending);
+        assert_eq!(poll(pin!(queue.push(0, 1, |_| [()]))), Poll::Pending);
         assert_eq!((queue.len(), queue.room.available_permits()), (4, 0));
+    }
+
+    #[test]
+    fn jobs_put_in_together_cost_what_they_would_alone() {
+        let queue = Queue::new(100, 10);
+        let mut together = pin!(queue.push(35, 5, |cost| [cost, 0, 0, 0, 0]));
+        assert_eq!(poll(together.as_mut()), Poll::Ready(Ok(())));
+        assert_eq!((queue.len(), queue.room.available_permits()), (5, 50));
     }
 
     #[test]
     fn a_job_larger_than_the_queue_passes_alone() {
         let queue = Queue::new(100, 10);
-        assert_eq!(poll(pin!(queue.push(5_000, |_| ()))), Poll::Ready(Ok(())));
+        assert_eq!(
+            poll(pin!(queue.push(5_000, 1, |_| [()]))),
+            Poll::Ready(Ok(()))
+        );
         assert_eq!(queue.room.available_permits(), 0);
     }
 
     #[test]
     fn closing_refuses_new_jobs_and_lets_the_others_out() {
         let queue = Queue::new(10, 10);
-        assert_eq!(poll(pin!(queue.push(10, |_| 1))), Poll::Ready(Ok(())));
-        let mut waiting = pin!(queue.push(10, |_| 2));
+        assert_eq!(poll(pin!(queue.push(10, 1, |_| [1]))), Poll::Ready(Ok(())));
+        let mut waiting = pin!(queue.push(10, 1, |_| [2]));
         assert_eq!(poll(waiting.as_mut()), Poll::Pending);
         queue.close();
         assert_eq!(poll(waiting.as_mut()), Poll::Ready(Err(Closed)));

@@ -3,12 +3,14 @@
 //! Invariants: a read returns whole batches as they were appended, shared, never copied out of the
 //! memory tail; a read that needs the disk is told apart before it touches it.
 
+use std::sync::Arc;
+
 use model::{Offset, Position, TopicPartition};
 use record::CheckedBatch;
 
 use super::Shared;
 use super::partition::Partition;
-use crate::{Appended, Durability, Error, Fetched, ReadLimit};
+use crate::{Append, Appended, Durability, Error, Fetched, ReadLimit};
 
 pub(crate) async fn append(
     shared: &Shared,
@@ -16,6 +18,49 @@ pub(crate) async fn append(
     batches: Vec<CheckedBatch>,
     durability: Durability,
 ) -> Result<Appended, Error> {
+    match admit(shared, to, &batches)? {
+        Admitted::Nothing(appended) => Ok(appended),
+        Admitted::To(partition) => shared.enqueue(&partition, batches, durability).await,
+    }
+}
+
+pub(crate) async fn append_each(
+    shared: &Shared,
+    appends: Vec<Append>,
+) -> Vec<Result<Appended, Error>> {
+    let mut queued = Vec::with_capacity(appends.len());
+    let mut answers = Vec::with_capacity(appends.len());
+    for append in appends {
+        match admit(shared, &append.to, &append.batches) {
+            Ok(Admitted::To(partition)) => {
+                queued.push((partition, append.batches, append.durability));
+                answers.push(None);
+            }
+            Ok(Admitted::Nothing(appended)) => answers.push(Some(Ok(appended))),
+            Err(error) => answers.push(Some(Err(error))),
+        }
+    }
+    let mut late = shared.enqueue_all(queued).await.into_iter();
+    let stopping = || Err(Error::Stopping);
+    answers
+        .into_iter()
+        .map(|early| early.unwrap_or_else(|| late.next().unwrap_or_else(stopping)))
+        .collect()
+}
+
+/// What becomes of an append before it is queued.
+enum Admitted {
+    /// It goes there.
+    To(Arc<Partition>),
+    /// There is nothing to append.
+    Nothing(Appended),
+}
+
+fn admit(
+    shared: &Shared,
+    to: &TopicPartition,
+    batches: &[CheckedBatch],
+) -> Result<Admitted, Error> {
     let (topic, partition) = shared.topic_and_partition(to)?;
     let limit = topic.info.config.batch_bytes.as_usize();
     if let Some(large) = batches.iter().find(|batch| batch.size() > limit) {
@@ -27,9 +72,9 @@ pub(crate) async fn append(
     }
     partition.check_readable()?;
     if batches.is_empty() {
-        return Ok(partition.nothing_appended());
+        return Ok(Admitted::Nothing(partition.nothing_appended()));
     }
-    shared.enqueue(&partition, batches, durability).await
+    Ok(Admitted::To(partition))
 }
 
 /// Reads from memory; `None` when the disk is needed.

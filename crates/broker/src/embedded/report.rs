@@ -19,6 +19,8 @@ pub struct RecoveryReport {
     pub partitions: usize,
     /// Partitions that recovery changed, or that cannot be used; in order.
     pub touched: Vec<PartitionReport>,
+    /// Files of the journal that lost entries; kept aside.
+    pub journal_damaged: Vec<PathBuf>,
     /// Deletions that had been interrupted and are finished now.
     pub deletions_finished: Vec<TopicName>,
     /// Directories that belong to no topic and hold records; left alone.
@@ -28,7 +30,9 @@ pub struct RecoveryReport {
 impl RecoveryReport {
     /// Whether nothing was cut, quarantined or lost.
     pub fn is_untouched(&self) -> bool {
-        self.touched.is_empty() && self.unknown_directories.is_empty()
+        self.touched.is_empty()
+            && self.journal_damaged.is_empty()
+            && self.unknown_directories.is_empty()
     }
 }
 

@@ -22,6 +22,9 @@ const CATALOG_FILE: &str = "catalog";
 /// There after an orderly stop.
 const CLEAN_FILE: &str = "clean";
 
+/// The directory of the journal.
+pub(crate) const JOURNAL_DIR: &str = "journal";
+
 /// The directories of the topics.
 pub(crate) const TOPICS_DIR: &str = "topics";
 

@@ -245,7 +245,7 @@ fn open_new(
     let mut partitions = Vec::with_capacity(range.len());
     for number in range {
         let id = TopicPartition::new(info.name.clone(), PartitionId::new(number));
-        let opened = Partition::open(&shared.options, id, &dir, &info.config)?;
+        let opened = Partition::open(&shared.options, id, info.id, &dir, &info.config)?;
         partitions.push(Arc::new(opened.partition));
     }
     Ok(partitions)

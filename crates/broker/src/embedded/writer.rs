@@ -9,6 +9,8 @@
 //!              acks=all is answered <── publish high watermark <── one flush per touched file
 //! ```
 //!
+//! (Many files with little to flush share one flush of the journal instead.)
+//!
 //! Natural batching: while one round flushes, the next one gathers by itself, so load makes rounds
 //! larger and idleness makes them immediate; no timer holds an append back.
 //!
@@ -26,11 +28,11 @@ use std::time::Duration;
 
 use model::Position;
 use record::CheckedBatch;
-use tokio::sync::oneshot;
 
 use super::flusher::Flusher;
 use super::partition::{Landed, Partition};
 use super::queue::Woken;
+use super::replies::Reply;
 use super::{Shared, events};
 use crate::{Appended, Durability, Error};
 
@@ -43,9 +45,6 @@ pub(crate) struct Job {
     pub(crate) reply: Reply,
     pub(crate) cost: u32,
 }
-
-/// Where the answer to an append goes. A caller that went away does not undo it.
-pub(crate) type Reply = oneshot::Sender<Result<Appended, Error>>;
 
 /// An append that is written and waits for its partition's flush.
 #[derive(Debug)]
@@ -224,7 +223,7 @@ impl Writer {
             }
             Err(error) => {
                 self.shared.refused(partition, &error);
-                let _answered = job.reply.send(Err(error));
+                job.reply.send(Err(error));
                 0
             }
         }
@@ -259,8 +258,7 @@ impl Writer {
                 batches: if applies { job.batches } else { Vec::new() },
             });
         } else {
-            // A caller that went away does not undo its append.
-            let _answered = job.reply.send(Ok(appended));
+            job.reply.send(Ok(appended));
         }
         if flushed && !waits {
             return;
@@ -286,7 +284,8 @@ impl Writer {
             }
             later
         });
-        self.flusher.flush(&mut due);
+        // They waited long enough to have much; and nobody waits for them.
+        self.flusher.flush_each(&mut due);
     }
 
     /// How long until the first lazy flush is due.

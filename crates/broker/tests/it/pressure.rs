@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Durability, EmbeddedBroker, Options};
+use broker::{Append, Broker, Durability, EmbeddedBroker, Error, Options};
 use env::SimDisk;
+use model::Offset;
 use stdx::ByteSize;
 use test_kit::batches::{batch, batch_of, values};
 use test_kit::within;
 
-use crate::support::{SECOND, at, clock, create, manual, name, now, options, poll, spec};
+use crate::support::{
+    SECOND, at, clock, create, manual, name, now, options, poll, spec, without_journal,
+};
 
 /// A broker whose queue takes four appends or 4 KiB.
 fn small() -> Arc<EmbeddedBroker> {
@@ -79,13 +82,42 @@ fn a_caller_that_goes_away_while_it_waits_appends_nothing() {
     drop(appends);
     while broker.run_round() > 0 {}
     let marks = now(&broker, broker.marks(&orders)).unwrap();
-    assert_eq!(marks.high_watermark, model::Offset::new(4).into());
+    assert_eq!(marks.high_watermark, Offset::new(4).into());
 }
 
 #[test]
-fn one_round_writes_many_partitions_and_flushes_each_once() {
-    let disk = SimDisk::new(1);
-    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+fn one_round_writes_many_partitions_and_flushes_all_or_each_once() {
+    let flushes = |options: Options, lines: [&str; 2]| {
+        let text = metrics_of_one_round(options);
+        for line in lines.into_iter().chain([
+            "lantern_broker_appends_total 100",
+            "lantern_broker_append_records_total 100",
+            "lantern_broker_round_appends_sum 100.0",
+            "lantern_broker_topic_high_watermark{topic=\"orders\"} 100",
+            "lantern_broker_topics 2",
+        ]) {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    };
+    flushes(
+        manual(SimDisk::new(1).shared(), clock(), 1),
+        [
+            "lantern_broker_flushes_total 0",
+            "lantern_broker_journal_commits_total 1",
+        ],
+    );
+    flushes(
+        without_journal(SimDisk::new(1).shared(), clock(), 1),
+        [
+            "lantern_broker_flushes_total 4",
+            "lantern_broker_journal_commits_total 0",
+        ],
+    );
+}
+
+/// What a broker counts after 100 appends to four partitions in one round.
+fn metrics_of_one_round(options: Options) -> String {
+    let broker = EmbeddedBroker::open(options).unwrap();
     create(&broker, spec("orders", 4));
     let places: Vec<_> = (0..4).map(|partition| at("orders", partition)).collect();
     let mut registry = prometheus_client::registry::Registry::default();
@@ -101,16 +133,38 @@ fn one_round_writes_many_partitions_and_flushes_each_once() {
     assert!(appends.iter_mut().all(|append| poll(append).is_ready()));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-    for line in [
-        "lantern_broker_appends_total 100",
-        "lantern_broker_append_records_total 100",
-        "lantern_broker_flushes_total 4",
-        "lantern_broker_round_appends_sum 100.0",
-        "lantern_broker_topic_high_watermark{topic=\"orders\"} 100",
-        "lantern_broker_topics 2",
-    ] {
-        assert!(text.contains(line), "{line} is not in\n{text}");
-    }
+    text
+}
+
+#[test]
+fn appends_to_several_partitions_at_once_each_get_their_own_answer_in_their_order() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    let to = |topic, partition, batches| Append {
+        to: at(topic, partition),
+        batches,
+        durability: Durability::Flushed,
+    };
+    let answers = now(
+        &broker,
+        broker.append_each(vec![
+            to("orders", 1, vec![batch(["a"])]),
+            to("nowhere", 0, vec![batch(["b"])]),
+            to("orders", 0, Vec::new()),
+            to("orders", 1, vec![batch_of((7, 0, 5), ["a gap"])]),
+            to("orders", 1, vec![batch(["c", "d"])]),
+        ]),
+    );
+    let [first, unknown, nothing, gap, last] = &answers[..] else {
+        panic!("{answers:?}");
+    };
+    assert_eq!(first.as_ref().unwrap().base_offset, Offset::ZERO);
+    assert!(matches!(unknown, Err(Error::UnknownTopic { .. })));
+    assert_eq!(nothing.as_ref().unwrap().base_offset, Offset::ZERO);
+    assert!(gap.is_ok() || matches!(gap, Err(Error::OutOfOrderSequence { .. })));
+    assert!(last.as_ref().unwrap().base_offset > Offset::ZERO);
+    assert!(now(&broker, broker.append_each(Vec::new())).is_empty());
 }
 
 #[test]
@@ -187,10 +241,7 @@ fn when_joined_appends_do_not_fit_those_that_do_are_taken() {
         })
         .collect();
     assert!(
-        matches!(
-            fits[..],
-            [Ok(0), Err(broker::Error::DiskFull { .. }), Ok(1)]
-        ),
+        matches!(fits[..], [Ok(0), Err(Error::DiskFull { .. }), Ok(1)]),
         "{fits:?}"
     );
 }
@@ -201,11 +252,11 @@ fn what_is_only_written_is_answered_at_once_and_seen_after_the_flush() {
     let orders = at("orders", 0);
     let written = broker.append(&orders, vec![batch(["a"])], Durability::Written);
     let appended = now(&broker, written).unwrap();
-    assert_eq!(appended.next, model::Offset::new(1).into());
+    assert_eq!(appended.next, Offset::new(1).into());
     let marks = now(&broker, broker.marks(&orders)).unwrap();
     assert_eq!(
         marks.high_watermark,
-        model::Offset::new(1).into(),
+        Offset::new(1).into(),
         "flushed in the same round"
     );
 }
@@ -227,7 +278,7 @@ fn a_topic_that_asks_for_written_is_flushed_later() {
     let marks = now(&broker, broker.marks(&place)).unwrap();
     assert_eq!(
         marks.high_watermark,
-        model::Offset::new(1).into(),
+        Offset::new(1).into(),
         "readable unflushed"
     );
     clock.advance(SECOND * 2);
@@ -268,23 +319,14 @@ async fn shutdown_answers_what_is_queued_and_refuses_the_rest() {
     within(broker.shutdown()).await.unwrap();
     while let Some(append) = within(appends.join_next()).await {
         let append = append.unwrap();
-        assert!(
-            matches!(append, Ok(_) | Err(broker::Error::Stopping)),
-            "{append:?}"
-        );
+        assert!(matches!(append, Ok(_) | Err(Error::Stopping)), "{append:?}");
     }
     assert!(
         within(waiting).await.unwrap().is_ok(),
         "the tail saw the first append"
     );
     let refused = within(broker.create_topic(spec("late", 1))).await;
-    assert!(
-        matches!(refused, Err(broker::Error::Stopping)),
-        "{refused:?}"
-    );
+    assert!(matches!(refused, Err(Error::Stopping)), "{refused:?}");
     let deleted = within(broker.delete_topic(&name("orders"))).await;
-    assert!(
-        matches!(deleted, Err(broker::Error::Stopping)),
-        "{deleted:?}"
-    );
+    assert!(matches!(deleted, Err(Error::Stopping)), "{deleted:?}");
 }

@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use broker::{Broker, Commit, Durability, EmbeddedBroker, Error, Options, Place, ReadLimit};
-use env::{Disk, Faults, SimDisk};
+use broker::{
+    Append, Broker, Commit, Durability, EmbeddedBroker, Error, Options, Place, ReadLimit,
+};
+use env::{Disk, Faults, SimDisk, Survival};
 use model::{GroupId, Offset, Position, Timestamp};
 use test_kit::batches::{batch, batch_at, values};
 
-use crate::support::{SECOND, at, clock, create, manual, now, spec};
+use crate::support::{SECOND, at, clock, create, manual, now, spec, without_journal};
 
 const ROOM: ReadLimit = ReadLimit {
     bytes: 1 << 20,
@@ -19,6 +21,19 @@ fn append(broker: &EmbeddedBroker, partition: u32, value: &str) -> Result<u64, E
     let to = at("orders", partition);
     let append = broker.append(&to, vec![batch([value])], Durability::Flushed);
     now(broker, append).map(|appended| appended.base_offset.get())
+}
+
+/// Appends `value` to every partition in one round, which makes it the journal's affair.
+fn append_to_all(broker: &EmbeddedBroker, partitions: u32, value: &str) -> Result<(), Error> {
+    let appends = (0..partitions).map(|partition| Append {
+        to: at("orders", partition),
+        batches: vec![batch([value])],
+        durability: Durability::Flushed,
+    });
+    let answers = now(broker, broker.append_each(appends.collect()));
+    answers
+        .into_iter()
+        .try_for_each(|answer| answer.map(|_| ()))
 }
 
 fn read(broker: &EmbeddedBroker, partition: u32, from: u64) -> Vec<String> {
@@ -38,7 +53,7 @@ fn read(broker: &EmbeddedBroker, partition: u32, from: u64) -> Vec<String> {
 #[test]
 fn a_failed_flush_freezes_its_partition_and_no_other() {
     let disk = SimDisk::new(1);
-    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    let broker = EmbeddedBroker::open(without_journal(disk.shared(), clock(), 1)).unwrap();
     create(&broker, spec("orders", 2));
     append(&broker, 0, "safe").unwrap();
     disk.set_faults(Faults {
@@ -60,6 +75,98 @@ fn a_failed_flush_freezes_its_partition_and_no_other() {
     let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
     assert_eq!(read(&broker, 0, 0)[0], "safe");
     append(&broker, 0, "after the restart").unwrap();
+}
+
+#[test]
+fn a_failed_journal_freezes_nobody_and_loses_nothing() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+        create(&broker, spec("orders", 2));
+        append_to_all(&broker, 2, "before").unwrap();
+        disk.set_faults(Faults {
+            sync: Some(0),
+            ..Faults::default()
+        });
+        append_to_all(&broker, 2, "while it fails").unwrap();
+        append_to_all(&broker, 2, "after").unwrap();
+        let all = ["before", "while it fails", "after"];
+        assert_eq!(read(&broker, 0, 0), all);
+        drop(broker);
+        disk.crash();
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+        assert_eq!(read(&broker, 0, 0), all);
+        assert_eq!(read(&broker, 1, 0), all);
+    }
+}
+
+#[test]
+fn a_start_that_fails_anywhere_loses_nothing_of_what_only_the_journal_has() {
+    let mut unusable = 0;
+    for fault in 0..40 {
+        let disk = SimDisk::new(fault);
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+        create(&broker, spec("orders", 3));
+        append_to_all(&broker, 3, "promised").unwrap();
+        drop(broker);
+        disk.crash_with(Survival::Nothing);
+        let faults = if fault % 2 == 0 {
+            Faults {
+                read: Some(fault / 2),
+                ..Faults::default()
+            }
+        } else {
+            Faults {
+                sync: Some(fault / 2),
+                ..Faults::default()
+            }
+        };
+        disk.set_faults(faults);
+        if let Ok(broker) = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)) {
+            unusable += usize::from(!broker.recovery().is_untouched());
+            disk.set_faults(Faults::default());
+            // An orderly end forgets only what is safe.
+            if fault % 4 < 2 {
+                let _ended = now(&broker, Box::pin(broker.shutdown()));
+            }
+        }
+        disk.crash_with(Survival::Nothing);
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 3)).unwrap();
+        for partition in 0..3 {
+            assert_eq!(read(&broker, partition, 0), ["promised"], "fault {fault}");
+        }
+    }
+    assert!(unusable > 0, "some partition could not be opened");
+}
+
+#[test]
+fn rot_in_what_the_journal_still_has_is_healed_by_a_start() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    append_to_all(&broker, 2, "whole").unwrap();
+    drop(broker);
+    disk.restart();
+    disk.flip_bit(&segment(&disk, 0), 300).unwrap();
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+    assert!(broker.recovery().is_untouched());
+    assert_eq!(read(&broker, 0, 0), ["whole"]);
+}
+
+#[test]
+fn an_orderly_end_leaves_no_journal() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    append_to_all(&broker, 2, "a").unwrap();
+    let journals = || {
+        let is_journal = |path: &Path| path.extension().is_some_and(|name| name == "journal");
+        let files = disk.content();
+        files.iter().filter(|(path, _)| is_journal(path)).count()
+    };
+    assert_eq!(journals(), 1);
+    now(&broker, Box::pin(broker.shutdown())).unwrap();
+    assert_eq!(journals(), 0);
 }
 
 #[test]
@@ -178,7 +285,7 @@ fn the_topic_of_the_groups_is_protected() {
 #[test]
 fn one_damaged_partition_keeps_nobody_else_from_opening() {
     let disk = SimDisk::new(1);
-    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    let broker = EmbeddedBroker::open(without_journal(disk.shared(), clock(), 1)).unwrap();
     create(&broker, spec("orders", 2));
     for partition in [0, 1] {
         for n in 0..10 {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use broker::{Broker, Drive, EmbeddedBroker, Options, TopicConfig, TopicSpec};
 use env::{DynDisk, SeededEntropy, SimClock};
 use model::{PartitionId, Timestamp, TopicName, TopicPartition};
+use stdx::ByteSize;
 
 pub(crate) fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::new(Timestamp::from_millis(1_700_000_000_000)))
@@ -28,6 +29,14 @@ pub(crate) fn manual(disk: DynDisk, clock: Arc<SimClock>, seed: u64) -> Options 
     Options {
         drive: Drive::Manual,
         ..options(disk, clock, seed)
+    }
+}
+
+/// The same, where every partition is flushed by itself.
+pub(crate) fn without_journal(disk: DynDisk, clock: Arc<SimClock>, seed: u64) -> Options {
+    Options {
+        journal_bytes: ByteSize::from_bytes(0),
+        ..manual(disk, clock, seed)
     }
 }
 

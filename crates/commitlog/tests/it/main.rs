@@ -13,6 +13,7 @@
 mod basics;
 mod faults;
 mod fuzzlike;
+mod journal;
 mod kit;
 mod recovery;
 mod rot;

@@ -2,16 +2,14 @@
 //!
 //! Invariants: each batch is checked once, here, down to its last record (a bad record inside would
 //! make the partition unreadable for everyone); batches of one partition are appended all or none;
-//! appends begin in the order of the request, before the first of them is waited for.
+//! appends begin in the order of the request, all at once, before the first of them is waited for.
 
-use broker::{Appended, Durability};
+use broker::{Append, Appended, Durability};
 use bytes::Bytes;
-use futures_util::future::join_all;
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::produce_request::PartitionProduceData;
 use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_wire::messages::{ProduceRequest, ProduceResponse};
-use model::TopicPartition;
 use model::limits::METRICS_TOPIC;
 use record::{CheckedBatch, Compression};
 use tracing::debug;
@@ -47,7 +45,9 @@ impl<E: Coded + std::error::Error> From<E> for Refusal {
 /// Serves Produce. Without acks there is no answer, and a failure closes the connection.
 pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answer, Fatal> {
     let transactional = request.transactional_id.is_some();
-    let mut parts = Vec::new();
+    let mut indexes = Vec::new();
+    let mut refusals = Vec::new();
+    let mut appends = Vec::new();
     for topic in &request.topic_data {
         for data in &topic.partition_data {
             let part = prepare(
@@ -57,20 +57,27 @@ pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answe
                 topic.name.as_str(),
                 data,
             );
-            parts.push((data.index, part));
+            indexes.push(data.index);
+            match part {
+                Ok(append) => {
+                    appends.push(append);
+                    refusals.push(None);
+                }
+                Err(refusal) => refusals.push(Some(refusal)),
+            }
         }
     }
-    let appended = parts.into_iter().map(|(index, part)| {
-        let call = &call;
-        async move {
-            let appended = match part {
-                Ok(part) => append(call, part).await,
-                Err(refusal) => Err(refusal),
-            };
-            answer_partition(call, index, appended)
-        }
+    let mut appended = call.broker().append_each(appends).await.into_iter();
+    let mut answers = indexes.into_iter().zip(refusals).map(|(index, refusal)| {
+        let appended = match refusal {
+            Some(refusal) => Err(refusal),
+            None => appended
+                .next()
+                .unwrap_or(Err(broker::Error::Stopping))
+                .map_err(Refusal::from),
+        };
+        answer_partition(&call, index, appended)
     });
-    let mut answers = join_all(appended).await.into_iter();
     if request.acks == 0 {
         return if answers.all(|answer| answer.error_code == 0) {
             Ok(Answer::none())
@@ -87,20 +94,13 @@ pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answe
     call.reply(&ProduceResponse::default().with_responses(topics.collect()))
 }
 
-/// Batches that were checked, and where they go.
-struct Part {
-    to: TopicPartition,
-    batches: Vec<CheckedBatch>,
-    durability: Durability,
-}
-
 fn prepare(
     call: &Call,
     acks: i16,
     transactional: bool,
     topic: &str,
     data: &PartitionProduceData,
-) -> Result<Part, Refusal> {
+) -> Result<Append, Refusal> {
     if !matches!(acks, -1..=1) {
         let reason = format!("acks can be 0, 1 or -1 (all), not {acks}");
         return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
@@ -127,7 +127,7 @@ fn prepare(
     } else {
         Durability::Written
     };
-    Ok(Part {
+    Ok(Append {
         to,
         batches,
         durability,
@@ -170,14 +170,6 @@ fn check_batches(
         batches.push(batch.validated()?);
     }
     Ok(batches)
-}
-
-async fn append(call: &Call, part: Part) -> Result<Appended, Refusal> {
-    let appended = call
-        .broker()
-        .append(&part.to, part.batches, part.durability)
-        .await?;
-    Ok(appended)
 }
 
 fn answer_partition(

@@ -10,6 +10,7 @@ use broker::{
 };
 use env::{Entropy, Faults, SeededEntropy, SimClock, SimDisk};
 use model::{GroupId, Offset, Position, Timestamp, TopicPartition};
+use stdx::ByteSize;
 use test_kit::batches::{batch, records};
 
 use super::oracle::{Oracle, TopicFate};
@@ -30,6 +31,8 @@ pub(super) struct World {
     sent: u64,
     acknowledged: u64,
     crashes: u64,
+    /// How often a broker was opened.
+    lives: u64,
     history: String,
 }
 
@@ -45,6 +48,7 @@ impl World {
             sent: 0,
             acknowledged: 0,
             crashes: 0,
+            lives: 0,
             history: String::new(),
         };
         world.open();
@@ -116,12 +120,19 @@ impl World {
     }
 
     fn open(&mut self) {
+        self.lives += 1;
+        // Without a journal, with files that are full after a few rounds, and with roomy ones; a log
+        // may also change between them.
+        let journal_kib = [0, 4, 4, 16, 64][usize::try_from(self.draw(5)).unwrap()];
+        let partition_bytes = [150, 700, 65_536][usize::try_from(self.draw(3)).unwrap()];
         let options = Options {
             groups_records_max: 8,
+            journal_bytes: ByteSize::from_kib(journal_kib),
+            journal_partition_bytes: ByteSize::from_bytes(partition_bytes),
             ..manual(
                 self.disk.shared(),
                 Arc::clone(&self.clock),
-                self.seed ^ (self.crashes + 1),
+                self.seed ^ (self.lives << 32),
             )
         };
         let broker = EmbeddedBroker::open(options).unwrap();

@@ -1,0 +1,211 @@
+//! The journal's part in a round: many partitions with little to flush are made durable by one sync
+//! instead of one each.
+//!
+//! ```text
+//! dirty ──stage──> frame ──commit──> vouched: published and answered
+//!   │                 └──refused──┐
+//!   └── alone, too much, frozen ──┴──> flushed one by one (`flusher`)
+//! turn full ──> settle thread: sync the segments of its partitions ──> release
+//! ```
+//! Invariants: a partition is vouched for only after the commit that has all of its writes; a turn is
+//! released only when every partition with entries in it was synced since, so one that is frozen keeps
+//! its file until the next start; a journal that broke is not used again, and freezes nobody.
+//!
+//! Not here: the journal's bytes (`commitlog`), redoing at a start (`open`).
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use commitlog::{Journal, JournalError};
+
+use super::partition::Partition;
+use super::{Drive, Shared, events};
+
+/// Turns that may wait to be settled: more than the journal has files, so it is never reached.
+const TURNS_MAX: usize = 16;
+
+#[derive(Debug)]
+pub(crate) struct Journaling {
+    shared: Arc<Shared>,
+    /// Partitions with entries in the turn that is written to.
+    members: Vec<Arc<Partition>>,
+    settler: Option<Settler>,
+}
+
+/// The thread that settles turns; started by the first one that is full.
+#[derive(Debug)]
+struct Settler {
+    turns: SyncSender<FullTurn>,
+    thread: JoinHandle<()>,
+}
+
+/// A turn that ended, and whose entries it has.
+#[derive(Debug)]
+struct FullTurn {
+    epoch: u64,
+    members: Vec<Arc<Partition>>,
+}
+
+impl Journaling {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            members: Vec::new(),
+            settler: None,
+        }
+    }
+
+    /// Makes those of `dirty` durable that have little to flush, and hands each to `vouched`; leaves
+    /// the others in it.
+    pub(crate) fn commit(
+        &mut self,
+        dirty: &mut Vec<Arc<Partition>>,
+        mut vouched: impl FnMut(&Arc<Partition>),
+    ) {
+        if dirty.len() < 2 {
+            // One sync either way, and a flush writes the bytes only once.
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let mut guard = shared.journal.lock();
+        let Some(journal) = guard.as_mut() else {
+            return;
+        };
+        let mut left = Vec::new();
+        let mut staged = Vec::new();
+        let mut broke = false;
+        let mut all = dirty.drain(..).peekable();
+        while let Some(partition) = all.next() {
+            if !broke && partition.stage(journal) {
+                staged.push(partition);
+            } else {
+                left.push(partition);
+            }
+            let last = all.peek().is_none();
+            if staged.is_empty() || !(last || journal.is_frame_full()) {
+                continue;
+            }
+            match self.commit_frame(journal, &staged) {
+                Ok(()) => staged.drain(..).for_each(|partition| vouched(&partition)),
+                Err(error) => {
+                    broke |= self.refused(&error);
+                    left.append(&mut staged);
+                }
+            }
+        }
+        drop(all);
+        *dirty = left;
+        if broke {
+            *guard = None;
+        }
+    }
+
+    fn commit_frame(
+        &mut self,
+        journal: &mut Journal,
+        staged: &[Arc<Partition>],
+    ) -> Result<(), JournalError> {
+        let clock = &self.shared.options.clock;
+        let start = clock.monotonic();
+        let committed = journal.commit();
+        let took = clock.monotonic().saturating_sub(start).as_secs_f64();
+        if let Some(epoch) = journal.take_full() {
+            let members = std::mem::take(&mut self.members);
+            self.settle(journal, FullTurn { epoch, members });
+        }
+        let committed = committed?;
+        let metrics = &self.shared.metrics;
+        metrics.flush_seconds.observe(took);
+        metrics.journal_commits.inc();
+        metrics.journal_bytes.inc_by(committed.bytes);
+        for partition in staged {
+            if partition.vouch(committed.epoch) {
+                self.members.push(Arc::clone(partition));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a frame was not taken; answers whether the journal is of no use any more.
+    fn refused(&self, error: &JournalError) -> bool {
+        match error {
+            JournalError::TooLarge { .. } | JournalError::NoRoom | JournalError::Full { .. } => {
+                self.shared.metrics.journal_refusals.inc();
+                false
+            }
+            JournalError::Storage { .. } | JournalError::Broken => {
+                events::journal_broken(&self.shared.metrics, error);
+                true
+            }
+        }
+    }
+
+    /// Has a turn settled; at once where there are no threads.
+    fn settle(&mut self, journal: &mut Journal, turn: FullTurn) {
+        if self.shared.options.drive == Drive::Manual {
+            if turn.sync_members(&self.shared) {
+                journal.release(turn.epoch);
+            }
+            return;
+        }
+        if self.settler.is_none() {
+            self.settler = Settler::start(&self.shared);
+        }
+        // Without a thread the turn is never released: there are other files, and direct flushes.
+        if let Some(settler) = &self.settler {
+            let _sent = settler.turns.try_send(turn);
+        }
+    }
+}
+
+impl Drop for Journaling {
+    fn drop(&mut self) {
+        if let Some(Settler { turns, thread }) = self.settler.take() {
+            drop(turns);
+            // Nothing in it panics but what is fenced elsewhere.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Settler {
+    fn start(shared: &Arc<Shared>) -> Option<Self> {
+        let (turns, received) = sync_channel(TURNS_MAX);
+        let shared = Arc::clone(shared);
+        let thread = std::thread::Builder::new()
+            .name("lantern-settle".to_owned())
+            .spawn(move || run(&shared, &received));
+        match thread {
+            Ok(thread) => Some(Self { turns, thread }),
+            Err(error) => {
+                events::helper_refused(&error);
+                None
+            }
+        }
+    }
+}
+
+fn run(shared: &Shared, turns: &Receiver<FullTurn>) {
+    for turn in turns {
+        if turn.sync_members(shared)
+            && let Some(journal) = shared.journal.lock().as_mut()
+        {
+            journal.release(turn.epoch);
+        }
+    }
+}
+
+impl FullTurn {
+    /// Syncs every partition; answers whether all of them could be.
+    fn sync_members(&self, shared: &Shared) -> bool {
+        let mut all = true;
+        for partition in &self.members {
+            if let Err(error) = partition.settle() {
+                shared.say_storage(partition, &error);
+                all = false;
+            }
+        }
+        all
+    }
+}

@@ -1,0 +1,184 @@
+//! The log's side of the [`Journal`](crate::Journal): what to give it, what it vouches for, when it
+//! may let go, and how a start brings back what only the journal has.
+//!
+//! ```text
+//! append ──> pending ──journal frame──> vouched ──sync of the segment──> settled
+//!               └────────────── flush (sync of the segment) ────────────────┘
+//! ```
+//! Vouched bytes are durable and readable, but stand in the segment only as the kernel pleases.
+//! The flush mark and the checkpoint speak of settled bytes alone, so a log is recovered rightly
+//! with the journal's help, and never relies on more than it was promised.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use bytes::Bytes;
+use env::{Disk, DynFile, Open};
+use model::Offset;
+
+use crate::flush_mark::FlushMark;
+use crate::segment::log_path;
+use crate::wire::to_u64;
+use crate::{Error, Log};
+
+/// Bytes as they stand in a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Write {
+    /// Where the segment begins.
+    pub segment: Offset,
+    /// Where the bytes begin in it.
+    pub position: u64,
+    /// The offset after the last record in them.
+    pub next: Offset,
+    /// Whole batches.
+    pub bytes: Bytes,
+}
+
+/// Writes that nothing vouches for yet, as long as they are few.
+#[derive(Debug, Default)]
+pub(crate) struct Pending {
+    writes: Vec<Write>,
+    bytes: u64,
+    /// There were more than may be kept: only a flush helps.
+    overflowed: bool,
+}
+
+impl Pending {
+    pub(crate) fn push(&mut self, write: Write, limit: u64) {
+        self.bytes += to_u64(write.bytes.len());
+        if self.bytes > limit {
+            self.overflowed = true;
+            self.writes.clear();
+        }
+        if !self.overflowed {
+            self.writes.push(write);
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.writes.clear();
+        self.bytes = 0;
+        self.overflowed = false;
+    }
+}
+
+/// A segment that was written since its last sync, held so that it can be synced beside the writer.
+#[derive(Debug)]
+pub struct Unsettled {
+    file: DynFile,
+    path: PathBuf,
+    end: Offset,
+}
+
+impl Unsettled {
+    /// Syncs the segment; the answer goes to [`Log::settled`].
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+impl Log {
+    /// Everything written that neither a flush nor [`Log::vouch`] made durable, in order; `None`
+    /// when it is more than [`Options::journal_bytes`](crate::Options::journal_bytes), when a
+    /// checkpoint is due, or when the log is frozen: then only [`Log::flush`] will do.
+    pub fn pending(&self) -> Option<&[Write]> {
+        let due = self.since_checkpoint >= self.options.checkpoint_bytes.bytes();
+        if self.pending.overflowed || due || self.frozen().is_some() {
+            return None;
+        }
+        Some(&self.pending.writes)
+    }
+
+    /// What [`Log::pending`] answered is durable in a journal: readers may see it.
+    pub fn vouch(&mut self) {
+        if let Some(last) = self.pending.writes.last() {
+            self.shared
+                .durable
+                .fetch_max(last.next.get(), Ordering::AcqRel);
+        }
+        self.pending.clear();
+    }
+
+    /// The newest segment if it was written since its last sync; older ones were synced when they
+    /// were closed.
+    pub fn unsettled(&self) -> Option<Unsettled> {
+        (self.dirty && self.frozen().is_none()).then(|| Unsettled {
+            file: DynFile::clone(&self.file),
+            path: self.active().path().to_owned(),
+            end: self.marks().log_end,
+        })
+    }
+
+    /// Takes note of [`Unsettled::sync`]: with success a journal need not keep what was written
+    /// before [`Log::unsettled`].
+    ///
+    /// # Errors
+    /// As [`Log::flush`]: a failed sync is final.
+    pub fn settled(&mut self, was: &Unsettled, synced: io::Result<()>) -> Result<(), Error> {
+        self.check_frozen()?;
+        if let Err(source) = synced {
+            return Err(self.freeze("sync", &was.path, source));
+        }
+        self.mark.set(was.end);
+        Ok(())
+    }
+}
+
+/// Brings back what a journal has of the log in `dir`, before [`Log::open`]: writes the bytes
+/// at their places, in order, and syncs. Segments that are gone were removed by retention, and their
+/// writes are passed over. Doing it again changes nothing.
+///
+/// # Errors
+/// [`Error::Io`]: part of it may be done.
+pub fn redo(disk: &dyn Disk, dir: &Path, writes: &[Write]) -> Result<(), Error> {
+    let mut open: Option<(Offset, PathBuf, DynFile)> = None;
+    for write in writes {
+        if open
+            .as_ref()
+            .is_none_or(|(segment, ..)| *segment != write.segment)
+        {
+            sync(open.take())?;
+            let path = log_path(dir, write.segment);
+            match disk.open(&path, Open::Write) {
+                Ok(file) => open = Some((write.segment, path, file)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(source) => return Err(failed("open", path, source)),
+            }
+        }
+        if let Some((_, path, file)) = &open {
+            file.write_all_at(&write.bytes, write.position)
+                .map_err(|source| failed("write", path.clone(), source))?;
+        }
+    }
+    sync(open.take())?;
+    let Some(promised) = writes.iter().map(|write| write.next).max() else {
+        return Ok(());
+    };
+    // A directory that is gone has nothing to be promised.
+    if disk.exists(dir).unwrap_or(false) {
+        let (mut mark, _) = FlushMark::open(disk, dir)
+            .map_err(|source| failed("open", crate::flush_mark::path(dir), source))?;
+        mark.set(promised);
+    }
+    Ok(())
+}
+
+fn sync(open: Option<(Offset, PathBuf, DynFile)>) -> Result<(), Error> {
+    let Some((_, path, file)) = open else {
+        return Ok(());
+    };
+    file.sync_data()
+        .map_err(|source| failed("sync", path, source))
+}
+
+fn failed(action: &'static str, path: PathBuf, source: io::Error) -> Error {
+    Error::Io {
+        action,
+        path,
+        source,
+    }
+}

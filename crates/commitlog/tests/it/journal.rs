@@ -1,0 +1,454 @@
+//! The journal: what it promised is found again after anything, and nothing else is.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use commitlog::{Journal, JournalError, JournalFound, LogId, Options, Write, redo};
+use env::{Disk, DynDisk, Entropy, Faults, Open, SeededEntropy, SimDisk, Survival};
+use proptest::prelude::*;
+use stdx::ByteSize;
+
+use crate::kit::{DIR, batch, dump, now, offset, open, seeds, small};
+
+const JOURNAL: &str = "/journal";
+const SIZE: ByteSize = ByteSize::from_kib(4);
+
+fn log_id(number: u8) -> LogId {
+    LogId {
+        topic: [number; 16],
+        partition: u32::from(number),
+    }
+}
+
+fn write(next: u64, text: &str) -> Write {
+    Write {
+        segment: offset(0),
+        position: next * 10,
+        next: offset(next),
+        bytes: Bytes::copy_from_slice(text.as_bytes()),
+    }
+}
+
+fn start(disk: &SimDisk) -> (Journal, JournalFound) {
+    Journal::open(disk.shared(), Path::new(JOURNAL), SIZE).unwrap()
+}
+
+/// A journal that forgot everything before.
+fn fresh(disk: &SimDisk) -> Journal {
+    let (mut journal, _) = start(disk);
+    journal.begin(&[]).unwrap();
+    journal
+}
+
+fn commit(journal: &mut Journal, log: u8, text: &str) -> u64 {
+    journal.push(log_id(log), &write(1, text));
+    journal.commit().unwrap().epoch
+}
+
+fn texts(found: &JournalFound) -> Vec<String> {
+    let text = |(_, write): &(LogId, Write)| String::from_utf8(write.bytes.to_vec()).unwrap();
+    found.writes.iter().map(text).collect()
+}
+
+/// Names in the journal's directory.
+fn names(disk: &SimDisk) -> Vec<String> {
+    let entries = disk.read_dir(Path::new(JOURNAL)).unwrap_or_default();
+    entries.into_iter().map(|entry| entry.name).collect()
+}
+
+fn file(number: u32) -> PathBuf {
+    Path::new(JOURNAL).join(format!("{number:04}.journal"))
+}
+
+#[test]
+fn what_was_committed_is_found_in_order_and_what_was_not_is_not() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    assert!(
+        names(&disk).is_empty(),
+        "nothing is made before it is needed"
+    );
+    journal.push(log_id(1), &write(3, "a"));
+    journal.push(log_id(2), &write(7, "b"));
+    journal.commit().unwrap();
+    commit(&mut journal, 1, "c");
+    journal.push(log_id(1), &write(9, "never committed"));
+    disk.crash_with(Survival::Nothing);
+    let (_, found) = start(&disk);
+    assert_eq!(texts(&found), ["a", "b", "c"]);
+    assert_eq!(found.writes[1], (log_id(2), write(7, "b")));
+    assert!(found.damaged.is_empty());
+}
+
+#[test]
+fn a_file_is_used_again_only_after_its_release_and_its_old_frames_are_gone_then() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    let large = "x".repeat(2_500);
+    let first = commit(&mut journal, 1, &large);
+    assert_eq!(journal.take_full(), None);
+    commit(&mut journal, 1, &large);
+    assert_eq!(journal.take_full(), Some(first), "no room for the second");
+    assert_eq!(journal.take_full(), None, "said once");
+    commit(&mut journal, 1, &large);
+    commit(&mut journal, 1, &large);
+    journal.push(log_id(1), &write(1, &large));
+    assert!(matches!(journal.commit(), Err(JournalError::NoRoom)));
+    assert_eq!(journal.files_in_use(), 4);
+    journal.release(first);
+    commit(&mut journal, 1, "short");
+    disk.crash_with(Survival::Nothing);
+    let (_, found) = start(&disk);
+    let lengths: Vec<usize> = texts(&found).iter().map(String::len).collect();
+    assert_eq!(lengths, [2_500, 2_500, 2_500, 5]);
+    assert!(found.damaged.is_empty(), "a file used again is no damage");
+}
+
+#[test]
+fn a_turn_that_ended_is_heard_of_though_the_commit_that_ended_it_failed() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    let first = commit(&mut journal, 1, &"x".repeat(2_500));
+    disk.set_capacity(Some(disk.used()));
+    journal.push(log_id(1), &write(1, &"y".repeat(2_500)));
+    assert!(matches!(journal.commit(), Err(JournalError::Full { .. })));
+    assert_eq!(journal.take_full(), Some(first));
+    disk.set_capacity(None);
+    commit(&mut journal, 1, "there is room again");
+    disk.crash_with(Survival::Nothing);
+    assert_eq!(start(&disk).1.writes.len(), 2);
+}
+
+#[test]
+fn frames_that_do_not_fit_are_refused_and_change_nothing() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    commit(&mut journal, 1, "a");
+    journal.push(log_id(1), &write(1, &"x".repeat(4_000)));
+    assert!(journal.is_frame_full());
+    assert!(matches!(
+        journal.commit(),
+        Err(JournalError::TooLarge { bytes: 4_096 })
+    ));
+    commit(&mut journal, 1, "b");
+    disk.crash_with(Survival::Nothing);
+    assert_eq!(texts(&start(&disk).1), ["a", "b"]);
+}
+
+#[test]
+fn after_a_failed_sync_nothing_is_promised_and_what_was_stays_so() {
+    for seed in 0..30 {
+        let disk = SimDisk::new(seed);
+        let mut journal = fresh(&disk);
+        commit(&mut journal, 1, "a");
+        disk.set_faults(Faults {
+            sync: Some(0),
+            ..Faults::default()
+        });
+        journal.push(log_id(1), &write(1, "b"));
+        assert!(matches!(
+            journal.commit(),
+            Err(JournalError::Storage { action: "sync", .. })
+        ));
+        journal.push(log_id(1), &write(1, "c"));
+        assert!(matches!(journal.commit(), Err(JournalError::Broken)));
+        disk.crash();
+        let (_, found) = start(&disk);
+        assert_eq!(texts(&found)[0], "a");
+        assert!(found.writes.len() <= 2 && found.damaged.is_empty());
+    }
+}
+
+#[test]
+fn power_cuts_at_any_moment_leave_all_that_was_promised() {
+    for seed in seeds(300) {
+        let disk = SimDisk::new(seed);
+        let random = SeededEntropy::new(seed);
+        let below = |bound: u64| random.next_u64() % bound;
+        let mut journal = fresh(&disk);
+        // The power fails at some change; until then turns are released as they end.
+        disk.set_faults(Faults {
+            power: Some(below(60)),
+            ..Faults::default()
+        });
+        let mut promised = Vec::new();
+        for n in 0..40 {
+            let text = format!("{n}-{}", "x".repeat(below(1_500) as usize));
+            journal.push(log_id(1), &write(n, &text));
+            let committed = journal.commit();
+            if let Some(epoch) = journal.take_full() {
+                // Their logs are synced now, so they need not be found any more.
+                promised.retain(|(turn, _)| *turn != epoch);
+                journal.release(epoch);
+            }
+            match committed {
+                Ok(committed) => promised.push((committed.epoch, text)),
+                Err(_) => break,
+            }
+        }
+        disk.crash();
+        let (_, found) = start(&disk);
+        assert!(found.damaged.is_empty(), "seed {seed}");
+        let found = texts(&found);
+        for (_, text) in &promised {
+            assert!(found.contains(text), "seed {seed} lost {text}");
+        }
+        let numbers: Vec<u64> = found
+            .iter()
+            .map(|text| text.split('-').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.is_sorted(), "seed {seed}: {numbers:?}");
+    }
+}
+
+#[test]
+fn rot_in_the_middle_loses_its_frame_alone_and_is_told() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    for text in ["a", "b", "c"] {
+        commit(&mut journal, 1, text);
+    }
+    drop(journal);
+    disk.restart();
+    // Each frame has a sector; headers have the first two.
+    disk.flip_bit(&file(0), (3 * 512 + 40) * 8).unwrap();
+    let (mut journal, found) = start(&disk);
+    assert_eq!(texts(&found), ["a", "c"]);
+    assert_eq!(found.damaged, [file(0)]);
+    journal.begin(&[]).unwrap();
+    let kept = names(&disk);
+    assert!(
+        kept.len() == 1 && kept[0].ends_with(".damaged"),
+        "kept aside for a look: {kept:?}"
+    );
+    let (_, found) = start(&disk);
+    assert!(found.writes.is_empty() && found.damaged.is_empty());
+}
+
+#[test]
+fn rot_in_a_header_or_in_the_last_frame_of_a_full_file_is_told() {
+    let large = "x".repeat(2_500);
+    for rotten in [10, 1_024 + 100] {
+        let disk = SimDisk::new(1);
+        let mut journal = fresh(&disk);
+        commit(&mut journal, 1, &large);
+        commit(&mut journal, 1, &large);
+        drop(journal);
+        disk.restart();
+        disk.flip_bit(&file(0), rotten * 8).unwrap();
+        let (_, found) = start(&disk);
+        assert_eq!(found.writes.len(), 1);
+        assert_eq!(found.damaged, [file(0)], "rot at byte {rotten}");
+    }
+}
+
+#[test]
+fn rot_in_the_header_of_a_later_turn_is_told() {
+    let large = "x".repeat(2_500);
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    for _ in 0..4 {
+        commit(&mut journal, 1, &large);
+        if let Some(epoch) = journal.take_full() {
+            journal.release(epoch);
+        }
+    }
+    drop(journal);
+    disk.restart();
+    // The second turn of a file took the second slot.
+    disk.flip_bit(&file(1), (512 + 10) * 8).unwrap();
+    assert_eq!(start(&disk).1.damaged, [file(1)]);
+}
+
+#[test]
+fn entries_of_a_log_that_cannot_be_opened_are_kept_from_start_to_start() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    commit(&mut journal, 1, "a");
+    commit(&mut journal, 2, "b");
+    disk.crash_with(Survival::Nothing);
+    for life in 0..3 {
+        let (mut journal, found) = start(&disk);
+        let kept: Vec<_> = found
+            .writes
+            .into_iter()
+            .filter(|(log, _)| *log == log_id(1))
+            .collect();
+        journal.begin(&kept).unwrap();
+        // Whatever this run does with its turns, what is kept stays.
+        for _ in 0..8 {
+            commit(&mut journal, 3, &"x".repeat(2_500));
+            if let Some(epoch) = journal.take_full() {
+                journal.release(epoch);
+            }
+        }
+        if life == 1 {
+            journal.close().unwrap();
+            assert_eq!(texts(&start(&disk).1), ["a"]);
+        }
+        disk.crash_with(Survival::Nothing);
+        assert!(texts(&start(&disk).1).contains(&"a".to_owned()));
+    }
+}
+
+#[test]
+fn an_orderly_end_leaves_nothing() {
+    let disk = SimDisk::new(1);
+    let mut journal = fresh(&disk);
+    commit(&mut journal, 1, "a");
+    journal.close().unwrap();
+    assert!(names(&disk).is_empty());
+}
+
+/// A log whose appends a journal vouches for.
+fn vouched() -> Options {
+    Options {
+        journal_bytes: ByteSize::from_kib(64),
+        segment_bytes: ByteSize::from_kib(64),
+        checkpoint_bytes: ByteSize::from_kib(64),
+        ..small()
+    }
+}
+
+#[test]
+fn what_only_the_journal_has_is_readable_and_redone_after_a_power_cut() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    log.flush().unwrap();
+    log.append(&[batch(5, &["b"])], now(1)).unwrap();
+    log.append(&[batch(5, &["c"])], now(1)).unwrap();
+    assert_eq!(dump(&log.reader()), "0=a");
+    let writes = log.pending().unwrap().to_vec();
+    assert_eq!(writes.len(), 2);
+    log.vouch();
+    assert_eq!(dump(&log.reader()), "0=a 1=b 2=c");
+    assert!(log.pending().unwrap().is_empty());
+    disk.crash_with(Survival::Nothing);
+    for _ in 0..2 {
+        redo(&disk, Path::new(DIR), &writes).unwrap();
+        let (log, report) = open(&disk, vouched());
+        assert_eq!(dump(&log.reader()), "0=a 1=b 2=c");
+        assert!(report.changed().is_none(), "{report:?}");
+        drop(log);
+        disk.crash_with(Survival::Nothing);
+    }
+}
+
+#[test]
+fn what_was_redone_or_settled_was_promised_so_rot_in_it_is_damage_and_not_cut() {
+    for settle in [true, false] {
+        let disk = SimDisk::new(1);
+        let (mut log, _) = open(&disk, vouched());
+        let mut writes = Vec::new();
+        for value in ["a", "b"] {
+            log.append(&[batch(5, &[value])], now(1)).unwrap();
+        }
+        writes.extend_from_slice(log.pending().unwrap());
+        log.vouch();
+        if settle {
+            let unsettled = log.unsettled().unwrap();
+            let synced = unsettled.sync();
+            log.settled(&unsettled, synced).unwrap();
+        }
+        drop(log);
+        disk.restart();
+        if !settle {
+            redo(&disk, Path::new(DIR), &writes).unwrap();
+        }
+        let path = Path::new(DIR).join("00000000000000000000.log");
+        let length = disk.open(&path, Open::Read).unwrap().length().unwrap();
+        disk.flip_bit(&path, (length - 3) * 8).unwrap();
+        let (log, report) = open(&disk, vouched());
+        assert!(report.cut.is_none(), "{report:?}");
+        assert_eq!(dump(&log.reader()), "0=a 1..2!");
+    }
+}
+
+#[test]
+fn a_failed_settling_freezes_the_log() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    log.vouch();
+    disk.set_faults(Faults {
+        sync: Some(0),
+        ..Faults::default()
+    });
+    let unsettled = log.unsettled().unwrap();
+    let synced = unsettled.sync();
+    log.settled(&unsettled, synced).unwrap_err();
+    assert!(log.frozen().is_some());
+    assert!(log.pending().is_none() && log.unsettled().is_none());
+    assert_eq!(dump(&log.reader()), "0=a", "the journal still has it");
+}
+
+#[test]
+fn a_log_with_much_to_flush_or_a_checkpoint_due_leaves_nothing_to_the_journal() {
+    let disk = SimDisk::new(1);
+    let options = Options {
+        journal_bytes: ByteSize::from_bytes(200),
+        checkpoint_bytes: ByteSize::from_bytes(500),
+        ..vouched()
+    };
+    let (mut log, _) = open(&disk, options);
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    assert_eq!(log.pending().unwrap().len(), 1);
+    log.append(&[batch(5, &[&"x".repeat(200)])], now(1))
+        .unwrap();
+    assert!(log.pending().is_none(), "too much");
+    log.flush().unwrap();
+    assert!(log.pending().unwrap().is_empty());
+    for n in 0..3 {
+        log.append(&[batch(5, &["b"])], now(1)).unwrap();
+        let due = n == 2;
+        assert_eq!(log.pending().is_none(), due, "round {n}");
+        log.vouch();
+    }
+}
+
+#[test]
+fn segments_that_retention_removed_are_passed_over() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    let writes = log.pending().unwrap().to_vec();
+    log.flush().unwrap();
+    drop(log);
+    disk.remove_file(&Path::new(DIR).join("00000000000000000000.log"))
+        .unwrap();
+    redo(&disk, Path::new(DIR), &writes).unwrap();
+    redo(&disk, Path::new("/a/topic/that/is/gone"), &writes).unwrap();
+}
+
+proptest! {
+    /// Whatever is in the files, opening neither panics nor takes more memory than they have bytes.
+    #[test]
+    fn any_bytes_can_be_opened(
+        bytes in prop::collection::vec(any::<u8>(), 0..3_000),
+        flips in prop::collection::vec((0..4_096_u64, 0..8_u64), 0..6),
+        real in any::<bool>(),
+    ) {
+        let disk = SimDisk::new(1);
+        if real {
+            let mut journal = fresh(&disk);
+            for n in 0..5 {
+                commit(&mut journal, n, "some text");
+            }
+            for (byte, bit) in flips {
+                drop(disk.flip_bit(&file(0), byte * 8 + bit));
+            }
+        } else {
+            disk.create_dir_all(Path::new(JOURNAL)).unwrap();
+            let handle = disk.open(&file(0), Open::Create).unwrap();
+            handle.write_all_at(&bytes, 0).unwrap();
+        }
+        let shared: DynDisk = disk.shared();
+        let (mut journal, found) = Journal::open(shared, Path::new(JOURNAL), SIZE).unwrap();
+        for (_, write) in &found.writes {
+            prop_assert_eq!(&write.bytes[..], b"some text");
+        }
+        journal.begin(&[]).unwrap();
+        commit(&mut journal, 1, "goes on");
+    }
+}
