@@ -77,5 +77,5 @@ pub use options::{Options, Publish, Retention, StampKind};
 pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
-pub use trial::open_bytes;
+pub use trial::{open_bytes, open_journal_bytes};
 pub use verify::{Verified, verify};

@@ -1,4 +1,4 @@
-//! Opening bytes as if they were a log: for fuzzing, and for looking at a segment out of its place.
+//! Opening bytes as if they were a log, or a file of a journal: for fuzzing, and for looking at a segment out of its place.
 
 use std::path::Path;
 
@@ -6,7 +6,32 @@ use env::{Disk, Open, SimDisk};
 use model::{Offset, Timestamp};
 
 use crate::segment::log_path;
-use crate::{Error, Log, Options, RecoveryReport};
+use crate::{Error, JOURNAL_FILE_BYTES_MIN, Journal, JournalError, JournalFound};
+use crate::{Log, Options, RecoveryReport};
+
+/// Opens a journal whose only file has these bytes, in memory, and begins it anew with everything it
+/// found kept. Never panics, and allocates in proportion to `file`.
+///
+/// # Errors
+/// As [`Journal::open`] and [`Journal::begin`].
+pub fn open_journal_bytes(file: &[u8]) -> Result<JournalFound, JournalError> {
+    let dir = Path::new("/journal");
+    let path = dir.join("0000.journal");
+    let disk = SimDisk::new(0);
+    let failed = |source| JournalError::Storage {
+        action: "write",
+        path: path.clone(),
+        source,
+    };
+    disk.create_dir_all(dir).map_err(failed)?;
+    let handle = disk.open(&path, Open::CreateNew).map_err(failed)?;
+    handle.write_all_at(file, 0).map_err(failed)?;
+    let (mut journal, found) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN)?;
+    journal.begin(&found.writes)?;
+    let (_, again) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN)?;
+    debug_assert_eq!(again.writes, found.writes, "what is kept is found again");
+    Ok(found)
+}
 
 /// Opens a log whose only file is a first segment with these bytes, in memory, and reads all of it,
 /// by offset and by time. Never panics, and allocates in proportion to `segment` and what its batches

@@ -108,9 +108,9 @@ impl Service {
             () = self.follow(&mut saver) => {}
         }
         if self.progress.borrow().replayed {
-            saver.finish().await;
+            saver.finish(&self.metrics).await;
             self.save(&mut saver);
-            saver.finish().await;
+            saver.finish(&self.metrics).await;
         }
     }
 
@@ -164,7 +164,7 @@ impl Service {
                     continue;
                 }
                 _ = look.tick() => {
-                    if saver.is_due(&self.store).await {
+                    if saver.is_due(&self.store, &self.metrics).await {
                         self.save(saver);
                     }
                     continue;
@@ -339,7 +339,7 @@ struct Saver {
 
 impl Saver {
     /// Asked at every look.
-    async fn is_due(&mut self, store: &Store) -> bool {
+    async fn is_due(&mut self, store: &Store, metrics: &Metrics) -> bool {
         if self
             .writing
             .as_ref()
@@ -348,17 +348,20 @@ impl Saver {
             self.pause += SNAPSHOT_PAUSE;
             return false;
         }
-        self.finish().await;
+        self.finish(metrics).await;
         self.pause = self.pause.saturating_sub(1);
         self.pause == 0 && taken(store) - self.samples >= SNAPSHOT_SAMPLES
     }
 
     /// Waits for the one that is being written.
-    async fn finish(&mut self) {
+    async fn finish(&mut self, metrics: &Metrics) {
         if let Some(writing) = self.writing.take() {
-            // After an error or a panic, which were told, it is due again.
-            if let Ok(Some(samples)) = writing.await {
-                self.samples = samples;
+            match writing.await {
+                Ok(Some(samples)) => self.samples = samples,
+                // An error that was told; it is due again.
+                Ok(None) => {}
+                // A panic, which its hook told, or a runtime that ends.
+                Err(_) => metrics.snapshot_failed(),
             }
         }
     }

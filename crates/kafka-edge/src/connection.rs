@@ -12,7 +12,7 @@
 //! ```
 //!
 //! Invariants:
-//! - Answers leave in the order of requests, one at a time.
+//! - Answers leave in the order of requests; those that are ready leave together.
 //! - A produce request is begun before its turn only while everything before it in the queue is a
 //!   produce request that has begun too; so batches reach the log in the order they came.
 //! - Nothing is read while the queue is full or the memory budget is used up; nothing is served

@@ -17,6 +17,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use stdx::Counted;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
@@ -238,8 +239,10 @@ impl Loaded {
         };
         let (from, rules_from) = (files.from, files.rules_from);
         format!(
-            "{boards} boards, {meters} meters ({from}), {} rules ({rules_from})",
-            report.rules
+            "{}, {} ({from}), {} ({rules_from})",
+            Counted(boards, "board"),
+            Counted(meters, "meter"),
+            Counted(report.rules, "rule")
         )
     }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use stdx::Counted;
 
 use crate::resources::{self, File};
 
@@ -35,10 +36,10 @@ pub(crate) fn check(paths: &[PathBuf]) -> Result<ExitCode> {
     match alerting::check(&rule_files) {
         Ok(report) => {
             println!(
-                "{} files, {} groups, {} rules: good",
-                files.len(),
-                report.groups,
-                report.rules
+                "{}, {}, {}: good",
+                Counted(files.len(), "file"),
+                Counted(report.groups, "group"),
+                Counted(report.rules, "rule")
             );
             Ok(ExitCode::SUCCESS)
         }
@@ -46,7 +47,7 @@ pub(crate) fn check(paths: &[PathBuf]) -> Result<ExitCode> {
             for problem in &problems {
                 eprintln!("{problem}");
             }
-            eprintln!("{} problems", problems.len());
+            eprintln!("{}", Counted(problems.len(), "problem"));
             Ok(ExitCode::FAILURE)
         }
     }

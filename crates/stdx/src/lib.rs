@@ -1,4 +1,4 @@
-//! What std lacks and every floor needs: byte sizes and durations as people write them.
+//! What std lacks and every floor needs: byte sizes, durations and numbers of things as people write them.
 //!
 //! Invariants: parsing and printing round-trip; nothing here allocates on a hot path or knows the
 //! domain. Not here: clocks and files (`env`), the words of the house (`model`).
@@ -10,7 +10,9 @@
 //! ```
 
 mod byte_size;
+mod counted;
 mod human_duration;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
+pub use counted::Counted;
 pub use human_duration::{HumanDuration, ParseDurationError};

@@ -1,6 +1,7 @@
-//! 50 kills under load: whatever was acknowledged is there at the end, unchanged and in order.
+//! 50 kills under load: whatever was acknowledged is there after each and at the end, unchanged and in order.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -45,12 +46,17 @@ async fn load(kafka: &str, topic: &TopicName, partition: u32, from: u64) -> Resu
     }
 }
 
-/// Every record of a partition: offset to number.
-async fn read_all(kafka: &str, topic: &TopicName, partition: u32) -> Result<BTreeMap<u64, u64>> {
+/// The records of a partition from an offset on: offset to number.
+async fn read_from(
+    kafka: &str,
+    topic: &TopicName,
+    partition: u32,
+    from: u64,
+) -> Result<BTreeMap<u64, u64>> {
     let at = TopicPartition::new(topic.clone(), PartitionId::new(partition));
     let consumer = Consumer::connect(kafka).await?;
     let mut found = BTreeMap::new();
-    let mut next = Offset::ZERO;
+    let mut next = Offset::new(from);
     let end = consumer.end(&at).await?;
     while next < end {
         for batch in consumer.fetch(&at, next).await? {
@@ -66,19 +72,57 @@ async fn read_all(kafka: &str, topic: &TopicName, partition: u32) -> Result<BTre
     Ok(found)
 }
 
+/// Reads a partition from an offset on and compares it with what was acknowledged; answers where it ends.
+async fn check(
+    kafka: &str,
+    topic: &TopicName,
+    partition: u32,
+    from: u64,
+    oracle: &Oracle,
+) -> Result<u64> {
+    let mut found = read_from(kafka, topic, partition, from).await?;
+    // A batch begins before the offset asked for.
+    found = found.split_off(&from);
+    let end = from + found.len() as u64;
+    let gapless = found.keys().copied().eq(from..end);
+    ensure!(gapless, "partition {partition} has a gap in its offsets");
+    let numbers: Vec<u64> = found.values().copied().collect();
+    ensure!(numbers.is_sorted(), "partition {partition} is out of order");
+    for ((_, offset), number) in oracle.range((partition, from)..(partition + 1, 0)) {
+        match found.get(offset) {
+            Some(there) if there == number => {}
+            other => bail!("{partition}/{offset}: {number} was acknowledged, found {other:?}"),
+        }
+    }
+    Ok(end)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_acknowledged_is_lost_in_50_kills() -> Result<()> {
     let place = Place::new()?;
+    // Files of the journal that are full, settled and used again within a cycle.
+    let small = place.path("small-journal.yaml");
+    fs::write(&small, "journal_size: 64KiB\n")?;
+    let small = small.to_string_lossy().into_owned();
     let topic: TopicName = "numbers".parse()?;
     let mut oracle = Oracle::new();
     let mut next = [0_u64; PARTITIONS as usize];
+    let mut checked = [0_u64; PARTITIONS as usize];
     for cycle in 0..CYCLES {
-        let lantern = Lantern::start(&place, &["--no-agent"])?;
+        let mut flags = vec!["--no-agent"];
+        if cycle % 2 == 1 {
+            flags.extend(["--config", &small]);
+        }
+        let lantern = Lantern::start(&place, &flags)?;
         if cycle == 0 {
             Admin::connect(&lantern.kafka)
                 .await?
                 .create_topic(&topic, PARTITIONS)
                 .await?;
+        }
+        // What came since the last look is there after this kill; the rest is looked at once more in the end.
+        for (partition, checked) in (0..PARTITIONS).zip(&mut checked) {
+            *checked = check(&lantern.kafka, &topic, partition, *checked, &oracle).await?;
         }
         let mut writers = Vec::new();
         for (partition, from) in (0..PARTITIONS).zip(next) {
@@ -103,17 +147,7 @@ async fn nothing_acknowledged_is_lost_in_50_kills() -> Result<()> {
 
     let lantern = Lantern::start(&place, &["--no-agent"])?;
     for partition in 0..PARTITIONS {
-        let found = read_all(&lantern.kafka, &topic, partition).await?;
-        let gapless = found.keys().copied().eq(0..found.len() as u64);
-        ensure!(gapless, "partition {partition} has a gap in its offsets");
-        let numbers: Vec<u64> = found.values().copied().collect();
-        ensure!(numbers.is_sorted(), "partition {partition} is out of order");
-        for ((_, offset), number) in oracle.range((partition, 0)..(partition + 1, 0)) {
-            match found.get(offset) {
-                Some(there) if there == number => {}
-                other => bail!("{partition}/{offset}: {number} was acknowledged, found {other:?}"),
-            }
-        }
+        check(&lantern.kafka, &topic, partition, 0, &oracle).await?;
     }
     Ok(())
 }

@@ -257,7 +257,7 @@ fn rule_files_are_checked_without_a_server() -> Result<()> {
         Ok((printed.status.success(), String::from_utf8(text)?))
     };
     let (good, printed) = check("good.yaml", RULE)?;
-    assert!(good && printed.contains("1 rules: good"), "{printed}");
+    assert!(good && printed.contains("1 rule: good"), "{printed}");
     let broken = RULE
         .replace("exposure > 100", "rate(exposure)")
         .replace("$value", "$valu");

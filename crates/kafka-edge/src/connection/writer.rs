@@ -1,8 +1,10 @@
 //! The writing half: serves requests in their turn and writes the answers.
 
+use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
 use std::pin::pin;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 
 use bytes::{Buf, Bytes};
 use tokio::io::AsyncWriteExt;
@@ -12,6 +14,7 @@ use tokio::time::{Duration, Instant, timeout_at};
 
 use super::{Counts, Task, Work, allowance};
 use crate::answer::Answer;
+use crate::budget::Held;
 use crate::context::{Fatal, Shared};
 use crate::dispatch::dispatch;
 use crate::events::End;
@@ -22,11 +25,30 @@ const PRESSED: Duration = Duration::from_secs(2);
 /// Pieces handed to one system call (Linux takes up to 1,024).
 const PIECES_MAX: usize = 64;
 
+/// Answers that go out together, at most. Produce answers are all alike small, and many become ready
+/// with one flush of the log.
+const TOGETHER_MAX: usize = 64;
+
+/// No answer joins others of so many bytes.
+const TOGETHER_BYTES: usize = 64 << 10;
+
 pub(super) struct Writer<'a> {
     shared: &'a Shared,
     counts: &'a Counts,
     write: WriteHalf<'a>,
     queue: mpsc::Receiver<Work>,
+    /// Taken from the queue, and not ready to go out with those before it.
+    next: Option<Work>,
+}
+
+/// Answers for one write, in order.
+#[derive(Default)]
+struct Outgoing {
+    pieces: Vec<Bytes>,
+    /// The memory of the answers, given back when they are out.
+    held: Vec<Held>,
+    answers: usize,
+    bytes: usize,
 }
 
 impl<'a> Writer<'a> {
@@ -41,58 +63,57 @@ impl<'a> Writer<'a> {
             counts,
             write,
             queue,
+            next: None,
         }
     }
 
     /// Ends with [`End::Closed`] when the reader has ended and everything is answered.
     pub(super) async fn run(mut self) -> End {
-        while let Some(work) = self.queue.recv().await {
-            let Work {
-                task,
-                api,
-                received,
-                held,
-            } = work;
-            let answer = self.make(task).await;
-            drop(held);
-            if let Some(api) = api {
-                let took = self.shared.clock.monotonic().saturating_sub(received);
-                self.shared.metrics.answered(api, took);
-            }
-            let sent = match answer {
-                Ok(answer) => self.send(answer).await,
-                Err(Fatal::Encode(error)) => Err(End::Answer(error)),
-                Err(Fatal::FailedWithoutAcks) => Err(End::FailedWithoutAcks),
-                Err(Fatal::Gone) => Err(End::Closed),
+        loop {
+            let work = match self.next.take() {
+                Some(work) => work,
+                None => match self.queue.recv().await {
+                    Some(work) => work,
+                    None => return End::Closed,
+                },
             };
-            self.counts.open.fetch_sub(1, Ordering::Relaxed);
-            if let Err(end) = sent {
+            let mut out = Outgoing::default();
+            let mut made = serve(self.shared, self.counts, work, &mut out).await;
+            while made.is_ok() && out.has_room() {
+                let Ok(work) = self.queue.try_recv() else {
+                    break;
+                };
+                match ready(work).await {
+                    Ok(work) => made = serve(self.shared, self.counts, work, &mut out).await,
+                    Err(work) => {
+                        self.next = Some(work);
+                        break;
+                    }
+                }
+            }
+            // What was made before a failure is still the client's.
+            let sent = self.send(out).await;
+            if let Err(end) = sent.and(made) {
                 return end;
             }
         }
-        End::Closed
     }
 
-    async fn make(&self, task: Task) -> Result<Answer, Fatal> {
-        match task {
-            Task::Ready(answer) => Ok(answer),
-            Task::Begun(making) => making.await,
-            Task::Serial(call, request) => {
-                let answer = Box::pin(dispatch(*call, *request)).await;
-                self.counts.serial.fetch_sub(1, Ordering::Relaxed);
-                answer
-            }
-        }
-    }
-
-    async fn send(&mut self, answer: Answer) -> Result<(), End> {
-        let bytes = answer.size();
-        if bytes == 0 {
-            return Ok(());
-        }
-        let Answer { pieces, held } = answer;
-        self.write_all(pieces).await?;
+    async fn send(&mut self, out: Outgoing) -> Result<(), End> {
+        let Outgoing {
+            pieces,
+            held,
+            answers,
+            bytes,
+        } = out;
+        let sent = if bytes == 0 {
+            Ok(())
+        } else {
+            self.write_all(pieces).await
+        };
         drop(held);
+        self.counts.open.fetch_sub(answers, Ordering::Relaxed);
+        sent?;
         self.shared
             .metrics
             .bytes_out
@@ -151,6 +172,77 @@ impl<'a> Writer<'a> {
                 Err(_elapsed) if waking >= deadline => return Err(stalled()),
                 Err(_elapsed) if self.shared.answers.is_short() => return Err(stalled()),
                 Err(_elapsed) => waking = (waking + PRESSED).min(deadline),
+            }
+        }
+    }
+}
+
+impl Outgoing {
+    fn has_room(&self) -> bool {
+        self.answers < TOGETHER_MAX && self.bytes < TOGETHER_BYTES
+    }
+}
+
+/// Makes one answer and adds it to `out`.
+async fn serve(
+    shared: &Shared,
+    counts: &Counts,
+    work: Work,
+    out: &mut Outgoing,
+) -> Result<(), End> {
+    let Work {
+        task,
+        api,
+        received,
+        held,
+    } = work;
+    let answer = make(counts, task).await;
+    drop(held);
+    out.answers += 1;
+    if let Some(api) = api {
+        let took = shared.clock.monotonic().saturating_sub(received);
+        shared.metrics.answered(api, took);
+    }
+    let answer = answer.map_err(|fatal| match fatal {
+        Fatal::Encode(error) => End::Answer(error),
+        Fatal::FailedWithoutAcks => End::FailedWithoutAcks,
+        Fatal::Gone => End::Closed,
+    })?;
+    out.bytes += answer.size();
+    let Answer { pieces, held } = answer;
+    out.pieces.extend(pieces);
+    out.held.extend(held);
+    Ok(())
+}
+
+async fn make(counts: &Counts, task: Task) -> Result<Answer, Fatal> {
+    match task {
+        Task::Ready(answer) => Ok(answer),
+        Task::Begun(making) => making.await,
+        Task::Serial(call, request) => {
+            let answer = Box::pin(dispatch(*call, *request)).await;
+            counts.serial.fetch_sub(1, Ordering::Relaxed);
+            answer
+        }
+    }
+}
+
+/// The work with its answer, if nobody needs to wait for it.
+async fn ready(mut work: Work) -> Result<Work, Work> {
+    match &mut work.task {
+        Task::Ready(_) => Ok(work),
+        Task::Serial(..) => Err(work),
+        Task::Begun(making) => {
+            match poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await {
+                Poll::Ready(Ok(answer)) => {
+                    work.task = Task::Ready(answer);
+                    Ok(work)
+                }
+                Poll::Ready(Err(fatal)) => {
+                    work.task = Task::Begun(Box::pin(async { Err(fatal) }));
+                    Ok(work)
+                }
+                Poll::Pending => Err(work),
             }
         }
     }
