@@ -1,4 +1,5 @@
-//! Reading a chunk back.
+//! Reading a chunk back. A chunk that was kept on a disk may say anything: what makes no sense reads as
+//! wrong samples, or as the chunk's end.
 
 use super::{Chunk, Form, POWERS, SCALED_WIDTHS, TIME_WIDTHS, TimeState, ValueState};
 use crate::bits::BitReader;
@@ -65,8 +66,8 @@ impl Decoder {
         self.reader.skip(time_bits + value_bits);
         self.time.step = self.time.step.wrapping_add(time_change);
         self.time.last = self.time.last.wrapping_add(self.time.step);
-        self.values.step += change;
-        self.values.integer += self.values.step;
+        self.values.step = self.values.step.wrapping_add(change);
+        self.values.integer = self.values.integer.wrapping_add(self.values.step);
         Some((
             self.time.last,
             self.values.integer as f64 / POWERS[usize::from(power)],
@@ -96,8 +97,8 @@ impl Decoder {
             7 => return self.reader.take(words, 64).map(f64::from_bits),
             ones => unzigzag(self.reader.take(words, SCALED_WIDTHS[ones as usize - 1])?),
         };
-        let step = self.values.step + change;
-        self.values.integer += step;
+        let step = self.values.step.wrapping_add(change);
+        self.values.integer = self.values.integer.wrapping_add(step);
         self.values.step = if self.count == 0 { 0 } else { step };
         Some(self.values.integer as f64 / POWERS[usize::from(power)])
     }
@@ -105,6 +106,8 @@ impl Decoder {
     fn next_xor(&mut self, words: &[u64]) -> Option<f64> {
         match self.reader.ones(words, 2)? {
             0 => return Some(f64::from_bits(self.values.bits)),
+            // The window before it; the first value has none.
+            1 if self.values.width == 0 => return None,
             1 => (),
             _ => {
                 let window = self.reader.take(words, 11)?;
@@ -112,7 +115,7 @@ impl Decoder {
                 self.values.width = u32::try_from(window & 63).unwrap_or_default() + 1;
             }
         }
-        let trailing = 64 - self.values.leading - self.values.width;
+        let trailing = 64_u32.checked_sub(self.values.leading + self.values.width)?;
         self.values.bits ^= self.reader.take(words, self.values.width)? << trailing;
         Some(f64::from_bits(self.values.bits))
     }
