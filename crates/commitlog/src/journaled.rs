@@ -11,11 +11,13 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use env::{Disk, DynFile, Open};
 use model::Offset;
+use parking_lot::Mutex;
 
 use crate::flush_mark::FlushMark;
 use crate::segment::log_path;
@@ -63,10 +65,29 @@ impl Pending {
     }
 }
 
+/// Whether a sync of the newest segment failed; held while one runs.
+///
+/// The kernel tells a failed write-back once: of two syncs of one file, one beside the other, only one
+/// may hear of it, and the other would vouch for bytes that are gone. So there is one at a time, and
+/// the next one asks how the last one ended.
+pub(crate) type SyncTurn = Arc<Mutex<bool>>;
+
+/// Syncs a file in its turn.
+pub(crate) fn sync_in_turn(turn: &SyncTurn, file: &DynFile) -> io::Result<()> {
+    let mut failed = turn.lock();
+    if *failed {
+        return Err(io::Error::other("an earlier sync of it failed"));
+    }
+    let synced = file.sync_data();
+    *failed = synced.is_err();
+    synced
+}
+
 /// A segment that was written since its last sync, held so that it can be synced beside the writer.
 #[derive(Debug)]
 pub struct Unsettled {
     file: DynFile,
+    turn: SyncTurn,
     path: PathBuf,
     end: Offset,
 }
@@ -77,7 +98,7 @@ impl Unsettled {
     /// # Errors
     /// What the system said.
     pub fn sync(&self) -> io::Result<()> {
-        self.file.sync_data()
+        sync_in_turn(&self.turn, &self.file)
     }
 }
 
@@ -108,6 +129,7 @@ impl Log {
     pub fn unsettled(&self) -> Option<Unsettled> {
         (self.dirty && self.frozen().is_none()).then(|| Unsettled {
             file: DynFile::clone(&self.file),
+            turn: Arc::clone(&self.sync_turn),
             path: self.active().path().to_owned(),
             end: self.marks().log_end,
         })

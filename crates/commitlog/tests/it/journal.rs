@@ -384,6 +384,25 @@ fn a_failed_settling_freezes_the_log() {
 }
 
 #[test]
+fn a_flush_hears_of_a_settling_that_failed_beside_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    log.vouch();
+    let unsettled = log.unsettled().unwrap();
+    log.append(&[batch(5, &["b"])], now(1)).unwrap();
+    disk.set_faults(Faults {
+        sync: Some(0),
+        ..Faults::default()
+    });
+    // The disk says it once, and to this one; a second sync would succeed and prove nothing.
+    unsettled.sync().unwrap_err();
+    log.flush().unwrap_err();
+    assert!(log.frozen().is_some());
+    assert_eq!(dump(&log.reader()), "0=a");
+}
+
+#[test]
 fn a_log_with_much_to_flush_or_a_checkpoint_due_leaves_nothing_to_the_journal() {
     let disk = SimDisk::new(1);
     let options = Options {
