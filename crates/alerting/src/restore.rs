@@ -24,13 +24,18 @@ pub(crate) struct Restored {
 }
 
 impl Restored {
-    /// Replays the topic, and says up to where. Its newest record of an alert is what the alert is.
+    /// Replays the topic up to its end, or to `until` if that comes first, and says how far that was.
+    /// Its newest record of an alert is what the alert is.
     ///
     /// # Errors
     /// Those of the broker.
-    pub(crate) async fn read(broker: &DynBroker) -> Result<(Self, Position), Error> {
+    pub(crate) async fn read(
+        broker: &DynBroker,
+        until: Option<Position>,
+    ) -> Result<(Self, Position), Error> {
         let mut restored = Self::default();
         let end = broker.marks(&partition()).await?.high_watermark;
+        let end = until.map_or(end, |until| until.min(end));
         let mut tail =
             Tail::from_place(DynBroker::clone(broker), partition(), Place::Earliest).await?;
         while tail.position() < end {

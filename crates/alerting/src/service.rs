@@ -94,7 +94,7 @@ async fn evaluate(mut inputs: Inputs, shared: Arc<Shared>) {
         return;
     }
     let restored = loop {
-        match Restored::read(&inputs.broker).await {
+        match Restored::read(&inputs.broker, None).await {
             Ok((restored, _)) => break restored,
             Err(error) => {
                 warn!(%error, "Alerts of the last run cannot be read; trying again.");

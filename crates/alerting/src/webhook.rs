@@ -28,7 +28,7 @@ use tracing::{info, warn};
 use crate::handle::Shared;
 use crate::record::{AlertRecord, fingerprint, partition};
 use crate::restore::{Restored, records};
-use payload::{Notification, notifications};
+use payload::{Groups, Notification};
 
 /// A receiver that has not answered by then is tried again.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,7 +121,7 @@ impl Webhook {
 
     /// Ready when `shutdown` is.
     async fn follow(&self, shutdown: &CancellationToken) -> Result<(), Error> {
-        let Some(start) = self.begin(shutdown).await? else {
+        let Some((start, mut groups)) = self.begin(shutdown).await? else {
             return Ok(());
         };
         let mut tail = Tail::new(DynBroker::clone(&self.broker), partition(), start)?;
@@ -132,7 +132,7 @@ impl Webhook {
             };
             match fetched {
                 Ok(Fetched { batches, next, .. }) => {
-                    if !self.tell(records(&batches), shutdown).await {
+                    if !self.tell(&mut groups, records(&batches), shutdown).await {
                         return Ok(());
                     }
                     self.commit(next).await?;
@@ -149,20 +149,29 @@ impl Webhook {
         }
     }
 
-    /// Where it stopped the last time. A new webhook is told what fires now and goes on from there.
-    async fn begin(&self, shutdown: &CancellationToken) -> Result<Option<Position>, Error> {
+    /// Where it stopped the last time, and what it knew then. A new webhook is told what fires now and
+    /// goes on from there.
+    async fn begin(
+        &self,
+        shutdown: &CancellationToken,
+    ) -> Result<Option<(Position, Groups)>, Error> {
+        let mut groups = Groups::default();
         let of = Some(vec![partition()]);
         let committed = self.broker.committed(&self.group, of).await?;
         if let Some((_, Some(commit))) = committed.into_iter().next() {
-            return Ok(Some(commit.position));
+            let (restored, _) = Restored::read(&self.broker, Some(commit.position)).await?;
+            for record in restored.firing() {
+                groups.learn(record);
+            }
+            return Ok(Some((commit.position, groups)));
         }
-        let (restored, end) = Restored::read(&self.broker).await?;
+        let (restored, end) = Restored::read(&self.broker, None).await?;
         info!(webhook = self.shown, "A new webhook.");
-        if !self.tell(restored.firing(), shutdown).await {
+        if !self.tell(&mut groups, restored.firing(), shutdown).await {
             return Ok(None);
         }
         self.commit(end).await?;
-        Ok(Some(end))
+        Ok(Some((end, groups)))
     }
 
     async fn commit(&self, position: Position) -> Result<(), Error> {
@@ -179,9 +188,14 @@ impl Webhook {
     }
 
     /// Whether everything was taken or refused; not when `shutdown` came before.
-    async fn tell(&self, records: Vec<AlertRecord>, shutdown: &CancellationToken) -> bool {
+    async fn tell(
+        &self,
+        groups: &mut Groups,
+        records: Vec<AlertRecord>,
+        shutdown: &CancellationToken,
+    ) -> bool {
         let options = &self.shared.options;
-        for notification in notifications(records, options) {
+        for notification in groups.notifications(records, options) {
             tokio::select! {
                 () = self.send(&notification) => {}
                 () = gone(shutdown) => return false,

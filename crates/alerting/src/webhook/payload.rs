@@ -1,7 +1,9 @@
 //! Alertmanager's webhook JSON, version 4.
 //!
-//! Transitions that are told together stand in one notification if they have one `alertname`; an alert
-//! stands in it once. Source: Alertmanager's `docs/configuration` (`webhook_config`).
+//! Alerts of one `alertname` are a group. A notification tells of changes in a group that came together, and
+//! of everything else in it that still fires, so that its status is the group's: a receiver that closes what
+//! is `resolved` closes nothing that fires. An alert stands in it once.
+//! Source: Alertmanager's `docs/configuration` (`webhook_config`).
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -12,7 +14,7 @@ use crate::Options;
 use crate::record::{AlertRecord, fingerprint};
 use crate::status::{AlertState, rfc3339};
 
-/// Most alerts of one notification.
+/// Most alerts of one notification; changes come first, and `truncatedAlerts` counts what has no room.
 const ALERTS_MAX: usize = 256;
 
 /// What an alert that still fires has as its end.
@@ -24,7 +26,7 @@ const NO_END: &str = "0001-01-01T00:00:00Z";
 pub(super) struct Notification {
     version: &'static str,
     group_key: String,
-    truncated_alerts: u32,
+    truncated_alerts: usize,
     /// `firing` when any of its alerts is.
     status: &'static str,
     receiver: &'static str,
@@ -49,39 +51,84 @@ struct Alert {
     fingerprint: String,
 }
 
-/// The notifications that tell of these records, in their order.
-pub(super) fn notifications(records: Vec<AlertRecord>, options: &Options) -> Vec<Notification> {
-    // The last run of each name may grow until an alert comes for the second time.
-    let mut runs: Vec<(String, HashSet<String>, Vec<AlertRecord>)> = Vec::new();
-    for record in records.into_iter().filter(|record| record.notify) {
-        let name = record.alertname.clone();
-        let open = runs.iter_mut().rev().find(|(known, ..)| *known == name);
-        match open
-            .filter(|(_, seen, _)| seen.len() < ALERTS_MAX && !seen.contains(&record.fingerprint))
-        {
-            Some((_, seen, run)) => {
-                seen.insert(record.fingerprint.clone());
-                run.push(record);
-            }
-            None => runs.push((
-                name,
-                HashSet::from([record.fingerprint.clone()]),
-                vec![record],
-            )),
+/// What a webhook knows: the alerts that fire, by `alertname` and fingerprint.
+#[derive(Debug, Default)]
+pub(super) struct Groups(BTreeMap<String, BTreeMap<String, AlertRecord>>);
+
+impl Groups {
+    /// Takes note of what a webhook was told before.
+    pub(super) fn learn(&mut self, record: AlertRecord) {
+        let group = self.0.entry(record.alertname.clone()).or_default();
+        match record.state {
+            AlertState::Firing => drop(group.insert(record.fingerprint.clone(), record)),
+            AlertState::Resolved | AlertState::Inactive => drop(group.remove(&record.fingerprint)),
+            AlertState::Pending => {}
         }
+        self.0.retain(|_, group| !group.is_empty());
     }
-    runs.into_iter()
-        .map(|(name, _, run)| notification(name, &run, options))
-        .collect()
+
+    /// The notifications that tell of these records, in their order.
+    pub(super) fn notifications(
+        &mut self,
+        records: Vec<AlertRecord>,
+        options: &Options,
+    ) -> Vec<Notification> {
+        let mut all = Vec::new();
+        for run in runs(records) {
+            for record in &run.changes {
+                self.learn(record.clone());
+            }
+            let group = self.0.get(&run.name);
+            let firing = group.into_iter().flat_map(BTreeMap::iter);
+            let others = firing.filter(|(fingerprint, _)| !run.seen.contains(*fingerprint));
+            let others: Vec<&AlertRecord> = others.map(|(_, record)| record).collect();
+            all.push(notification(run, &others, options));
+        }
+        all
+    }
 }
 
-fn notification(name: String, run: &[AlertRecord], options: &Options) -> Notification {
-    let alerts: Vec<Alert> = run.iter().map(|record| alert(record, options)).collect();
-    let firing = alerts.iter().any(|alert| alert.status == "firing");
+/// Changes of one group that are told together.
+struct Run {
+    name: String,
+    seen: HashSet<String>,
+    changes: Vec<AlertRecord>,
+}
+
+fn runs(records: Vec<AlertRecord>) -> Vec<Run> {
+    // The last run of each name may grow until an alert comes for the second time.
+    let mut runs: Vec<Run> = Vec::new();
+    for record in records.into_iter().filter(|record| record.notify) {
+        let last = runs.iter_mut().rev();
+        let open = last
+            .filter(|run| run.name == record.alertname)
+            .take(1)
+            .find(|run| run.seen.len() < ALERTS_MAX && !run.seen.contains(&record.fingerprint));
+        match open {
+            Some(run) => {
+                run.seen.insert(record.fingerprint.clone());
+                run.changes.push(record);
+            }
+            None => runs.push(Run {
+                name: record.alertname.clone(),
+                seen: HashSet::from([record.fingerprint.clone()]),
+                changes: vec![record],
+            }),
+        }
+    }
+    runs
+}
+
+fn notification(run: Run, others: &[&AlertRecord], options: &Options) -> Notification {
+    let Run { name, changes, .. } = run;
+    let room = ALERTS_MAX - changes.len().min(ALERTS_MAX);
+    let shown = changes.iter().chain(others.iter().take(room).copied());
+    let alerts: Vec<Alert> = shown.map(|record| alert(record, options)).collect();
+    let firing = !others.is_empty() || alerts.iter().any(|alert| alert.status == "firing");
     Notification {
         version: "4",
         group_key: format!("{{}}:{{alertname={name:?}}}"),
-        truncated_alerts: 0,
+        truncated_alerts: others.len().saturating_sub(room),
         status: if firing { "firing" } else { "resolved" },
         receiver: "webhook",
         group_labels: BTreeMap::from([("alertname", name)]),
@@ -172,7 +219,7 @@ mod tests {
             record("High", "fx", AlertState::Firing, 500),
             record("High", "bonds", AlertState::Resolved, 900),
         ];
-        let all = notifications(records, &options);
+        let all = Groups::default().notifications(records, &options);
         assert_eq!(all.len(), 1);
         insta::assert_json_snapshot!(all[0]);
     }
@@ -189,7 +236,7 @@ mod tests {
                 ..record("High", "rates", AlertState::Pending, 900)
             },
         ];
-        let all = notifications(records, &Options::default());
+        let all = Groups::default().notifications(records, &Options::default());
         let shown: Vec<_> = all
             .iter()
             .map(|one| {
@@ -206,5 +253,54 @@ mod tests {
             ("High", "firing", 2),
         ];
         assert_eq!(shown, expected);
+    }
+
+    /// Status of the notification, and the desks it says are firing and resolved.
+    fn told(groups: &mut Groups, changes: Vec<AlertRecord>) -> (&'static str, String, usize) {
+        let mut all = groups.notifications(changes, &Options::default());
+        assert_eq!(all.len(), 1);
+        let one = all.remove(0);
+        let desks = one
+            .alerts
+            .iter()
+            .map(|alert| format!("{} {}", alert.labels["desk"], alert.status));
+        let desks: Vec<String> = desks.collect();
+        (one.status, desks.join(", "), one.truncated_alerts)
+    }
+
+    #[test]
+    fn what_still_fires_in_the_group_is_told_with_every_change() {
+        let mut groups = Groups::default();
+        let firing = |desk| record("High", desk, AlertState::Firing, 500);
+        let resolved = |desk| record("High", desk, AlertState::Resolved, 900);
+        // Told by an earlier run; and another group, which has no part in this.
+        groups.learn(firing("bonds"));
+        groups.learn(record("Slow", "rates", AlertState::Firing, 500));
+        let fires = told(&mut groups, vec![firing("fx")]);
+        assert_eq!(fires, ("firing", "fx firing, bonds firing".to_owned(), 0));
+        let one_left = told(&mut groups, vec![resolved("fx")]);
+        assert_eq!(
+            one_left,
+            ("firing", "fx resolved, bonds firing".to_owned(), 0)
+        );
+        let none_left = told(&mut groups, vec![resolved("bonds")]);
+        assert_eq!(none_left, ("resolved", "bonds resolved".to_owned(), 0));
+        assert_eq!(groups.0.len(), 1, "what ended is forgotten");
+    }
+
+    #[test]
+    fn a_large_group_is_cut_and_what_is_cut_is_counted() {
+        let mut groups = Groups::default();
+        for number in 0..300 {
+            groups.learn(record("High", &number.to_string(), AlertState::Firing, 1));
+        }
+        let (status, alerts, truncated) = told(
+            &mut groups,
+            vec![record("High", "7", AlertState::Resolved, 2)],
+        );
+        assert_eq!((status, truncated), ("firing", 300 - 1 - (ALERTS_MAX - 1)));
+        assert!(
+            alerts.starts_with("7 resolved, ") && alerts.matches(',').count() == ALERTS_MAX - 1
+        );
     }
 }
