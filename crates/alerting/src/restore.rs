@@ -42,7 +42,7 @@ impl Restored {
             let Some(fetched) = tail.try_next().await? else {
                 break;
             };
-            for record in records(&fetched.batches) {
+            for record in records_before(&fetched.batches, end) {
                 restored.take(record);
             }
             tokio::task::yield_now().await;
@@ -114,8 +114,16 @@ fn forgotten(alert: &Alert, store: &Store, now: Timestamp) -> bool {
 
 /// The records of some batches; what cannot be read is said and passed over.
 pub(crate) fn records(batches: &bytes::Bytes) -> Vec<AlertRecord> {
+    records_before(batches, Position::from_bits(u128::MAX))
+}
+
+/// The same, of batches that begin before `end`.
+fn records_before(batches: &bytes::Bytes, end: Position) -> Vec<AlertRecord> {
     let mut found = Vec::new();
     for batch in Batches::new(batches.clone()) {
+        if matches!(&batch, Ok(batch) if Position::from(batch.base_offset()) >= end) {
+            break;
+        }
         let records = match batch.and_then(|batch| batch.records()) {
             Ok(records) => records,
             Err(error) => {

@@ -142,6 +142,8 @@ impl Webhook {
                         webhook = self.shown,
                         "Transitions were never told: they are too old."
                     );
+                    // What became of alerts in between is in the records that are left.
+                    groups = self.known(log_start).await?;
                     tail.seek(log_start);
                 }
                 Err(error) => return Err(error),
@@ -155,16 +157,13 @@ impl Webhook {
         &self,
         shutdown: &CancellationToken,
     ) -> Result<Option<(Position, Groups)>, Error> {
-        let mut groups = Groups::default();
         let of = Some(vec![partition()]);
         let committed = self.broker.committed(&self.group, of).await?;
         if let Some((_, Some(commit))) = committed.into_iter().next() {
-            let (restored, _) = Restored::read(&self.broker, Some(commit.position)).await?;
-            for record in restored.firing() {
-                groups.learn(record);
-            }
+            let groups = self.known(commit.position).await?;
             return Ok(Some((commit.position, groups)));
         }
+        let mut groups = Groups::default();
         let (restored, end) = Restored::read(&self.broker, None).await?;
         info!(webhook = self.shown, "A new webhook.");
         if !self.tell(&mut groups, restored.firing(), shutdown).await {
@@ -172,6 +171,16 @@ impl Webhook {
         }
         self.commit(end).await?;
         Ok(Some((end, groups)))
+    }
+
+    /// What a webhook knows that was told everything before `position`.
+    async fn known(&self, position: Position) -> Result<Groups, Error> {
+        let (restored, _) = Restored::read(&self.broker, Some(position)).await?;
+        let mut groups = Groups::default();
+        for record in restored.firing() {
+            groups.learn(record);
+        }
+        Ok(groups)
     }
 
     async fn commit(&self, position: Position) -> Result<(), Error> {

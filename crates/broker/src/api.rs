@@ -76,7 +76,7 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     ) -> BrokerFuture<'a, Appended>;
 
     /// Appends to several partitions at once; each of `appends` is all or none by itself and has its
-    /// own answer, in their order. They begin in this order, too, and none waits for another's flush.
+    /// own answer, in their order. They begin in this order, too; the answers come when the last is there.
     fn append_each(&self, appends: Vec<Append>) -> AppendsFuture<'_> {
         let each = appends.into_iter().map(|append| async move {
             let Append {

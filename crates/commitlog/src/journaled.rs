@@ -65,21 +65,21 @@ impl Pending {
     }
 }
 
-/// Whether a sync of the newest segment failed; held while one runs.
+/// Why a sync of the newest segment failed, if one did; held while one runs.
 ///
 /// The kernel tells a failed write-back once: of two syncs of one file, one beside the other, only one
 /// may hear of it, and the other would vouch for bytes that are gone. So there is one at a time, and
 /// the next one asks how the last one ended.
-pub(crate) type SyncTurn = Arc<Mutex<bool>>;
+pub(crate) type SyncGate = Arc<Mutex<Option<String>>>;
 
-/// Syncs a file in its turn.
-pub(crate) fn sync_in_turn(turn: &SyncTurn, file: &DynFile) -> io::Result<()> {
-    let mut failed = turn.lock();
-    if *failed {
-        return Err(io::Error::other("an earlier sync of it failed"));
+/// Syncs a file, one at a time.
+pub(crate) fn sync_through(gate: &SyncGate, file: &DynFile) -> io::Result<()> {
+    let mut failed = gate.lock();
+    if let Some(reason) = &*failed {
+        return Err(io::Error::other(reason.clone()));
     }
     let synced = file.sync_data();
-    *failed = synced.is_err();
+    *failed = synced.as_ref().err().map(ToString::to_string);
     synced
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn sync_in_turn(turn: &SyncTurn, file: &DynFile) -> io::Result<()> {
 #[derive(Debug)]
 pub struct Unsettled {
     file: DynFile,
-    turn: SyncTurn,
+    gate: SyncGate,
     path: PathBuf,
     end: Offset,
 }
@@ -98,14 +98,15 @@ impl Unsettled {
     /// # Errors
     /// What the system said.
     pub fn sync(&self) -> io::Result<()> {
-        sync_in_turn(&self.turn, &self.file)
+        sync_through(&self.gate, &self.file)
     }
 }
 
 impl Log {
     /// Everything written that neither a flush nor [`Log::vouch`] made durable, in order; `None`
     /// when it is more than [`Options::journal_bytes`](crate::Options::journal_bytes), when a
-    /// checkpoint is due, or when the log is frozen: then only [`Log::flush`] will do.
+    /// checkpoint is due, when the log publishes what is only written, or when it is frozen: then only
+    /// [`Log::flush`] will do.
     pub fn pending(&self) -> Option<&[Write]> {
         let due = self.since_checkpoint >= self.options.checkpoint_bytes.bytes();
         if self.pending.overflowed || due || self.frozen().is_some() {
@@ -126,13 +127,18 @@ impl Log {
 
     /// The newest segment if it was written since its last sync; older ones were synced when they
     /// were closed.
-    pub fn unsettled(&self) -> Option<Unsettled> {
-        (self.dirty && self.frozen().is_none()).then(|| Unsettled {
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]: only a journal may have what was written last, and nothing will change that
+    /// before the log is opened anew.
+    pub fn unsettled(&self) -> Result<Option<Unsettled>, Error> {
+        self.check_frozen()?;
+        Ok(self.dirty.then(|| Unsettled {
             file: DynFile::clone(&self.file),
-            turn: Arc::clone(&self.sync_turn),
+            gate: Arc::clone(&self.sync_gate),
             path: self.active().path().to_owned(),
             end: self.marks().log_end,
-        })
+        }))
     }
 
     /// Takes note of [`Unsettled::sync`]: with success a journal need not keep what was written

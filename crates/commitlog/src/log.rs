@@ -21,7 +21,7 @@ use record::{CheckedBatch, Header, Stamp, StampTime};
 
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
-use crate::journaled::{Pending, SyncTurn, Write, sync_in_turn};
+use crate::journaled::{Pending, SyncGate, Write, sync_through};
 use crate::options::SEGMENT_BYTES_MAX;
 use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
 use crate::segment::{self, Segment, Summary};
@@ -65,7 +65,7 @@ pub struct Log {
     pub(crate) options: Options,
     active: Arc<Segment>,
     pub(crate) file: DynFile,
-    pub(crate) sync_turn: SyncTurn,
+    pub(crate) sync_gate: SyncGate,
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
     producers: Producers,
@@ -99,7 +99,7 @@ impl Log {
             shared: Arc::new(recovered.shared),
             active: recovered.active,
             file: recovered.file,
-            sync_turn: SyncTurn::default(),
+            sync_gate: SyncGate::default(),
             first_append: (!recovered.active_is_empty).then_some(now),
             producers: recovered.producers,
             mark: recovered.mark,
@@ -212,7 +212,7 @@ impl Log {
             return Ok(());
         }
         let end = self.marks().log_end;
-        if let Err(source) = sync_in_turn(&self.sync_turn, &self.file) {
+        if let Err(source) = sync_through(&self.sync_gate, &self.file) {
             // The kernel may have dropped the pages it could not write and called them clean, so a
             // later sync that succeeds proves nothing. Stop; opening anew reads what is there.
             let path = self.active.path().to_owned();

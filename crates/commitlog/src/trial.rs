@@ -26,9 +26,9 @@ pub fn open_journal_bytes(file: &[u8]) -> Result<JournalFound, JournalError> {
     disk.create_dir_all(dir).map_err(failed)?;
     let handle = disk.open(&path, Open::CreateNew).map_err(failed)?;
     handle.write_all_at(file, 0).map_err(failed)?;
-    let (mut journal, found) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN)?;
+    let (mut journal, found) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN, 2)?;
     journal.begin(&found.writes)?;
-    let (_, again) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN)?;
+    let (_, again) = Journal::open(disk.shared(), dir, JOURNAL_FILE_BYTES_MIN, 2)?;
     debug_assert_eq!(again.writes, found.writes, "what is kept is found again");
     Ok(found)
 }

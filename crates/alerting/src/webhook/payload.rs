@@ -51,17 +51,19 @@ struct Alert {
     fingerprint: String,
 }
 
-/// What a webhook knows: the alerts that fire, by `alertname` and fingerprint.
+/// What a webhook knows: the alerts that fire, by `alertname`, and then by rule and fingerprint, since two
+/// rules may have an alert of the same labels.
 #[derive(Debug, Default)]
-pub(super) struct Groups(BTreeMap<String, BTreeMap<String, AlertRecord>>);
+pub(super) struct Groups(BTreeMap<String, BTreeMap<(String, String), AlertRecord>>);
 
 impl Groups {
     /// Takes note of what a webhook was told before.
     pub(super) fn learn(&mut self, record: AlertRecord) {
         let group = self.0.entry(record.alertname.clone()).or_default();
+        let alert = (record.rule.clone(), record.fingerprint.clone());
         match record.state {
-            AlertState::Firing => drop(group.insert(record.fingerprint.clone(), record)),
-            AlertState::Resolved | AlertState::Inactive => drop(group.remove(&record.fingerprint)),
+            AlertState::Firing => drop(group.insert(alert, record)),
+            AlertState::Resolved | AlertState::Inactive => drop(group.remove(&alert)),
             AlertState::Pending => {}
         }
         self.0.retain(|_, group| !group.is_empty());
@@ -80,8 +82,14 @@ impl Groups {
             }
             let group = self.0.get(&run.name);
             let firing = group.into_iter().flat_map(BTreeMap::iter);
-            let others = firing.filter(|(fingerprint, _)| !run.seen.contains(*fingerprint));
-            let others: Vec<&AlertRecord> = others.map(|(_, record)| record).collect();
+            let told = |one: &AlertRecord| {
+                let same = |change: &AlertRecord| {
+                    (&change.rule, &change.fingerprint) == (&one.rule, &one.fingerprint)
+                };
+                run.seen.contains(&one.fingerprint) && run.changes.iter().any(same)
+            };
+            let others = firing.map(|(_, record)| record);
+            let others: Vec<&AlertRecord> = others.filter(|one| !told(one)).collect();
             all.push(notification(run, &others, options));
         }
         all
@@ -286,6 +294,19 @@ mod tests {
         let none_left = told(&mut groups, vec![resolved("bonds")]);
         assert_eq!(none_left, ("resolved", "bonds resolved".to_owned(), 0));
         assert_eq!(groups.0.len(), 1, "what ended is forgotten");
+    }
+
+    #[test]
+    fn an_alert_of_another_rule_with_the_same_labels_keeps_its_group_firing() {
+        let mut groups = Groups::default();
+        groups.learn(AlertRecord {
+            rule: "another".to_owned(),
+            ..record("High", "fx", AlertState::Firing, 1)
+        });
+        groups.learn(record("High", "fx", AlertState::Firing, 1));
+        let resolved = vec![record("High", "fx", AlertState::Resolved, 2)];
+        let told = told(&mut groups, resolved);
+        assert_eq!(told, ("firing", "fx resolved, fx firing".to_owned(), 0));
     }
 
     #[test]

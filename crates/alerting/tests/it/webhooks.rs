@@ -171,3 +171,27 @@ async fn a_new_webhook_hears_what_fires_and_a_slow_one_holds_nobody_up() {
     assert_eq!(hook.next().await, ["fx:resolved"]);
     drop(silent);
 }
+
+#[tokio::test]
+async fn after_a_restart_a_webhook_still_knows_what_else_fires_in_the_group() {
+    let mut hook = Receiver::start(&[]).await;
+    let rig = Rig::on(SimDisk::new(3), START, RULE, hook.options()).await;
+    rig.until_ready().await;
+    rig.sample("fx", 150.0).await;
+    assert_eq!(hook.next().await, ["fx:firing"]);
+    rig.sample("bonds", 150.0).await;
+    assert_eq!(hook.next().await, ["bonds:firing", "fx:firing"]);
+    rig.until_committed(2).await;
+    let (disk, now) = rig.kill().await;
+
+    let rig = Rig::on(disk, now, RULE, hook.options()).await;
+    rig.until_ready().await;
+    rig.sample("fx", 1.0).await;
+    assert_eq!(
+        hook.next().await,
+        ["fx:resolved", "bonds:firing"],
+        "the group is not resolved"
+    );
+    rig.sample("bonds", 1.0).await;
+    assert_eq!(hook.next().await, ["bonds:resolved"]);
+}

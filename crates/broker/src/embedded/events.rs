@@ -99,6 +99,10 @@ pub(crate) fn journal_damaged(path: &Path) {
     error!(path = %path.display(), "A file of the journal lost entries; it is kept aside, named .damaged.");
 }
 
+pub(crate) fn journal_of_unknown(id: TopicId) {
+    warn!(%id, "The journal has records of a topic that the catalog does not name; they are kept there.");
+}
+
 pub(crate) fn journal_redone(partitions: usize, bytes: usize) {
     info!(partitions, bytes, "The journal was redone.");
 }

@@ -13,8 +13,9 @@
 //!
 //! Not here: the journal's bytes (`commitlog`), redoing at a start (`open`).
 
-use std::sync::Arc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use commitlog::{Journal, JournalError};
@@ -28,8 +29,9 @@ const TURNS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Journaling {
     shared: Arc<Shared>,
-    /// Partitions with entries in the turn that is written to.
-    members: Vec<Arc<Partition>>,
+    /// Partitions with entries in the turn that is written to. Not held: a deleted topic's files must
+    /// not stay open until the turn ends.
+    members: Vec<Weak<Partition>>,
     settler: Option<Settler>,
 }
 
@@ -44,7 +46,7 @@ struct Settler {
 #[derive(Debug)]
 struct FullTurn {
     epoch: u64,
-    members: Vec<Arc<Partition>>,
+    members: Vec<Weak<Partition>>,
 }
 
 impl Journaling {
@@ -77,13 +79,19 @@ impl Journaling {
         let mut broke = false;
         let mut all = dirty.drain(..).peekable();
         while let Some(partition) = all.next() {
-            if !broke && partition.stage(journal) {
+            if !broke && self.stage(journal, &partition) {
                 staged.push(partition);
             } else {
                 left.push(partition);
             }
             let last = all.peek().is_none();
             if staged.is_empty() || !(last || journal.is_frame_full()) {
+                continue;
+            }
+            if staged.len() == 1 {
+                // A flush of its own costs the same.
+                journal.discard();
+                left.append(&mut staged);
                 continue;
             }
             match self.commit_frame(journal, &staged) {
@@ -98,7 +106,19 @@ impl Journaling {
         *dirty = left;
         if broke {
             *guard = None;
+            self.members.clear();
         }
+    }
+
+    /// Whether all that `partition` has to make durable is in the next frame. After a panic in it
+    /// nothing of it is taken for durable, whatever the frame has.
+    fn stage(&self, journal: &mut Journal, partition: &Partition) -> bool {
+        let what = "a panic before a commit";
+        catch_unwind(AssertUnwindSafe(|| partition.stage(journal))).unwrap_or_else(|_| {
+            events::panicked(&self.shared.metrics, partition.id(), what);
+            partition.freeze(what);
+            false
+        })
     }
 
     fn commit_frame(
@@ -121,7 +141,7 @@ impl Journaling {
         metrics.journal_bytes.inc_by(committed.bytes);
         for partition in staged {
             if partition.vouch(committed.epoch) {
-                self.members.push(Arc::clone(partition));
+                self.members.push(Arc::downgrade(partition));
             }
         }
         Ok(())
@@ -201,8 +221,12 @@ impl FullTurn {
     fn sync_members(&self, shared: &Shared) -> bool {
         let mut all = true;
         for partition in &self.members {
+            // One that is gone was deleted, and nobody misses its entries.
+            let Some(partition) = partition.upgrade() else {
+                continue;
+            };
             if let Err(error) = partition.settle() {
-                shared.say_storage(partition, &error);
+                shared.say_storage(&partition, &error);
                 all = false;
             }
         }

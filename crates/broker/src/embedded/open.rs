@@ -106,7 +106,14 @@ fn read_journal(
     report: &mut RecoveryReport,
 ) -> Result<(Journal, Promised), OpenError> {
     let dir = options.data_dir.join(store::JOURNAL_DIR);
-    let opened = Journal::open(Arc::clone(&options.disk), &dir, options.journal_bytes);
+    let mut secret = [0; 8];
+    options.entropy.fill(&mut secret);
+    let opened = Journal::open(
+        Arc::clone(&options.disk),
+        &dir,
+        options.journal_bytes,
+        u64::from_le_bytes(secret),
+    );
     let (journal, found) = opened.map_err(|source| OpenError::Journal { source })?;
     for path in &found.damaged {
         events::journal_damaged(path);
@@ -149,8 +156,14 @@ fn open_topics(
     report: &mut RecoveryReport,
 ) -> Result<Topics, OpenError> {
     let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
-    for (log, write) in promised.drain(..) {
-        redo.entry(log).or_default().push(write);
+    let unknown = unknown_logs(options, catalog, promised)?;
+    for (log, write) in std::mem::take(promised) {
+        if unknown.contains(&log.topic) {
+            // Somebody may put the right catalog back.
+            promised.push((log, write));
+        } else {
+            redo.entry(log).or_default().push(write);
+        }
     }
     let work: Vec<Work<'_>> = catalog
         .topics
@@ -204,6 +217,32 @@ fn open_topics(
     topics.infos = Arc::new(infos);
     topics.live = live;
     Ok(topics)
+}
+
+/// Topics that the journal names and the catalog does not, though they have a directory.
+fn unknown_logs(
+    options: &Options,
+    catalog: &Catalog,
+    promised: &Promised,
+) -> Result<Vec<[u8; 16]>, OpenError> {
+    let known = |topic: [u8; 16]| {
+        let id = TopicId::from_bytes(topic);
+        let deleting = catalog.deleting.iter().any(|(_, deleted)| *deleted == id);
+        deleting || catalog.topics.values().any(|entry| entry.id == id)
+    };
+    let mut unknown: Vec<[u8; 16]> = promised.iter().map(|(log, _)| log.topic).collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    unknown.retain(|topic| !known(*topic));
+    if !unknown.is_empty() {
+        let there = store::topic_dirs(options)?;
+        let there: Vec<TopicId> = there.iter().filter_map(|(_, id, _)| parse_id(id)).collect();
+        unknown.retain(|topic| there.contains(&TopicId::from_bytes(*topic)));
+    }
+    for topic in &unknown {
+        events::journal_of_unknown(TopicId::from_bytes(*topic));
+    }
+    Ok(unknown)
 }
 
 /// One partition to open.

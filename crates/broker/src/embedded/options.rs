@@ -126,9 +126,9 @@ impl Options {
             ),
         );
         check(
-            self.journal_bytes <= ByteSize::from_gib(1),
+            self.journal_bytes <= ByteSize::from_mib(256),
             format!(
-                "journal_bytes is {}, it must be at most 1GiB",
+                "journal_bytes is {}, it must be at most 256MiB",
                 self.journal_bytes
             ),
         );

@@ -309,10 +309,11 @@ impl Partition {
             let inside = self.inside.lock();
             match (&inside.state, &inside.log) {
                 (State::Open, Some(log)) => log.unsettled(),
-                (State::Removed, _) => None,
+                (State::Removed, _) => Ok(None),
                 (state, _) => return Err(self.refusal(state)),
             }
         };
+        let unsettled = unsettled.map_err(|error| errors::of_log(&self.id, error))?;
         let Some(unsettled) = unsettled else {
             return Ok(());
         };
@@ -470,7 +471,13 @@ impl Partition {
             (State::Open, Some(log)) => log,
             (state, _) => return Err(self.refusal(state)),
         };
-        work(log).map_err(|error| errors::of_log(&self.id, error))?;
+        work(log).map_err(|error| {
+            let error = errors::of_log(&self.id, error);
+            if let Error::Frozen { reason, .. } = &error {
+                inside.state = State::Frozen(Arc::clone(reason));
+            }
+            error
+        })?;
         let start = log.marks().log_start;
         self.log_start.fetch_max(start.get(), Ordering::AcqRel);
         Ok(start)

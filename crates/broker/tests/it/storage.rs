@@ -8,6 +8,7 @@ use broker::{
 };
 use env::{Disk, Faults, SimDisk, Survival};
 use model::{GroupId, Offset, Position, Timestamp};
+use stdx::ByteSize;
 use test_kit::batches::{batch, batch_at, values};
 
 use crate::support::{SECOND, at, clock, create, manual, now, spec, without_journal};
@@ -137,6 +138,41 @@ fn a_start_that_fails_anywhere_loses_nothing_of_what_only_the_journal_has() {
         }
     }
     assert!(unusable > 0, "some partition could not be opened");
+}
+
+#[test]
+fn a_log_frozen_by_a_removal_keeps_what_the_journal_has_of_it() {
+    let disk = SimDisk::new(1);
+    let options = |seed| Options {
+        journal_bytes: ByteSize::from_kib(4),
+        ..manual(disk.shared(), clock(), seed)
+    };
+    let broker = EmbeddedBroker::open(options(1)).unwrap();
+    create(&broker, spec("orders", 3));
+    append_to_all(&broker, 3, "promised").unwrap();
+    disk.set_faults(Faults {
+        sync: Some(0),
+        ..Faults::default()
+    });
+    let of = at("orders", 0);
+    let removed = now(&broker, broker.delete_records(&of, Offset::new(1).into()));
+    assert!(removed.is_err(), "{removed:?}");
+    // The others go on, and fill every file that is free.
+    for n in 0..60 {
+        let value = format!("{n}{}", "x".repeat(300));
+        let appends = [1, 2].map(|partition| Append {
+            to: at("orders", partition),
+            batches: vec![batch([value.clone()])],
+            durability: Durability::Flushed,
+        });
+        let answers = now(&broker, broker.append_each(appends.to_vec()));
+        assert!(answers.iter().all(Result::is_ok));
+    }
+    drop(broker);
+    disk.crash_with(Survival::Nothing);
+    let broker = EmbeddedBroker::open(options(2)).unwrap();
+    assert_eq!(read(&broker, 0, 0), ["promised"]);
+    assert_eq!(read(&broker, 1, 0).len(), 61);
 }
 
 #[test]

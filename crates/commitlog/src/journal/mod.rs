@@ -132,6 +132,8 @@ struct File {
     handle: DynFile,
     /// Which of the two header slots the next turn takes.
     slot: u64,
+    /// The first turn takes both.
+    slots_written: bool,
     state: State,
 }
 
@@ -153,12 +155,16 @@ impl Journal {
     /// Opens the journal in `dir` and reads what it promised; a missing one is made by the first
     /// commit. Nothing may be committed before [`Journal::begin`].
     ///
+    /// `secret` is random: epochs begin there, so that nobody who may write records can make bytes that
+    /// pass for a frame.
+    ///
     /// # Errors
     /// [`JournalError::Storage`] when the directory or a file cannot be read.
     pub fn open(
         disk: DynDisk,
         dir: &Path,
         file_bytes: ByteSize,
+        secret: u64,
     ) -> Result<(Self, Found), JournalError> {
         let mut journal = Self {
             disk,
@@ -166,7 +172,8 @@ impl Journal {
             file_bytes: file_bytes.max(JOURNAL_FILE_BYTES_MIN).bytes(),
             files: Vec::new(),
             active: None,
-            next_epoch: 1,
+            // Room for all epochs to come.
+            next_epoch: secret >> 1,
             next_sequence: 0,
             draft: Draft::new(),
             ended: None,
@@ -184,8 +191,16 @@ impl Journal {
     /// As [`Journal::commit`]; what was promised before may still be promised then.
     pub fn begin(&mut self, kept: &[(LogId, Write)]) -> Result<(), JournalError> {
         let old = std::mem::take(&mut self.files);
-        if !kept.is_empty() {
-            self.keep(&old, kept)?;
+        if !kept.is_empty()
+            && let Err(error) = self.keep(&old, kept)
+        {
+            // Without room for a copy the files themselves stay. Redoing all of them once more at the
+            // next start changes nothing.
+            self.files.extend(old);
+            return match error {
+                JournalError::Full { .. } => Ok(()),
+                other => Err(other),
+            };
         }
         self.remove(&old)
     }
@@ -205,7 +220,7 @@ impl Journal {
         for file in old {
             let path = path(&self.dir, file.number);
             let gone = if self.damaged.contains(&file.number) {
-                let aside = path.with_extension(format!("{}.damaged", self.next_epoch));
+                let aside = path.with_extension(format!("{:016x}.damaged", self.next_epoch));
                 self.disk.rename(&path, &aside)
             } else {
                 self.disk.remove_file(&path)
@@ -276,15 +291,14 @@ impl Journal {
         }
     }
 
+    /// Forgets what was pushed since the last commit.
+    pub fn discard(&mut self) {
+        self.draft.clear();
+    }
+
     /// A turn that ended since this was last asked: when its logs are settled it is to be released.
     pub fn take_full(&mut self) -> Option<u64> {
         self.ended.take()
-    }
-
-    /// Files that are written to or wait for their release.
-    pub fn files_in_use(&self) -> usize {
-        let in_use = |file: &&File| file.state != State::Free;
-        self.files.iter().filter(in_use).count()
     }
 
     fn write_frame(&mut self) -> Result<Committed, JournalError> {
@@ -382,27 +396,33 @@ impl Journal {
             number,
             handle,
             slot: 0,
+            slots_written: false,
             state: State::Free,
         });
         Ok(self.files.len() - 1)
     }
 
     /// Begins a turn. Its header is durable before there is a frame, so that frames without a
-    /// legible header are known to be damage; the header of the turn before stays until then.
+    /// legible header are known to be damage; the header of the turn before stays until then. The
+    /// first one is written twice.
     fn begin_turn(&mut self, at: usize) -> Result<(), JournalError> {
         let epoch = self.next_epoch;
         let first = self.next_sequence;
         // Also if it fails: this epoch may be in the file.
-        self.next_epoch += 1;
+        self.next_epoch = self.next_epoch.saturating_add(1);
         let file = self.files.get_mut(at).ok_or(JournalError::NoRoom)?;
-        let written = file
-            .handle
-            .write_all_at(&Turn { epoch, first }.encode(), file.slot * SECTOR)
-            .and_then(|()| file.handle.sync_data());
+        let slot = Turn { epoch, first }.encode();
+        let written = if file.slots_written {
+            file.handle.write_all_at(&slot, file.slot * SECTOR)
+        } else {
+            file.handle.write_all_at(&slot.repeat(2), 0)
+        };
+        let written = written.and_then(|()| file.handle.sync_data());
         if let Err(source) = written {
             let path = path(&self.dir, file.number);
             return Err(self.failed("begin a turn of", path, source));
         }
+        file.slots_written = true;
         file.slot = 1 - file.slot;
         file.state = State::Active {
             epoch,

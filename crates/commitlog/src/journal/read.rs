@@ -26,6 +26,9 @@ pub struct Found {
     pub bytes: u64,
 }
 
+/// Turns of one run, at most: at a thousand a second they last for ten days.
+const TURNS_MAX: u64 = 1 << 30;
+
 /// What one file says.
 struct Told {
     number: u32,
@@ -59,6 +62,7 @@ impl Journal {
                 number,
                 handle,
                 slot: 0,
+                slots_written: true,
                 state: State::Kept,
             });
             match Turn::newest(&bytes) {
@@ -71,7 +75,7 @@ impl Journal {
         told.sort_by_key(|file| file.turn.epoch);
         let mut found = Found::default();
         for file in &mut told {
-            self.next_epoch = self.next_epoch.max(file.turn.epoch + 1);
+            self.next_epoch = self.next_epoch.max(file.turn.epoch.saturating_add(1));
             self.next_sequence = self.next_sequence.max(file.next);
             if file.gap {
                 self.damaged.push(file.number);
@@ -81,7 +85,8 @@ impl Journal {
         }
         for (file, later) in told.iter().zip(told.iter().skip(1)) {
             // The turn after it knows how far it went.
-            if later.turn.epoch == file.turn.epoch + 1 && later.turn.first > file.next {
+            if later.turn.epoch == file.turn.epoch.saturating_add(1) && later.turn.first > file.next
+            {
                 self.damaged.push(file.number);
             }
         }
@@ -109,12 +114,13 @@ fn walk(number: u32, turn: Turn, bytes: &Bytes) -> Told {
         bytes: 0,
     };
     let mut position = FRAMES_AT;
-    while let Some((at, header, mut entries)) = next_frame(bytes, position, turn.epoch) {
+    while let Some((at, header, mut entries)) = next_frame(bytes, position, &told) {
         told.gap |= at != position || header.sequence != told.next;
-        if header.epoch != turn.epoch {
-            // Of a later turn, whose header is gone.
+        if header.epoch != told.turn.epoch {
+            // Of a later turn, whose header is gone: the turn before it was released.
             told.gap = true;
-            break;
+            told.turn.epoch = header.epoch;
+            told.writes.clear();
         }
         told.next = header.sequence + 1;
         told.bytes += header.stride();
@@ -126,12 +132,16 @@ fn walk(number: u32, turn: Turn, bytes: &Bytes) -> Told {
 
 type Frame = (u64, FrameHeader, Vec<(LogId, Write)>);
 
-/// The first frame at or behind `position` that is not of a turn before `epoch`.
-fn next_frame(bytes: &Bytes, position: u64, epoch: u64) -> Option<Frame> {
+/// The first frame at or behind `position` that follows what `told` has: of its turn, or of a later one
+/// that may have been. Records that only look like frames cannot know these numbers.
+fn next_frame(bytes: &Bytes, position: u64, told: &Told) -> Option<Frame> {
+    let epoch = told.turn.epoch;
+
     let mut at = position;
     while at + to_u64(FRAME_HEADER_BYTES) <= to_u64(bytes.len()) {
         if let Some((header, entries)) = frame_at(bytes, at)
-            && header.epoch >= epoch
+            && (epoch..=epoch.saturating_add(TURNS_MAX)).contains(&header.epoch)
+            && header.sequence >= told.next
         {
             return Some((at, header, entries));
         }
