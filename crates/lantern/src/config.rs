@@ -65,6 +65,10 @@ impl Default for Config {
 /// The file read when no other is named.
 const DEFAULT_FILE: &str = "lantern.yaml";
 
+/// What a file of the journal may have; a start reads up to four whole.
+const JOURNAL_MIN: ByteSize = ByteSize::from_kib(4);
+const JOURNAL_MAX: ByteSize = ByteSize::from_mib(256);
+
 /// The shortest retention: rules look back five minutes.
 const RETENTION_MIN: Duration = Duration::from_mins(5);
 
@@ -106,6 +110,12 @@ impl Config {
         if retention.get() < RETENTION_MIN {
             problems.push(format!(
                 "series_retention is {retention}: it needs at least 5m"
+            ));
+        }
+        let journal = self.journal_size;
+        if journal.bytes() > 0 && !(JOURNAL_MIN..=JOURNAL_MAX).contains(&journal) {
+            problems.push(format!(
+                "journal_size is {journal}: it must be 0, for none, or {JOURNAL_MIN} to {JOURNAL_MAX}"
             ));
         }
         for url in &self.alerting.webhooks {
@@ -255,11 +265,21 @@ mod tests {
     }
 
     #[test]
+    fn sizes_may_be_numbers() {
+        for (yaml, bytes) in [("journal_size: 0", 0), ("journal_size: 64KiB", 65_536)] {
+            let (config, _) = load(yaml, UpFlags::default()).unwrap();
+            assert_eq!(config.journal_size.bytes(), bytes, "{yaml}");
+        }
+    }
+
+    #[test]
     fn a_wrong_file_is_refused_by_name() {
         for (yaml, part) in [
             ("htp: 127.0.0.1:1", "htp"),
             ("http: somewhere", "line 1"),
             ("series_retention: 1m", "at least 5m"),
+            ("journal_size: 1KiB", "0, for none, or 4KiB to 256MiB"),
+            ("journal_size: much", "journal_size"),
             ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
         ] {
             let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());
