@@ -52,8 +52,14 @@ impl<'a> Frame<'a> {
                 computed,
             });
         }
+        let head = read_head(header, flags & FLAG_KEYFRAME != 0);
+        if head.keyframe != (head.base_seq == 0) {
+            return Err(Error::Base {
+                base_seq: head.base_seq,
+            });
+        }
         let frame = Self {
-            head: read_head(header, flags & FLAG_KEYFRAME != 0),
+            head,
             blocks: u16::from_le_bytes(part(header, at::BLOCKS)),
             content,
         };

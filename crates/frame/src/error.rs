@@ -45,6 +45,13 @@ pub enum Error {
         /// The checksum of the bytes.
         computed: u32,
     },
+    /// A keyframe that names a base, or a delta that names none. The checksum begins behind the
+    /// flags; this is what shows a flipped keyframe bit.
+    #[error("base {base_seq} does not go with the flags: keyframes have base 0, deltas another")]
+    Base {
+        /// The base the header names; 0 is none.
+        base_seq: u64,
+    },
     /// A block whose columns contradict each other.
     #[error("block {index} (kind {kind}) is malformed: {reason}")]
     Block {
@@ -73,6 +80,7 @@ impl Error {
             Self::Version { .. } => "version",
             Self::Flags { .. } => "flags",
             Self::Crc { .. } => "crc",
+            Self::Base { .. } => "base",
             Self::Block { .. } => "block",
             Self::LeftOver { .. } => "left_over",
         }

@@ -16,7 +16,7 @@ pub struct Head {
     pub generation: u32,
     /// Its number: one more than the frame before, per board and server run.
     pub seq: u64,
-    /// The frame this delta applies on; 0 in a keyframe.
+    /// The frame this delta applies on; 0 in a keyframe, and only there.
     pub base_seq: u64,
     /// When it was encoded, nanoseconds since 1970.
     pub sent_ns: u64,

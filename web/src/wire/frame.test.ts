@@ -54,14 +54,10 @@ describe("a frame with every kind of block", () => {
 
   it("is refused after any single flipped bit", () => {
     const good = new Uint8Array(everyKind());
-    for (let bit = 0; bit < good.length * 8; bit += 7) {
+    for (let bit = 0; bit < good.length * 8; bit += 1) {
       const bad = good.slice();
       bad[bit >> 3] = (bad[bit >> 3] ?? 0) ^ (1 << (bit & 7));
-      const fault = faultOf(bad.buffer);
-      // Bytes 5, 6, 7 (flags and count) lie before the checksummed part and are caught by structure, or
-      // by the rules of sequence for the keyframe flag.
-      if (bit >> 3 === 5) continue;
-      expect(fault, `bit ${bit}`).not.toBe("accepted");
+      if (faultOf(bad.buffer) === "accepted") expect.fail(`bit ${bit} was not seen`);
     }
   });
 

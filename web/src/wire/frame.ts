@@ -94,12 +94,15 @@ function decodeHeader(buffer: ArrayBuffer): Header {
   const flags = view.getUint8(5);
   if ((flags & ~1) !== 0) throw new WireError("malformed", `flags ${flags}`, 5);
   const u64 = (at: number): number => Number(view.getBigUint64(at, true));
+  const keyframe = flags === 1;
+  // The flags are outside of the checksum: this is what shows a flipped keyframe bit.
+  if (keyframe !== (u64(24) === 0)) throw new WireError("malformed", `base ${u64(24)}, flags ${flags}`, 24);
   const stamp = (at: number): UnixMs => {
     const nanos = view.getBigUint64(at, true);
     return nanos === 0n ? unixMs(0) : fromNanos(nanos);
   };
   return {
-    keyframe: flags === 1,
+    keyframe,
     blocks: view.getUint16(6, true),
     generation: view.getUint32(12, true),
     seq: u64(16),

@@ -213,7 +213,7 @@ fn a_gap_or_another_layout_changes_nothing() {
         ..Head::default()
     };
     assert_eq!(
-        send(&mut state, delta(1, 0)),
+        send(&mut state, delta(2, 1)),
         Err(ApplyError::Generation { found: 3, have: 0 })
     );
     send(

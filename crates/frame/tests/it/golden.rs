@@ -426,6 +426,7 @@ fn broken_frames_are_refused_by_name() {
     check("bad-magic", &changed(0, b'X'));
     check("bad-version", &reseal(changed(4, 2)));
     check("bad-flags", &reseal(changed(5, 0x81)));
+    check("bad-base", &reseal(changed(5, 0)));
     check("bad-short", &good[..63]);
     check("bad-cut", &reseal(good[..good.len() - 8].to_vec()));
     check(
