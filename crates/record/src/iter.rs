@@ -54,6 +54,17 @@ impl Records {
         self.body.len()
     }
 
+    /// The record that begins at byte `place`.
+    pub(crate) fn at(&self, place: usize) -> Option<Record<'_>> {
+        let mut walk = RecordIter {
+            rest: self.body.get(place..)?,
+            origin: self.origin,
+            index: 0,
+            count: 1,
+        };
+        walk.next()?.ok()
+    }
+
     /// The records in order.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter {
