@@ -1,4 +1,5 @@
-//! What std lacks and every floor needs: byte sizes, durations and numbers of things as people write them.
+//! What std lacks and every floor needs: byte sizes, durations and numbers of things as people write them, and
+//! a timing wheel.
 //!
 //! Invariants: parsing and printing round-trip; nothing here allocates on a hot path or knows the
 //! domain. Not here: clocks and files (`env`), the words of the house (`model`).
@@ -12,7 +13,9 @@
 mod byte_size;
 mod counted;
 mod human_duration;
+mod wheel;
 
 pub use byte_size::{ByteSize, ParseByteSizeError};
 pub use counted::Counted;
 pub use human_duration::{HumanDuration, ParseDurationError};
+pub use wheel::TimingWheel;
