@@ -11,6 +11,7 @@ mod boards;
 mod error;
 mod files;
 mod health;
+mod listeners;
 mod params;
 mod query;
 mod rules;
@@ -53,6 +54,8 @@ pub struct Parts {
     pub alerting: alerting::Handle,
     /// Boards.
     pub boards: board::Handle,
+    /// Listeners and dead letters.
+    pub listeners: dispatch::Handle,
     /// Renders everything Lantern counts as OpenMetrics text.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Reads rules and resources again.
@@ -158,6 +161,16 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/boards/{name}/stream", get(boards::stream))
         .route("/assets/{name}", get(files::asset))
         .route("/apis/lantern/v1/boards", get(boards::list))
+        .route("/apis/lantern/v1/listeners", get(listeners::list))
+        .route("/apis/lantern/v1/deadletters", get(listeners::topics))
+        .route(
+            "/apis/lantern/v1/deadletters/{topic}",
+            get(listeners::letters),
+        )
+        .route(
+            "/apis/lantern/v1/deadletters/{topic}/replay",
+            post(listeners::replay),
+        )
         .route("/metrics", get(health::metrics))
         .route("/healthz", get(health::alive))
         .route("/livez", get(health::alive))

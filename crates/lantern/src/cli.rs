@@ -34,6 +34,15 @@ pub(crate) enum Command {
     /// Work with Prometheus rule files
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Show the listeners of a running Lantern
+    #[command(
+        after_help = "Example:\n  lantern listeners\n\nListeners are resources: put them into \
+        conf.d (docs/operate/listeners.md)."
+    )]
+    Listeners(ServerFlags),
+    /// Look at dead letters and send them again
+    #[command(subcommand)]
+    Dlq(DlqCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -47,6 +56,76 @@ pub(crate) enum RulesCommand {
         /// Rule files, or folders of them
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
+    },
+}
+
+/// Which Lantern is asked, and how its answer is printed.
+#[derive(Debug, Args)]
+pub(crate) struct ServerFlags {
+    /// Where Lantern takes HTTP
+    #[arg(long, default_value = "127.0.0.1:8787", value_name = "ADDR")]
+    pub(crate) http: String,
+    /// How it is printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DlqCommand {
+    /// List topics of dead letters, or the letters of one
+    #[command(
+        after_help = "Examples:\n  lantern dlq list\n  lantern dlq list orders.dlq --filter \
+        reason=refused --filter listener=billing\n\nFilters: listener=, reason= (exhausted, \
+        refused, expired), key=, error= (a part of it), topic="
+    )]
+    List {
+        /// The topic of dead letters; none lists the topics
+        topic: Option<String>,
+        /// Only letters that have this, NAME=TEXT; may be repeated
+        #[arg(long, value_name = "NAME=TEXT")]
+        filter: Vec<String>,
+        /// Most letters
+        #[arg(long, default_value_t = 100, value_name = "NUMBER")]
+        limit: usize,
+        #[command(flatten)]
+        server: ServerFlags,
+    },
+    /// Show one letter whole: value, headers, every attempt
+    #[command(after_help = "Example:\n  lantern dlq show orders.dlq 17")]
+    Show {
+        /// The topic of dead letters
+        topic: String,
+        /// The letter's offset, as `list` shows it
+        offset: u64,
+        /// Its partition
+        #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+        partition: u32,
+        #[command(flatten)]
+        server: ServerFlags,
+    },
+    /// Send letters again, oldest first, each to the listener that gave it up
+    #[command(
+        after_help = "Example:\n  lantern dlq replay orders.dlq --rate 100 --filter \
+        listener=billing\n\nEach letter is sent once, however often this is called, unless \
+        --again says otherwise. Ctrl-C stops it."
+    )]
+    Replay {
+        /// The topic of dead letters
+        topic: String,
+        /// Only letters that have this, NAME=TEXT; may be repeated
+        #[arg(long, value_name = "NAME=TEXT")]
+        filter: Vec<String>,
+        /// Most letters a second
+        #[arg(long, value_name = "PER_SECOND")]
+        rate: Option<u64>,
+        /// Also those that were sent before
+        #[arg(long)]
+        again: bool,
+        /// Count only
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        server: ServerFlags,
     },
 }
 

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use alerting::RuleFile;
 use board::BoardFile;
+use dispatch::ListenerFile;
 use meter::MeterFile;
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -29,6 +30,7 @@ use crate::resources::{self, File, Refusal, Watch};
 pub(crate) struct Targets {
     pub(crate) boards: board::Handle,
     pub(crate) meters: meter::Handle,
+    pub(crate) listeners: dispatch::Handle,
     pub(crate) alerting: alerting::Handle,
 }
 
@@ -48,6 +50,7 @@ struct Found {
 /// Good files, and where they are from.
 struct Files {
     meters: Vec<MeterFile>,
+    listeners: Vec<ListenerFile>,
     boards: Vec<BoardFile>,
     from: String,
     rules: Vec<RuleFile>,
@@ -200,6 +203,14 @@ impl Loaded {
                 Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
+        let mut listeners: Vec<ListenerFile> = Vec::new();
+        for File { path, text } in sorted.listeners {
+            let file = ListenerFile { path, text };
+            match self.targets.listeners.check(&file) {
+                Ok(()) => listeners.push(file),
+                Err(found) => problems.extend(found.iter().map(Refusal::from)),
+            }
+        }
         let mut boards: Vec<BoardFile> = Vec::new();
         for File { path, text } in sorted.boards {
             let file = BoardFile {
@@ -214,6 +225,7 @@ impl Loaded {
         let (rules, rules_from) = self.rules(problems);
         Files {
             meters,
+            listeners,
             boards,
             from,
             rules,
@@ -225,6 +237,10 @@ impl Loaded {
     fn apply(&self, files: Files, problems: &mut Vec<Refusal>) -> String {
         let (boards, meters) = (files.boards.len(), files.meters.len());
         if let Err(found) = self.targets.meters.apply(&files.meters) {
+            problems.extend(found.iter().map(Refusal::from));
+        }
+        let listeners = files.listeners.len();
+        if let Err(found) = self.targets.listeners.apply(&files.listeners) {
             problems.extend(found.iter().map(Refusal::from));
         }
         let applied = self.targets.boards.apply(files.boards);
@@ -239,9 +255,10 @@ impl Loaded {
         };
         let (from, rules_from) = (files.from, files.rules_from);
         format!(
-            "{}, {} ({from}), {} ({rules_from})",
+            "{}, {}, {} ({from}), {} ({rules_from})",
             Counted(boards, "board"),
             Counted(meters, "meter"),
+            Counted(listeners, "listener"),
             Counted(report.rules, "rule")
         )
     }
@@ -324,6 +341,12 @@ impl From<&board::Problem> for Refusal {
 
 impl From<&meter::Problem> for Refusal {
     fn from(problem: &meter::Problem) -> Self {
+        Self::new(problem.path.display(), problem)
+    }
+}
+
+impl From<&dispatch::Problem> for Refusal {
+    fn from(problem: &dispatch::Problem) -> Self {
         Self::new(problem.path.display(), problem)
     }
 }

@@ -15,6 +15,7 @@ mod builtin;
 mod cli;
 mod config;
 mod demo;
+mod dlq;
 mod loaded;
 mod logging;
 mod metrics;
@@ -33,6 +34,8 @@ fn main() -> ExitCode {
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(flags) => up::run(&flags),
         Command::Demo(flags) => demo::run(flags),
+        Command::Listeners(flags) => dlq::listeners(&flags),
+        Command::Dlq(command) => dlq::run(command),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
     };
     match result {

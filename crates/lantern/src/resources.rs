@@ -100,6 +100,7 @@ impl Refusal {
 pub(crate) struct ByKind {
     pub(crate) boards: Vec<File>,
     pub(crate) meters: Vec<File>,
+    pub(crate) listeners: Vec<File>,
     /// Files that are no resource we know, with the reason.
     pub(crate) problems: Vec<Refusal>,
 }
@@ -126,9 +127,10 @@ pub(crate) fn by_kind(files: Vec<File>) -> ByKind {
         match head.kind.as_deref() {
             Some("Board") => sorted.boards.push(file),
             Some("Meter") => sorted.meters.push(file),
+            Some("Listener") => sorted.listeners.push(file),
             other => {
                 let kind = other.unwrap_or("nothing");
-                let reason = format!("kind is {kind}, must be Board or Meter");
+                let reason = format!("kind is {kind}, must be Board, Meter or Listener");
                 sorted.problems.push(refusal(&reason));
             }
         }

@@ -203,6 +203,15 @@ impl Running {
             Arc::clone(&broker),
             Arc::clone(&clock),
         );
+        let listeners = dispatch::Service::new(dispatch::Inputs {
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            healing: dispatch::HealingOptions::default(),
+            native: std::collections::BTreeMap::new(),
+        });
+        let listeners_handle = listeners.handle();
+        listeners_handle.register(&mut registry);
         alerting::ensure_alerts_topic(&*broker).await?;
         let external_url = config.alerting.external_url.clone();
         let alerting = alerting::Service::new(
@@ -242,9 +251,11 @@ impl Running {
         let targets = Targets {
             boards: board_handle.clone(),
             meters: meters.handle(),
+            listeners: listeners_handle.clone(),
             alerting: alerting_handle.clone(),
         };
         services.spawn("meters", |shutdown| meters.run(shutdown));
+        services.spawn("listeners", |shutdown| listeners.run(shutdown));
         let loaded = Loaded::new(config, targets, &mut registry);
         let watch = loaded.load_at_start();
 
@@ -256,6 +267,7 @@ impl Running {
             clock: Arc::clone(&clock),
             alerting: alerting_handle,
             boards: board_handle,
+            listeners: listeners_handle,
             closing: edges.shutdown.clone(),
             metrics: {
                 let registry = Arc::clone(&registry);

@@ -1,0 +1,122 @@
+//! What a listener gets, and the two ways to be one.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use delivery::Outcome;
+use model::{Offset, TopicPartition};
+use record::{Record, SharedRecord};
+use serde::de::DeserializeOwned;
+
+/// One attempt to deliver one record.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// Where the record is.
+    pub partition: Arc<TopicPartition>,
+    /// Its number there.
+    pub offset: Offset,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// How long the attempt may take: what is left until the record's deadline, if it has one.
+    pub remaining: Option<Duration>,
+    pub(crate) shared: SharedRecord,
+}
+
+impl Delivery {
+    /// The record: key, value, headers, timestamp.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "the batch was checked when it came in"
+    )]
+    pub fn record(&self) -> Record<'_> {
+        #[expect(clippy::expect_used, reason = "it was read when the delivery was made")]
+        self.shared
+            .get()
+            .expect("a record that was read once is read again")
+    }
+
+    /// The value as JSON.
+    ///
+    /// # Errors
+    /// What serde says of it; a missing value is read as `null`.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(self.record().value.unwrap_or(b"null"))
+    }
+}
+
+/// What a call of a listener returns: one outcome for each delivery, in order. Missing ones count as failed.
+pub type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
+
+/// Who gets records: a webhook, or code of whoever embeds Lantern.
+///
+/// Calls come concurrently, as many as the listener's `concurrency`; of one key (or partition) one at a time. A
+/// record may come again after a crash, a failure or a late answer: at least once.
+pub trait Listener: Send + Sync + 'static {
+    /// Takes up to `batch` records.
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a>;
+}
+
+/// A listener made of a function over one event of type `T`, read from the record's JSON value.
+///
+/// A value that is no `T` is refused for good, with serde's words, and becomes a dead letter. An error of
+/// the function is a failure that is tried again.
+///
+/// ```
+/// #[derive(serde::Deserialize)]
+/// struct Order { id: String, amount_cents: u64 }
+///
+/// let listener = dispatch::typed(|order: Order, _delivery| async move {
+///     if order.amount_cents > 100_000 { return Err("needs a look") }
+///     Ok(())
+/// });
+/// # let _: &dyn dispatch::Listener = &listener;
+/// ```
+pub fn typed<T, E, F, R>(function: F) -> impl Listener
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+    E: std::fmt::Display + Send,
+    F: Fn(T, Delivery) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), E>> + Send,
+{
+    Typed {
+        function,
+        event: std::marker::PhantomData::<fn() -> T>,
+    }
+}
+
+struct Typed<F, T> {
+    function: F,
+    event: std::marker::PhantomData<fn() -> T>,
+}
+
+impl<T, E, F, R> Listener for Typed<F, T>
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+    E: std::fmt::Display + Send,
+    F: Fn(T, Delivery) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<(), E>> + Send,
+{
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+        Box::pin(async move {
+            let mut outcomes = Vec::with_capacity(deliveries.len());
+            for delivery in deliveries {
+                let outcome = match delivery.json::<T>() {
+                    Ok(event) => match (self.function)(event, delivery.clone()).await {
+                        Ok(()) => Outcome::Done,
+                        Err(error) => Outcome::Failed {
+                            error: error.to_string(),
+                            after: None,
+                        },
+                    },
+                    Err(error) => Outcome::Refused {
+                        error: format!("the value is no such event: {error}"),
+                    },
+                };
+                outcomes.push(outcome);
+            }
+            outcomes
+        })
+    }
+}

@@ -1,0 +1,340 @@
+//! Looking at dead letters.
+//!
+//! They are ordinary records; this reads their own headers back into words. Not here: writing them
+//! (`dead_letter`), sending them again (`replay`).
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use broker::{Broker, Error as BrokerError, ReadLimit};
+use jiff::Timestamp as Instant;
+use model::{Offset, PartitionId, Position, Timestamp, TopicName, TopicPartition};
+use record::{Batches, Record, SharedRecord};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::headers;
+
+/// Most letters of one answer.
+pub(crate) const LETTERS_MAX: usize = 1_000;
+/// Bytes of one read.
+const READ_BYTES: usize = 1 << 20;
+
+/// A topic of dead letters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LetterTopic {
+    /// Its name.
+    pub topic: String,
+    /// Letters kept.
+    pub letters: u64,
+}
+
+/// A dead letter in words.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Letter {
+    /// Where the letter is.
+    pub topic: String,
+    /// Its partition there.
+    pub partition: u32,
+    /// Its offset there.
+    pub offset: u64,
+    /// When it was buried, RFC 3339.
+    pub buried_at: String,
+    /// Whom it was meant for.
+    pub listener: String,
+    /// `exhausted`, `refused` or `expired`.
+    pub reason: String,
+    /// Where the record was.
+    pub origin: Origin,
+    /// The record's key, if it has one.
+    pub key: Option<Content>,
+    /// Its value, if it has one.
+    pub value: Option<Content>,
+    /// Its own headers.
+    pub headers: Vec<(String, Option<Content>)>,
+    /// The attempts, `{"at", "error"}` each.
+    pub attempts: Value,
+}
+
+/// Where a record was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: u32,
+    /// Its offset.
+    pub offset: u64,
+    /// Its timestamp, RFC 3339.
+    pub timestamp: String,
+}
+
+/// Bytes as JSON can carry them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Content {
+    /// Anything that is not UTF-8.
+    Base64(String),
+    /// UTF-8.
+    #[serde(untagged)]
+    Text(String),
+}
+
+impl From<&[u8]> for Content {
+    fn from(bytes: &[u8]) -> Self {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Self::Text(text.to_owned()),
+            Err(_) => Self::Base64(STANDARD.encode(bytes)),
+        }
+    }
+}
+
+/// Which letters are meant: all that have everything said here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Meant for this listener.
+    pub listener: Option<String>,
+    /// Given up for this reason.
+    pub reason: Option<String>,
+    /// With this key.
+    pub key: Option<String>,
+    /// With this text in an error.
+    pub error: Option<String>,
+    /// Of this topic.
+    pub topic: Option<String>,
+}
+
+/// What a filter cannot be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no filter: write listener=, reason=, key=, error= or topic= and what it must be")]
+pub struct FilterError(String);
+
+impl Filter {
+    /// Reads `NAME=TEXT` each.
+    ///
+    /// # Errors
+    /// [`FilterError`] with the part that is none.
+    pub fn parse<'a>(parts: impl IntoIterator<Item = &'a str>) -> Result<Self, FilterError> {
+        let mut filter = Self::default();
+        for part in parts {
+            let wrong = || FilterError(part.to_owned());
+            let (name, text) = part.split_once('=').ok_or_else(wrong)?;
+            let place = match name {
+                "listener" => &mut filter.listener,
+                "reason" => &mut filter.reason,
+                "key" => &mut filter.key,
+                "error" => &mut filter.error,
+                "topic" => &mut filter.topic,
+                _ => return Err(wrong()),
+            };
+            *place = Some(text.to_owned());
+        }
+        Ok(filter)
+    }
+
+    pub(crate) fn meets(&self, record: &Record<'_>) -> bool {
+        let same = |asked: &Option<String>, found: Option<&[u8]>| {
+            asked
+                .as_ref()
+                .is_none_or(|asked| found == Some(asked.as_bytes()))
+        };
+        let header = |name| record.headers.get(name).flatten();
+        let attempts = header(headers::DLQ_ATTEMPTS).map(String::from_utf8_lossy);
+        same(&self.listener, header(headers::DLQ_LISTENER))
+            && same(&self.reason, header(headers::DLQ_REASON))
+            && same(&self.topic, header(headers::DLQ_TOPIC))
+            && same(&self.key, record.key)
+            && self.error.as_ref().is_none_or(|asked| {
+                attempts.is_some_and(|attempts| attempts.contains(asked.as_str()))
+            })
+    }
+}
+
+/// Why letters cannot be shown or sent again.
+#[derive(Debug, thiserror::Error)]
+pub enum LetterError {
+    /// The topic holds other things.
+    #[error("'{topic}' is no topic of dead letters")]
+    NoLetters {
+        /// Its name.
+        topic: TopicName,
+    },
+    /// Where a letter came from is gone.
+    #[error(
+        "letter {offset} of {partition} came from topic '{origin}', which does not exist any more; create it, or leave it out by --filter"
+    )]
+    OriginGone {
+        /// Where the letter is.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: u64,
+        /// The topic that is gone.
+        origin: String,
+    },
+    /// The log says no.
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+}
+
+/// The records of one partition from a place up to its high watermark, some at a time.
+pub(crate) struct Walk<'w> {
+    broker: &'w dyn Broker,
+    at: &'w TopicPartition,
+    from: Position,
+    end: Position,
+}
+
+impl<'w> Walk<'w> {
+    pub(crate) async fn new(
+        broker: &'w dyn Broker,
+        at: &'w TopicPartition,
+        from: Position,
+    ) -> Result<Self, BrokerError> {
+        let marks = broker.marks(at).await?;
+        Ok(Self {
+            broker,
+            at,
+            from: from.max(marks.log_start),
+            end: marks.high_watermark,
+        })
+    }
+
+    /// The next ones, at least one; none at the end.
+    pub(crate) async fn next(&mut self) -> Result<Vec<SharedRecord>, BrokerError> {
+        let limit = ReadLimit {
+            bytes: READ_BYTES,
+            at_least_one: true,
+        };
+        while self.from < self.end {
+            let fetched = self.broker.read(self.at, self.from, limit).await?;
+            if fetched.batches.is_empty() {
+                break;
+            }
+            let inside = |shared: &SharedRecord| {
+                let record = shared.get();
+                record.is_some_and(|record| Position::from(record.offset) >= self.from)
+            };
+            let mut records = records(&fetched.batches);
+            records.retain(inside);
+            self.from = fetched.next;
+            if !records.is_empty() {
+                return Ok(records);
+            }
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// The records of what was read; what is not legible is passed over.
+pub(crate) fn records(batches: &bytes::Bytes) -> Vec<SharedRecord> {
+    let batches = Batches::new(batches.clone())
+        .flatten()
+        .filter(|batch| !batch.is_control());
+    let records = batches.filter_map(|batch| batch.records().ok().map(Arc::new));
+    records
+        .flat_map(|records| SharedRecord::all(&records).collect::<Vec<_>>())
+        .collect()
+}
+
+/// Letters of a topic, oldest first, from `from` of its first partition on.
+pub(crate) async fn read(
+    broker: &dyn Broker,
+    topic: &TopicName,
+    partition: Option<PartitionId>,
+    from: Option<u64>,
+    limit: usize,
+    filter: &Filter,
+) -> Result<Vec<Letter>, BrokerError> {
+    let info = broker
+        .topic(topic)
+        .ok_or_else(|| BrokerError::UnknownTopic {
+            topic: topic.clone(),
+        })?;
+    let mut letters = Vec::new();
+    let partitions = (0..info.partitions).map(PartitionId::new);
+    for number in partitions.filter(|number| partition.is_none_or(|only| only == *number)) {
+        let at = TopicPartition::new(topic.clone(), number);
+        let begin = from.map(|offset| Position::from(Offset::new(offset)));
+        let mut walk = Walk::new(broker, &at, begin.unwrap_or_default()).await?;
+        loop {
+            let some = walk.next().await?;
+            if some.is_empty() {
+                break;
+            }
+            for record in some
+                .iter()
+                .filter_map(SharedRecord::get)
+                .filter(|one| filter.meets(one))
+            {
+                letters.extend(letter(&at, &record));
+                if letters.len() >= limit {
+                    return Ok(letters);
+                }
+            }
+        }
+    }
+    Ok(letters)
+}
+
+/// `None` for a record that is no letter.
+fn letter(at: &TopicPartition, record: &Record<'_>) -> Option<Letter> {
+    let header = |name| text(record, name);
+    let own = |name: &str| name.starts_with(headers::DLQ_PREFIX) || name == delivery::Hlc::HEADER;
+    let kept = record.headers.iter().filter(|(name, _)| !own(name));
+    Some(Letter {
+        topic: at.topic.to_string(),
+        partition: at.partition.get(),
+        offset: record.offset.get(),
+        buried_at: shown(record.timestamp),
+        listener: header(headers::DLQ_LISTENER)?,
+        reason: header(headers::DLQ_REASON)?,
+        origin: origin(record)?,
+        key: record.key.map(Content::from),
+        value: record.value.map(Content::from),
+        headers: kept
+            .map(|(name, value)| (name.to_owned(), value.map(Content::from)))
+            .collect(),
+        attempts: serde_json::from_str(&header(headers::DLQ_ATTEMPTS)?).unwrap_or_default(),
+    })
+}
+
+pub(crate) fn origin(record: &Record<'_>) -> Option<Origin> {
+    let number = |name| text(record, name)?.parse::<u64>().ok();
+    let millis = text(record, headers::DLQ_TIMESTAMP)?.parse().ok()?;
+    Some(Origin {
+        topic: text(record, headers::DLQ_TOPIC)?,
+        partition: u32::try_from(number(headers::DLQ_PARTITION)?).ok()?,
+        offset: number(headers::DLQ_OFFSET)?,
+        timestamp: shown(Timestamp::from_millis(millis)),
+    })
+}
+
+pub(crate) fn text(record: &Record<'_>, name: &str) -> Option<String> {
+    let value = record.headers.get(name).flatten()?;
+    Some(String::from_utf8_lossy(value).into_owned())
+}
+
+fn shown(at: Timestamp) -> String {
+    Instant::from_millisecond(at.millis())
+        .map_or_else(|_| at.millis().to_string(), |at| at.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_names_what_it_does_not_know() {
+        let filter = Filter::parse(["reason=refused", "key=o-1=2"]).unwrap();
+        assert_eq!(filter.key.as_deref(), Some("o-1=2"));
+        for part in ["refused", "reson=refused"] {
+            let error = Filter::parse([part]).unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains("listener="),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What listeners say of themselves, by listener.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+
+/// Seconds: from a call inside the process to the slowest endpoint.
+const BUCKETS: [f64; 14] = [
+    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct ListenerLabel {
+    pub(crate) listener: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct OutcomeLabels {
+    pub(crate) listener: String,
+    /// `done`, `failed` (will be tried again), `exhausted`, `refused`, `expired`, `dropped` or `duplicate`.
+    pub(crate) outcome: &'static str,
+}
+
+/// All listeners' figures.
+#[derive(Debug, Clone)]
+pub(crate) struct Metrics {
+    records: Family<OutcomeLabels, Counter>,
+    attempt_seconds: Family<ListenerLabel, Histogram, fn() -> Histogram>,
+    delay_seconds: Family<ListenerLabel, Histogram, fn() -> Histogram>,
+    in_flight: Family<ListenerLabel, Gauge>,
+    waiting: Family<ListenerLabel, Gauge>,
+    delayed: Family<ListenerLabel, Gauge>,
+    lag: Family<ListenerLabel, Gauge>,
+    missed: Family<ListenerLabel, Counter>,
+    paused: Family<ListenerLabel, Gauge>,
+    blocked: Family<ListenerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        Self {
+            attempt_seconds: Family::new_with_constructor(histogram),
+            delay_seconds: Family::new_with_constructor(histogram),
+            records: Family::default(),
+            in_flight: Family::default(),
+            waiting: Family::default(),
+            delayed: Family::default(),
+            lag: Family::default(),
+            missed: Family::default(),
+            paused: Family::default(),
+            blocked: Family::default(),
+        }
+    }
+
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        registry.register(
+            "lantern_dispatch_records",
+            "Deliveries by what became of them",
+            self.records.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_attempt_seconds",
+            "How long a listener took to answer",
+            self.attempt_seconds.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_delay_seconds",
+            "From a record's timestamp to its first attempt",
+            self.delay_seconds.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_in_flight",
+            "Calls and requests under way",
+            self.in_flight.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_waiting",
+            "Records read and not finished",
+            self.waiting.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_delayed",
+            "Records in memory that wait for their time; more may wait in the log",
+            self.delayed.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_lag",
+            "Records between what is finished and the end of the topics",
+            self.lag.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_missed",
+            "Times retention removed records before they were delivered",
+            self.missed.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_paused",
+            "1 while a listener is paused so that core ones keep their latency",
+            self.paused.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_blocked_seconds_total",
+            "How long keys stood still behind a record that was to be tried again",
+            self.blocked.clone(),
+        );
+    }
+
+    /// Those of one listener.
+    pub(crate) fn of(&self, listener: &str) -> ListenerMetrics {
+        let label = ListenerLabel {
+            listener: listener.to_owned(),
+        };
+        let records = |outcome| {
+            let labels = OutcomeLabels {
+                listener: listener.to_owned(),
+                outcome,
+            };
+            self.records.get_or_create(&labels).clone()
+        };
+        ListenerMetrics {
+            done: records("done"),
+            failed: records("failed"),
+            exhausted: records("exhausted"),
+            refused: records("refused"),
+            expired: records("expired"),
+            dropped: records("dropped"),
+            duplicate: records("duplicate"),
+            attempt_seconds: self.attempt_seconds.get_or_create(&label).clone(),
+            delay_seconds: self.delay_seconds.get_or_create(&label).clone(),
+            in_flight: self.in_flight.get_or_create(&label).clone(),
+            waiting: self.waiting.get_or_create(&label).clone(),
+            delayed: self.delayed.get_or_create(&label).clone(),
+            lag: self.lag.get_or_create(&label).clone(),
+            missed: self.missed.get_or_create(&label).clone(),
+            paused: self.paused.get_or_create(&label).clone(),
+            blocked: self.blocked.get_or_create(&label).clone(),
+        }
+    }
+
+    /// Gauges of a listener that is gone say nothing any more; its counters stay.
+    pub(crate) fn forget(&self, listener: &str) {
+        let label = ListenerLabel {
+            listener: listener.to_owned(),
+        };
+        for gauges in [
+            &self.in_flight,
+            &self.waiting,
+            &self.delayed,
+            &self.lag,
+            &self.paused,
+        ] {
+            gauges.remove(&label);
+        }
+    }
+}
+
+/// One listener's figures.
+#[derive(Debug, Clone)]
+pub(crate) struct ListenerMetrics {
+    pub(crate) done: Counter,
+    pub(crate) failed: Counter,
+    pub(crate) exhausted: Counter,
+    pub(crate) refused: Counter,
+    pub(crate) expired: Counter,
+    pub(crate) dropped: Counter,
+    pub(crate) duplicate: Counter,
+    pub(crate) attempt_seconds: Histogram,
+    pub(crate) delay_seconds: Histogram,
+    pub(crate) in_flight: Gauge,
+    pub(crate) waiting: Gauge,
+    pub(crate) delayed: Gauge,
+    pub(crate) lag: Gauge,
+    pub(crate) missed: Counter,
+    pub(crate) paused: Gauge,
+    pub(crate) blocked: Gauge<f64, std::sync::atomic::AtomicU64>,
+}

@@ -1,0 +1,256 @@
+//! Sending dead letters again.
+//!
+//! A letter goes back to the topic and partition it came from, as the record it was, with one header more:
+//! `x-listener`, so that only the listener that gave it up gets it; other readers of that topic see it as one more
+//! record. What was sent is remembered like the progress of a group ([`GROUP`]), out of order where a filter chose,
+//! so that the next replay does not send it twice.
+
+use broker::{Broker, Commit, Durability};
+use delivery::{Finished, Hlc, Progress};
+use env::Clock;
+use flow::{Rate, TokenBucket};
+use model::{GroupId, PartitionId, Position, TopicName, TopicPartition};
+use record::{BatchBuilder, Compression, Record, SharedRecord};
+use serde::Serialize;
+use tokio::sync::watch;
+
+use crate::headers;
+use crate::letters::{Filter, LetterError, Walk, origin, text};
+use crate::meaning::hlc;
+
+/// The group whose progress tells what was sent again.
+pub(crate) const GROUP: &str = "lantern-dlq-replay";
+
+/// What to send again.
+#[derive(Debug, Clone, Default)]
+pub struct Replay {
+    /// Which letters.
+    pub filter: Filter,
+    /// Most letters a second.
+    pub rate: Option<Rate>,
+    /// Also those that were sent before.
+    pub again: bool,
+    /// Counts only.
+    pub dry_run: bool,
+}
+
+/// How far a replay is, or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Replayed {
+    /// Letters looked at.
+    pub seen: u64,
+    /// Letters sent (or that would be, in a dry run).
+    pub sent: u64,
+    /// Letters the filter left out.
+    pub left_out: u64,
+    /// Letters that were sent before.
+    pub before: u64,
+    /// Records that are no letters.
+    pub no_letters: u64,
+}
+
+/// Sends the letters of a topic, oldest first; tells how far it is by `told`.
+pub(crate) async fn replay(
+    broker: &dyn Broker,
+    clock: &dyn Clock,
+    topic: &TopicName,
+    replay: &Replay,
+    told: &watch::Sender<Replayed>,
+) -> Result<Replayed, LetterError> {
+    let info = broker
+        .topic(topic)
+        .ok_or_else(|| broker::Error::UnknownTopic {
+            topic: topic.clone(),
+        })?;
+    let mut run = Run {
+        broker,
+        clock,
+        replay,
+        bucket: replay.rate.map(TokenBucket::new),
+        replayed: Replayed::default(),
+        told,
+    };
+    for number in (0..info.partitions).map(PartitionId::new) {
+        run.partition(&TopicPartition::new(topic.clone(), number))
+            .await?;
+    }
+    Ok(run.replayed)
+}
+
+struct Run<'r> {
+    broker: &'r dyn Broker,
+    clock: &'r dyn Clock,
+    replay: &'r Replay,
+    bucket: Option<TokenBucket>,
+    replayed: Replayed,
+    told: &'r watch::Sender<Replayed>,
+}
+
+impl Run<'_> {
+    async fn partition(&mut self, at: &TopicPartition) -> Result<(), LetterError> {
+        let (position, known) = self.known(at).await?;
+        let start = self.broker.marks(at).await?.log_start;
+        let mut progress = Progress::at(position.max(start));
+        let from = if self.replay.again {
+            start
+        } else {
+            position.max(start)
+        };
+        if !self.replay.again {
+            self.replayed.before += count(start, position);
+        }
+        let mut walk = Walk::new(self.broker, at, from).await?;
+        loop {
+            let some = walk.next().await?;
+            if some.is_empty() {
+                break;
+            }
+            for shared in some {
+                self.letter(at, &shared, &known, &mut progress).await?;
+                self.told.send_replace(self.replayed);
+            }
+            self.commit(at, &progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends one, if it is meant, and remembers that.
+    async fn letter(
+        &mut self,
+        at: &TopicPartition,
+        shared: &SharedRecord,
+        known: &Finished,
+        progress: &mut Progress,
+    ) -> Result<(), LetterError> {
+        let Some(record) = shared.get() else {
+            return Ok(());
+        };
+        self.replayed.seen += 1;
+        let place = Position::from(record.offset);
+        // What lies before the progress was sent, and is not to be remembered again.
+        let tracked = place >= progress.read_end();
+        if tracked {
+            progress.begin(place);
+        }
+        let done = self.one(at, &record, known.contains(place)).await?;
+        if tracked {
+            if done {
+                progress.finish(place);
+            }
+            progress.read_to(Position::from(record.offset.next()));
+        }
+        Ok(())
+    }
+
+    /// Whether the letter is done with: sent now, or before.
+    async fn one(
+        &mut self,
+        at: &TopicPartition,
+        record: &Record<'_>,
+        known: bool,
+    ) -> Result<bool, LetterError> {
+        let listener = text(record, headers::DLQ_LISTENER);
+        let (Some(origin), Some(listener)) = (origin(record), listener) else {
+            self.replayed.no_letters += 1;
+            return Ok(true);
+        };
+        if known && !self.replay.again {
+            self.replayed.before += 1;
+            return Ok(true);
+        }
+        if !self.replay.filter.meets(record) {
+            self.replayed.left_out += 1;
+            return Ok(known);
+        }
+        let gone = || LetterError::OriginGone {
+            partition: at.clone(),
+            offset: record.offset.get(),
+            origin: origin.topic.clone(),
+        };
+        let name: TopicName = origin.topic.parse().map_err(|_| gone())?;
+        let info = self.broker.topic(&name).ok_or_else(gone)?;
+        self.replayed.sent += 1;
+        if self.replay.dry_run {
+            return Ok(known);
+        }
+        if let Some(bucket) = &mut self.bucket {
+            let now = self.clock.monotonic();
+            let wait = bucket.delay(now);
+            bucket.charge(1, now);
+            tokio::time::sleep(wait).await;
+        }
+        let partition = PartitionId::new(origin.partition % info.partitions.max(1));
+        let batches = vec![self.batch(record, &listener)];
+        let to = TopicPartition::new(name, partition);
+        self.broker
+            .append(&to, batches, Durability::Flushed)
+            .await?;
+        Ok(true)
+    }
+
+    /// The record as it was, and whom it is for.
+    fn batch(&self, record: &Record<'_>, listener: &str) -> record::CheckedBatch {
+        let now = self.clock.now();
+        let after = hlc(record).after(now).to_string();
+        let own = |name: &str| {
+            name.starts_with(headers::DLQ_PREFIX)
+                || [
+                    Hlc::HEADER,
+                    headers::LISTENER,
+                    headers::DEADLINE,
+                    headers::ARRIVAL,
+                    headers::DELIVER_AT,
+                ]
+                .contains(&name)
+        };
+        // Its deadline has passed, or soon will: a replay is wanted now, and its time to live begins anew.
+        let mut all: Vec<(&str, Option<&[u8]>)> = record
+            .headers
+            .iter()
+            .filter(|(name, _)| !own(name))
+            .collect();
+        all.push((headers::LISTENER, Some(listener.as_bytes())));
+        all.push((Hlc::HEADER, Some(after.as_bytes())));
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(now, record.key, record.value, &all);
+        builder.build()
+    }
+
+    async fn known(&self, at: &TopicPartition) -> Result<(Position, Finished), LetterError> {
+        let committed = self
+            .broker
+            .committed(&group(), Some(vec![at.clone()]))
+            .await?;
+        let commit = committed.into_iter().find_map(|(_, commit)| commit);
+        Ok(commit.map_or_else(Default::default, |commit| {
+            let finished = Finished::read(commit.position, &commit.metadata);
+            (commit.position, finished)
+        }))
+    }
+
+    async fn commit(&self, at: &TopicPartition, progress: &Progress) -> Result<(), LetterError> {
+        if self.replay.dry_run {
+            return Ok(());
+        }
+        let commit = Commit {
+            position: progress.position(),
+            leader_epoch: None,
+            metadata: progress.finished().note(),
+            at: self.clock.now(),
+        };
+        self.broker
+            .commit(&group(), vec![(at.clone(), commit)])
+            .await?;
+        Ok(())
+    }
+}
+
+#[expect(clippy::expect_used, reason = "a constant that a test reads")]
+fn group() -> GroupId {
+    GROUP.parse().expect("the name is a group's")
+}
+
+fn count(from: Position, to: Position) -> u64 {
+    u64::try_from(to.bits().saturating_sub(from.bits())).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,339 @@
+//! The house around the service: a broker, a listener that does as it is told, and what it saw.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::{
+    Drive, Durability, DynBroker, EmbeddedBroker, Fetched, Place, Tail, TopicConfig, TopicSpec,
+};
+use dispatch::{
+    Delivery, Handle, Inputs, Listener, ListenerFile, Outcome, Outcomes, Problem, Service,
+};
+use env::{DynClock, SeededEntropy, SimDisk};
+use model::{PartitionId, Timestamp, TopicName, TopicPartition};
+use parking_lot::Mutex;
+use record::{BatchBuilder, Batches, Compression};
+use test_kit::clock::{START, TokioClock};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// One delivery, as the listener saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) value: String,
+    pub(crate) attempt: u32,
+    /// Milliseconds since [`START`].
+    pub(crate) at: i64,
+    /// Milliseconds.
+    pub(crate) remaining: Option<u128>,
+}
+
+type Script = Box<dyn Fn(&Delivery, &str) -> Answer + Send + Sync>;
+
+/// What the listener does with a record.
+pub(crate) struct Answer {
+    pub(crate) after: Duration,
+    pub(crate) outcome: Outcome,
+}
+
+impl Answer {
+    pub(crate) fn done(millis: u64) -> Self {
+        Self {
+            after: Duration::from_millis(millis),
+            outcome: Outcome::Done,
+        }
+    }
+
+    pub(crate) fn failed(error: &str) -> Self {
+        Self {
+            after: Duration::ZERO,
+            outcome: Outcome::Failed {
+                error: error.to_owned(),
+                after: None,
+            },
+        }
+    }
+}
+
+/// A listener that does what its script says, and remembers.
+pub(crate) struct Probe {
+    clock: DynClock,
+    pub(crate) seen: Mutex<Vec<Seen>>,
+    script: Mutex<Arc<Script>>,
+    /// Calls now, and most at a time.
+    under_way: Mutex<(usize, usize)>,
+}
+
+impl Probe {
+    fn new(clock: DynClock) -> Self {
+        let script: Script = Box::new(|_, _| Answer::done(0));
+        Self {
+            clock,
+            seen: Mutex::default(),
+            script: Mutex::new(Arc::new(script)),
+            under_way: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn script(
+        &self,
+        script: impl Fn(&Delivery, &str) -> Answer + Send + Sync + 'static,
+    ) {
+        *self.script.lock() = Arc::new(Box::new(script));
+    }
+
+    pub(crate) fn values(&self) -> Vec<String> {
+        self.seen
+            .lock()
+            .iter()
+            .map(|seen| seen.value.clone())
+            .collect()
+    }
+
+    pub(crate) fn most(&self) -> usize {
+        self.under_way.lock().1
+    }
+}
+
+impl Listener for Probe {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+        Box::pin(async move {
+            {
+                let mut under_way = self.under_way.lock();
+                under_way.0 += 1;
+                under_way.1 = under_way.1.max(under_way.0);
+            }
+            let mut outcomes = Vec::new();
+            for delivery in deliveries {
+                let value = delivery.record().value.unwrap_or_default();
+                let value = String::from_utf8_lossy(value).into_owned();
+                self.seen.lock().push(Seen {
+                    value: value.clone(),
+                    attempt: delivery.attempt,
+                    at: self.clock.now().millis() - START.millis(),
+                    remaining: delivery.remaining.map(|left| left.as_millis()),
+                });
+                let script = Arc::clone(&self.script.lock());
+                let answer = script(delivery, &value);
+                tokio::time::sleep(answer.after).await;
+                outcomes.push(answer.outcome);
+            }
+            self.under_way.lock().0 -= 1;
+            outcomes
+        })
+    }
+}
+
+pub(crate) struct Rig {
+    pub(crate) broker: DynBroker,
+    pub(crate) handle: Handle,
+    pub(crate) probe: Arc<Probe>,
+    pub(crate) clock: DynClock,
+    stop: CancellationToken,
+    disk: SimDisk,
+    embedded: Arc<EmbeddedBroker>,
+    service: JoinHandle<()>,
+    pump: JoinHandle<()>,
+}
+
+/// A record to produce: key, value, headers.
+pub(crate) type Given<'g> = (&'g str, &'g str, &'g [(&'g str, &'g str)]);
+
+/// A record as it is in a topic: key, value, headers.
+pub(crate) type Kept = (String, String, BTreeMap<String, String>);
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        Self::on(SimDisk::new(5), START)
+    }
+
+    /// Opens the house on what `disk` has.
+    pub(crate) fn on(disk: SimDisk, now: Timestamp) -> Self {
+        let clock = TokioClock::at(now);
+        let entropy = Arc::new(SeededEntropy::new(disk.changes()));
+        let random = Arc::<SeededEntropy>::clone(&entropy);
+        let mut opening = broker::Options::new("/data", disk.shared(), Arc::clone(&clock), random);
+        opening.drive = Drive::Manual;
+        let embedded = EmbeddedBroker::open(opening).unwrap();
+        let writer = Arc::clone(&embedded);
+        let pump = tokio::spawn(async move {
+            loop {
+                // Simulated hours are made of these rounds.
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                writer.run_round();
+            }
+        });
+        let broker: DynBroker = Arc::<EmbeddedBroker>::clone(&embedded);
+        let probe = Arc::new(Probe::new(Arc::clone(&clock)));
+        let listener: Arc<dyn Listener> = Arc::<Probe>::clone(&probe);
+        let service = Service::new(Inputs {
+            broker: Arc::clone(&broker),
+            clock: Arc::clone(&clock),
+            entropy,
+            healing: dispatch::HealingOptions {
+                lag: 100,
+                ..dispatch::HealingOptions::default()
+            },
+            native: [("probe".to_owned(), listener)].into(),
+        });
+        let handle = service.handle();
+        let stop = CancellationToken::new();
+        let service = tokio::spawn(service.run(stop.clone()));
+        Self {
+            broker,
+            handle,
+            probe,
+            clock,
+            stop,
+            disk,
+            embedded,
+            service,
+            pump,
+        }
+    }
+
+    pub(crate) async fn topic(&self, name: &str, partitions: u32) {
+        let spec = TopicSpec {
+            name: name.parse().unwrap(),
+            partitions,
+            config: TopicConfig::default(),
+        };
+        self.broker.create_topic(spec).await.unwrap();
+    }
+
+    /// Puts listeners in force, each with its spec in one line of YAML.
+    pub(crate) fn listen(&self, listeners: &[(&str, &str)]) -> Result<(), Vec<Problem>> {
+        let file = |(name, spec): &(&str, &str)| {
+            let head =
+                format!("apiVersion: lantern/v1, kind: Listener, metadata: {{name: {name}}}");
+            ListenerFile {
+                path: format!("{name}.yaml").into(),
+                text: format!("{{{head}, spec: {spec}}}"),
+            }
+        };
+        let files: Vec<ListenerFile> = listeners.iter().map(file).collect();
+        self.handle.apply(&files)
+    }
+
+    /// The one listener, `l`, ready when it has taken up its partitions.
+    pub(crate) async fn listener(&self, spec: &str) {
+        self.listen(&[("l", spec)]).unwrap();
+        let group: model::GroupId = "lantern-listener-l".parse().unwrap();
+        let begun = async {
+            while self
+                .broker
+                .committed(&group, None)
+                .await
+                .unwrap()
+                .is_empty()
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        test_kit::within(begun).await;
+    }
+
+    pub(crate) async fn produce(&self, topic: &str, partition: u32, records: &[Given<'_>]) {
+        let mut builder = BatchBuilder::new(Compression::None);
+        for (key, value, headers) in records {
+            let headers: Vec<(&str, Option<&[u8]>)> = headers
+                .iter()
+                .map(|(name, value)| (*name, Some(value.as_bytes())))
+                .collect();
+            let key = (!key.is_empty()).then_some(key.as_bytes());
+            builder.push(self.clock.now(), key, Some(value.as_bytes()), &headers);
+        }
+        let to = TopicPartition::new(topic.parse().unwrap(), PartitionId::new(partition));
+        let batches = vec![builder.build()];
+        self.broker
+            .append(&to, batches, Durability::Flushed)
+            .await
+            .unwrap();
+    }
+
+    /// Waits until `holds`; in paused tests that is no time at all.
+    pub(crate) async fn until(&self, holds: impl Fn() -> bool) {
+        let reached = async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_mins(10), reached).await;
+        let (seen, shown) = (self.probe.values(), self.handle.list());
+        assert!(ended.is_ok(), "it never is: {seen:?}, {shown:?}");
+    }
+
+    /// Waits until the listener finished everything there is and has said so.
+    pub(crate) async fn until_finished(&self) {
+        let group: model::GroupId = "lantern-listener-l".parse().unwrap();
+        let finished = async {
+            'again: loop {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                for (partition, commit) in self.broker.committed(&group, None).await.unwrap() {
+                    let marks = self.broker.marks(&partition).await.unwrap();
+                    if commit.is_none_or(|commit| commit.position < marks.high_watermark) {
+                        continue 'again;
+                    }
+                }
+                return;
+            }
+        };
+        // Hours where a pause lasts one.
+        let patience = Duration::from_hours(3);
+        let ended = tokio::time::timeout(patience, finished).await;
+        let (seen, shown) = (self.probe.values(), self.handle.list());
+        assert!(ended.is_ok(), "it never ends: {seen:?}, {shown:?}");
+    }
+
+    /// All records of a topic.
+    pub(crate) async fn records(&self, topic: &str) -> Vec<Kept> {
+        let topic: TopicName = topic.parse().unwrap();
+        let mut all = Vec::new();
+        let Some(info) = self.broker.topic(&topic) else {
+            return all;
+        };
+        let text =
+            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        for partition in 0..info.partitions {
+            let at = TopicPartition::new(topic.clone(), PartitionId::new(partition));
+            let broker = Arc::clone(&self.broker);
+            let mut tail = Tail::from_place(broker, at, Place::Earliest).await.unwrap();
+            while let Some(Fetched { batches, .. }) = tail.try_next().await.unwrap() {
+                for batch in Batches::new(batches) {
+                    for record in &batch.unwrap().records().unwrap() {
+                        let record = record.unwrap();
+                        let headers = record.headers.iter();
+                        let headers = headers.map(|(name, value)| (name.to_owned(), text(value)));
+                        all.push((text(record.key), text(record.value), headers.collect()));
+                    }
+                }
+            }
+        }
+        all
+    }
+
+    /// Ends the listeners in order, then the broker.
+    pub(crate) async fn stop(self) -> (SimDisk, Timestamp) {
+        self.stop.cancel();
+        test_kit::within(self.service).await.unwrap();
+        let now = self.clock.now();
+        self.pump.abort();
+        let _ = self.pump.await;
+        drop((self.handle, self.broker, self.embedded));
+        self.disk.restart();
+        (self.disk, now)
+    }
+
+    /// Ends the house as `kill -9` does: whatever runs is gone between two of its steps.
+    pub(crate) async fn kill(self) -> (SimDisk, Timestamp) {
+        let now = self.clock.now();
+        for task in [self.service, self.pump] {
+            task.abort();
+            let _ = task.await;
+        }
+        drop((self.handle, self.broker, self.embedded));
+        self.disk.restart();
+        (self.disk, now)
+    }
+}
