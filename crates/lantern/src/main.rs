@@ -15,6 +15,7 @@ mod builtin;
 mod cli;
 mod config;
 mod demo;
+mod kafka;
 mod loaded;
 mod logging;
 mod metrics;
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(flags) => up::run(&flags),
         Command::Demo(flags) => demo::run(flags),
+        Command::Kafka(command) => kafka::run(command),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
     };
     match result {
