@@ -105,6 +105,9 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     /// The marks of one partition now.
     fn marks<'a>(&'a self, of: &'a TopicPartition) -> BrokerFuture<'a, Marks>;
 
+    /// Bytes that a partition's records take where they are kept; none where that is not known.
+    fn size(&self, of: &TopicPartition) -> Option<ByteSize>;
+
     /// A watch on one partition's high watermark: changes whenever more becomes readable.
     ///
     /// # Errors

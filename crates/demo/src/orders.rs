@@ -466,9 +466,13 @@ fn failed(error: kafka_client::Error) -> Acknowledgement {
 fn is_lost(error: &kafka_client::Error) -> bool {
     use kafka_client::Error as E;
     match error {
-        E::Connect { .. } | E::Io(_) | E::Closed | E::Timeout { .. } => true,
-        E::Unsupported { .. } | E::Refused { .. } | E::Wire(_) | E::Answer { .. } | E::Batch(_) => {
-            false
-        }
+        E::Connect { .. } | E::Advertised { .. } | E::Io(_) | E::Closed | E::Timeout { .. } => true,
+        E::Unsupported { .. }
+        | E::Refused { .. }
+        | E::NoLeader { .. }
+        | E::NotSent
+        | E::Wire(_)
+        | E::Answer { .. }
+        | E::Batch(_) => false,
     }
 }

@@ -14,6 +14,16 @@ use model::{Offset, PartitionId, Timestamp, TopicId, TopicName, TopicPartition};
 use crate::error::check;
 use crate::{Connection, Error, Options};
 
+mod configs;
+mod groups;
+mod log_dirs;
+mod offsets;
+
+pub use configs::ConfigValue;
+pub(crate) use groups::{Committer, wire_group};
+pub use groups::{GroupDetail, GroupListing, MemberDetail};
+pub(crate) use offsets::named;
+
 /// How long a server may take to create or delete topics, in milliseconds.
 const ADMIN_TIMEOUT_MS: i32 = 10_000;
 
@@ -32,6 +42,15 @@ pub struct TopicMetadata {
     pub partitions: u32,
     /// Its identity; all zero from servers that give none.
     pub id: TopicId,
+}
+
+/// How many of what a new topic has; what is left open is the server's to choose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TopicShape {
+    /// Partitions.
+    pub partitions: Option<u32>,
+    /// Servers that keep each of them.
+    pub replicas: Option<i16>,
 }
 
 /// A place in a partition by its meaning.
@@ -89,6 +108,23 @@ impl Admin {
         partitions: u32,
         config: &[(&str, &str)],
     ) -> Result<(), Error> {
+        let shape = TopicShape {
+            partitions: Some(partitions),
+            replicas: Some(1),
+        };
+        self.create_topic_shaped(name, shape, config).await
+    }
+
+    /// Creates a topic of this shape with these configuration keys and values.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], e.g. with `TopicAlreadyExists`; those of [`Connection::call`].
+    pub async fn create_topic_shaped(
+        &self,
+        name: &TopicName,
+        shape: TopicShape,
+        config: &[(&str, &str)],
+    ) -> Result<(), Error> {
         let text = |text: &str| StrBytes::from_string(text.to_owned());
         let config = config.iter().map(|(key, value)| {
             CreatableTopicConfig::default()
@@ -97,8 +133,12 @@ impl Admin {
         });
         let topic = CreatableTopic::default()
             .with_name(wire_name(name))
-            .with_num_partitions(i32::try_from(partitions).unwrap_or(i32::MAX))
-            .with_replication_factor(1)
+            .with_num_partitions(
+                shape
+                    .partitions
+                    .map_or(-1, |count| i32::try_from(count).unwrap_or(i32::MAX)),
+            )
+            .with_replication_factor(shape.replicas.unwrap_or(-1))
             .with_configs(config.collect());
         let request = CreateTopicsRequest::default()
             .with_topics(vec![topic])
@@ -172,15 +212,9 @@ impl Admin {
     /// # Errors
     /// [`Error::Refused`]; those of [`Connection::call`].
     pub async fn offset(&self, of: &TopicPartition, place: Place) -> Result<Option<Offset>, Error> {
-        let timestamp = match place {
-            Place::Latest => -1,
-            Place::Earliest => -2,
-            Place::MaxTimestamp => -3,
-            Place::Time(time) => time.millis(),
-        };
         let asked = ListOffsetsPartition::default()
             .with_partition_index(wire_index(of.partition))
-            .with_timestamp(timestamp);
+            .with_timestamp(place.timestamp());
         let topic = ListOffsetsTopic::default()
             .with_name(wire_name(&of.topic))
             .with_partitions(vec![asked]);

@@ -27,6 +27,8 @@ pub struct Options {
     pub client_id: String,
     /// How long to wait for an answer; more than a consumer lets the server wait. Default 30 s.
     pub timeout: Duration,
+    /// How long to wait for the connection itself. Default 10 s.
+    pub connect_timeout: Duration,
     /// Requests that may wait for an answer; when full, sending waits. Default 64, at least 1.
     pub in_flight_max: usize,
     /// The largest answer taken, in bytes. Default 128 MiB.
@@ -38,6 +40,7 @@ impl Default for Options {
         Self {
             client_id: "lantern".to_owned(),
             timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
             in_flight_max: 64,
             answer_bytes_max: 128 << 20,
         }
@@ -108,7 +111,11 @@ impl Connection {
             address: address.to_owned(),
             source: Arc::new(source),
         };
-        let stream = TcpStream::connect(address).await.map_err(failed)?;
+        let connecting = TcpStream::connect(address);
+        let stream = match tokio::time::timeout(options.connect_timeout, connecting).await {
+            Ok(connected) => connected.map_err(failed)?,
+            Err(_elapsed) => return Err(failed(std::io::ErrorKind::TimedOut.into())),
+        };
         stream.set_nodelay(true).map_err(failed)?;
         let (read, write) = stream.into_split();
         let (requests, outgoing) = mpsc::channel(1);
@@ -132,6 +139,11 @@ impl Connection {
         Ok(Self {
             shared: Arc::new(shared),
         })
+    }
+
+    /// Whether it has ended: every further call fails.
+    pub fn is_closed(&self) -> bool {
+        self.shared.requests.is_closed() || self.shared.reader.is_finished()
     }
 
     /// The version of `api` in use.

@@ -1,10 +1,8 @@
 //! Batches in: a loop of fetches over partitions of the caller's choice.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use kafka_wire::Api;
 use kafka_wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use kafka_wire::messages::{FetchRequest, FetchResponse};
@@ -13,7 +11,8 @@ use record::CheckedBatch;
 
 use crate::admin::{wire_index, wire_name};
 use crate::error::check;
-use crate::{Admin, Connection, Error, Options, Place};
+use crate::reader::batches;
+use crate::{Admin, Connection, Error, Isolation, Options, Place};
 
 /// How a consumer fetches.
 #[derive(Debug, Clone)]
@@ -134,7 +133,7 @@ impl Consumer {
     }
 
     async fn ask(&self, asked: &BTreeMap<TopicPartition, Offset>) -> Result<Vec<Fetched>, Error> {
-        let request = self.request(asked);
+        let request = fetch_request(&self.options, Isolation::Uncommitted, asked);
         let answer: FetchResponse = self.connection.call(Api::Fetch, &request).await?;
         check(Api::Fetch, answer.error_code, None)?;
         let strange = || Error::Answer {
@@ -162,42 +161,36 @@ impl Consumer {
         }
         Ok(fetched)
     }
-
-    fn request(&self, asked: &BTreeMap<TopicPartition, Offset>) -> FetchRequest {
-        let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-        let mut topics: Vec<FetchTopic> = Vec::new();
-        for (at, offset) in asked {
-            let one = FetchPartition::default()
-                .with_partition(wire_index(at.partition))
-                .with_fetch_offset(offset.as_i64())
-                .with_partition_max_bytes(signed(self.options.bytes_max));
-            match topics.last_mut() {
-                Some(last) if last.topic.as_str() == at.topic.as_str() => last.partitions.push(one),
-                Some(_) | None => topics.push(
-                    FetchTopic::default()
-                        .with_topic(wire_name(&at.topic))
-                        .with_partitions(vec![one]),
-                ),
-            }
-        }
-        FetchRequest::default()
-            .with_replica_id((-1).into())
-            .with_max_wait_ms(i32::try_from(self.options.wait_max.as_millis()).unwrap_or(i32::MAX))
-            .with_min_bytes(signed(self.options.bytes_min))
-            .with_max_bytes(signed(self.options.bytes_max))
-            .with_session_epoch(-1)
-            .with_topics(topics)
-    }
 }
 
-/// The batches in `bytes` that hold anything at or after `from`.
-fn batches(bytes: Bytes, from: Offset) -> Result<Vec<CheckedBatch>, Error> {
-    let mut batches = Vec::new();
-    for batch in record::Batches::new(bytes) {
-        let batch = batch.map_err(|error| Error::Batch(Arc::new(error)))?;
-        if batch.last_offset() >= from {
-            batches.push(batch);
+/// A fetch of these partitions from these offsets on.
+pub(crate) fn fetch_request(
+    options: &ConsumerOptions,
+    isolation: Isolation,
+    asked: &BTreeMap<TopicPartition, Offset>,
+) -> FetchRequest {
+    let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    let mut topics: Vec<FetchTopic> = Vec::new();
+    for (at, offset) in asked {
+        let one = FetchPartition::default()
+            .with_partition(wire_index(at.partition))
+            .with_fetch_offset(offset.as_i64())
+            .with_partition_max_bytes(signed(options.bytes_max));
+        match topics.last_mut() {
+            Some(last) if last.topic.as_str() == at.topic.as_str() => last.partitions.push(one),
+            Some(_) | None => topics.push(
+                FetchTopic::default()
+                    .with_topic(wire_name(&at.topic))
+                    .with_partitions(vec![one]),
+            ),
         }
     }
-    Ok(batches)
+    FetchRequest::default()
+        .with_replica_id((-1).into())
+        .with_max_wait_ms(i32::try_from(options.wait_max.as_millis()).unwrap_or(i32::MAX))
+        .with_min_bytes(signed(options.bytes_min))
+        .with_max_bytes(signed(options.bytes_max))
+        .with_isolation_level(isolation.number())
+        .with_session_epoch(-1)
+        .with_topics(topics)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_wire::{Api, EncodeError, ErrorCode};
+use model::TopicPartition;
 
 /// Why a request to a Kafka server failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,6 +18,26 @@ pub enum Error {
         #[source]
         source: Arc<std::io::Error>,
     },
+    /// A server of the cluster cannot be reached where the cluster says it is.
+    #[error("the cluster says that its broker {id} is at {address}, which cannot be reached")]
+    Advertised {
+        /// Its number.
+        id: i32,
+        /// Where it should be.
+        address: String,
+        /// Why not.
+        #[source]
+        source: Box<Self>,
+    },
+    /// A partition has no leader.
+    #[error("partition {partition} has no leader now")]
+    NoLeader {
+        /// The partition.
+        partition: TopicPartition,
+    },
+    /// Not sent, as a batch before it in its partition failed and the order would be lost.
+    #[error("not sent after a failure before it")]
+    NotSent,
     /// The connection failed after it was made.
     #[error("the connection to the Kafka server failed")]
     Io(#[source] Arc<std::io::Error>),
@@ -69,6 +90,9 @@ impl Error {
         match self {
             Self::Refused { code, .. } => Some(*code),
             Self::Connect { .. }
+            | Self::Advertised { .. }
+            | Self::NoLeader { .. }
+            | Self::NotSent
             | Self::Io(_)
             | Self::Closed
             | Self::Timeout { .. }
@@ -76,6 +100,24 @@ impl Error {
             | Self::Wire(_)
             | Self::Answer { .. }
             | Self::Batch(_) => None,
+        }
+    }
+
+    /// Whether the same request may succeed later, or at another server of the cluster.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => code.is_retriable(),
+            Self::Connect { .. }
+            | Self::Advertised { .. }
+            | Self::NoLeader { .. }
+            | Self::Io(_)
+            | Self::Closed
+            | Self::Timeout { .. } => true,
+            Self::NotSent
+            | Self::Unsupported { .. }
+            | Self::Wire(_)
+            | Self::Answer { .. }
+            | Self::Batch(_) => false,
         }
     }
 }

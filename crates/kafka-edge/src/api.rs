@@ -9,6 +9,7 @@ pub(crate) mod fetch;
 pub(crate) mod group_admin;
 pub(crate) mod group_offsets;
 pub(crate) mod list_offsets;
+pub(crate) mod log_dirs;
 pub(crate) mod membership;
 pub(crate) mod metadata;
 pub(crate) mod partitions;

@@ -5,7 +5,7 @@ use kafka_wire::Request;
 use crate::answer::Answer;
 use crate::api::{
     cluster, configs, coordinator, epochs, fetch, group_admin, group_offsets, list_offsets,
-    membership, metadata, partitions, produce, producer_ids, records, topics,
+    log_dirs, membership, metadata, partitions, produce, producer_ids, records, topics,
 };
 use crate::context::{Call, Fatal};
 
@@ -58,6 +58,7 @@ pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fat
         Request::IncrementalAlterConfigs(request) => {
             call.reply(&configs::incremental_alter_configs(&call, request).await)
         }
+        Request::DescribeLogDirs(request) => call.reply(&log_dirs::describe(&call, request)),
         Request::CreatePartitions(request) => {
             call.reply(&partitions::create_partitions(&call, request).await)
         }

@@ -180,6 +180,8 @@ const ALTER_CONFIGS: &[Field] = &[
     f(BOOL),
 ];
 
+const DESCRIBE_LOG_DIRS: &[Field] = &[f(Structs(&[f(Text), f(Values(&I32))]))];
+
 const CREATE_PARTITIONS: &[Field] = &[
     f(Structs(&[f(Text), f(I32), f(Structs(&[f(Values(&I32))]))])),
     f(I32),
@@ -230,6 +232,7 @@ pub(crate) const fn shape(api: Api) -> Shape {
         Api::OffsetForLeaderEpoch => OFFSET_FOR_LEADER_EPOCH,
         Api::DescribeConfigs => DESCRIBE_CONFIGS,
         Api::AlterConfigs => ALTER_CONFIGS,
+        Api::DescribeLogDirs => DESCRIBE_LOG_DIRS,
         Api::CreatePartitions => CREATE_PARTITIONS,
         Api::DeleteGroups => DELETE_GROUPS,
         Api::IncrementalAlterConfigs => INCREMENTAL_ALTER_CONFIGS,

@@ -31,6 +31,8 @@ pub(crate) enum Command {
         name it lists the demos."
     )]
     Demo(DemoFlags),
+    #[command(flatten)]
+    Kafka(kafka_cli::Command),
     /// Work with Prometheus rule files
     #[command(subcommand)]
     Rules(RulesCommand),

@@ -86,7 +86,11 @@ impl Config {
             });
         }
         // A double underscore goes a level down: LANTERN_ALERTING__EXTERNAL_URL.
-        layers = layers.merge(Env::prefixed("LANTERN_").ignore(&["log"]).split("__"));
+        layers = layers.merge(
+            Env::prefixed("LANTERN_")
+                .ignore(&["log", "broker"])
+                .split("__"),
+        );
         layers = layers.merge(Named {
             name: "flags".into(),
             inner: Serialized::globals(of(flags)),

@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod demo;
 mod dlq;
+mod kafka;
 mod loaded;
 mod logging;
 mod metrics;
@@ -36,6 +37,7 @@ fn main() -> ExitCode {
         Command::Demo(flags) => demo::run(flags),
         Command::Listeners(flags) => dlq::listeners(&flags),
         Command::Dlq(command) => dlq::run(command),
+        Command::Kafka(command) => kafka::run(command),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
     };
     match result {

@@ -1,4 +1,4 @@
-//! Clients that know nothing of Lantern: librdkafka's kcat, kafka-python and kafkajs.
+//! Clients that know nothing of Lantern: librdkafka's kcat, kafka-python and kafkajs; and our own commands.
 //!
 //! Each test runs a script of `tests/e2e/kafka` against a server of its own; what a script proves stands
 //! in the README there.
@@ -41,6 +41,17 @@ fn proves(program: PathBuf, name: &str) -> Result<()> {
 #[test]
 fn kcat() -> Result<()> {
     proves("sh".into(), "kcat.sh")
+}
+
+#[test]
+fn our_own_commands_beside_kcat() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let rest = [e2e::binary().into_os_string()];
+    let printed = script("sh".into(), "commands.sh", &lantern, &rest)?.finish(SCRIPT_LIMIT)?;
+    assert!(printed.contains("VERDICT PASS"), "{printed}");
+    println!("{printed}");
+    Ok(())
 }
 
 #[test]

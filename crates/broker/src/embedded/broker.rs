@@ -15,6 +15,7 @@ use model::{GroupId, Position, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use record::CheckedBatch;
+use stdx::ByteSize;
 use tokio::sync::watch;
 
 use super::retention::Bell;
@@ -302,6 +303,11 @@ impl Broker for EmbeddedBroker {
             partition.check_readable()?;
             Ok(partition.marks())
         })
+    }
+
+    fn size(&self, of: &TopicPartition) -> Option<ByteSize> {
+        let partition = self.shared.partition(of).ok()?;
+        Some(ByteSize::from_bytes(partition.size_bytes()))
     }
 
     fn watch(&self, of: &TopicPartition) -> Result<watch::Receiver<Position>, Error> {

@@ -339,6 +339,15 @@ async fn every_version_of_every_api_is_answered() {
         }
     );
     every!(
+        DescribeLogDirs,
+        |_| DescribeLogDirsRequest::default().with_topics(None),
+        |_, answer: DescribeLogDirsResponse| {
+            let topics = &answer.results[0].topics;
+            let orders = topics.iter().find(|topic| topic.name == name()).unwrap();
+            assert_eq!(orders.partitions.len(), 2);
+        }
+    );
+    every!(
         AlterConfigs,
         |_| {
             let resource = alter_configs_request::AlterConfigsResource::default()

@@ -277,6 +277,13 @@ fn sample(api: Api, version: i16) -> Bytes {
                 AlterConfigsRequest::default().with_resources(vec![resource.clone(), resource])
             );
         }
+        Api::DescribeLogDirs => {
+            use describe_log_dirs_request::*;
+            let data = DescribableLogDirTopic::default()
+                .with_topic(topic("orders"))
+                .with_partitions(vec![1, 2]);
+            encode!(DescribeLogDirsRequest::default().with_topics(Some(vec![data.clone(), data])));
+        }
         Api::CreatePartitions => {
             use create_partitions_request::*;
             let assignment =
@@ -483,6 +490,7 @@ fn elements_are_no_larger_than_what_is_accounted_for() {
         size_of::<create_partitions_request::CreatePartitionsTopic>(),
         size_of::<describe_configs_request::DescribeConfigsResource>(),
         size_of::<alter_configs_request::AlterConfigsResource>(),
+        size_of::<describe_log_dirs_request::DescribableLogDirTopic>(),
         size_of::<incremental_alter_configs_request::AlterConfigsResource>(),
         size_of::<incremental_alter_configs_request::AlterableConfig>(),
         size_of::<describe_topic_partitions_request::TopicRequest>(),
