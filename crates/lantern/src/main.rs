@@ -15,6 +15,7 @@ mod builtin;
 mod cli;
 mod config;
 mod demo;
+mod groups;
 mod loaded;
 mod logging;
 mod metrics;
