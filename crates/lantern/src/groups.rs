@@ -9,6 +9,10 @@ use stdx::HumanDuration;
 /// What can be said about groups. Names in comments are Kafka's.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_field_names,
+    reason = "named as in the coordinator's options; those of the classic protocol may join them"
+)]
 pub(crate) struct Groups {
     /// `group.consumer.session.timeout.ms`: a member of the consumer protocol is out without a
     /// heartbeat for this long.
