@@ -353,14 +353,15 @@ def member():
         one.poll(0.1)
 
 
-if sys.argv[2:3] == ["member"]:
-    member()
-run(
-    [
-        an_empty_group_changes_its_protocol_and_keeps_its_offsets,
-        static_members_return_to_what_they_had,
-        patterns_find_topics_and_topics_grow,
-        administrators_see_and_delete_groups,
-        members_come_go_and_die_under_load,
-    ]
-)
+if __name__ == "__main__":
+    if sys.argv[2:3] == ["member"]:
+        member()
+    run(
+        [
+            an_empty_group_changes_its_protocol_and_keeps_its_offsets,
+            static_members_return_to_what_they_had,
+            patterns_find_topics_and_topics_grow,
+            administrators_see_and_delete_groups,
+            members_come_go_and_die_under_load,
+        ]
+    )

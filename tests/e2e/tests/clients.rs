@@ -128,3 +128,27 @@ fn a_kafkajs_group_member_reconnects_by_itself() -> Result<()> {
 fn confluent_kafka_group_members_stay_members() -> Result<()> {
     goes_on(python()?, "consumers_stay.py")
 }
+
+/// How often the server dies while members come and go.
+const KILLS: usize = 6;
+
+#[test]
+fn confluent_kafka_members_come_and_go_through_kills() -> Result<()> {
+    let place = Place::new()?;
+    std::fs::write(place.path("lantern.yaml"), QUICK_GROUPS)?;
+    let file = place.path("lantern.yaml");
+    let file = file.to_str().context("the place has a name in UTF-8")?;
+    let args = ["--no-agent", "--config", file];
+    let mut lantern = Lantern::start(&place, &args)?;
+    let rest = [KILLS.to_string().into()];
+    let mut client = script(python()?, "consumers_churn.py", &lantern, &rest)?;
+    for kill in 0..KILLS {
+        client.said(&format!("kill {kill}"), CLIENT_READS)?;
+        lantern = lantern.kill9_and_start_again(&place, &args)?;
+        client.tell("back")?;
+    }
+    let printed = client.finish(SCRIPT_LIMIT)?;
+    assert!(printed.contains("VERDICT PASS"), "{printed}");
+    println!("{printed}");
+    Ok(())
+}
