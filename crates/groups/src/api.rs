@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use model::GroupId;
 
+use crate::consumer::{Changes, ConsumerAnswer, ConsumerState};
 use crate::snapshot::Snapshot;
 use crate::{Error, InstanceId, MemberId, StoreId, Ticket};
 
@@ -161,6 +162,33 @@ impl fmt::Display for GroupState {
     }
 }
 
+/// What a group of either protocol is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ListedState {
+    /// A group of the first protocol, or one that only committed offsets.
+    Classic(GroupState),
+    /// A group of the second protocol (KIP-848).
+    Consumer(ConsumerState),
+}
+
+impl ListedState {
+    /// Kafka's name of the state.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic(state) => state.as_str(),
+            Self::Consumer(state) => state.as_str(),
+        }
+    }
+
+    /// Kafka's name of the protocol.
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Self::Classic(_) => "classic",
+            Self::Consumer(_) => "consumer",
+        }
+    }
+}
+
 /// A group as administrators see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupDescription {
@@ -203,7 +231,7 @@ pub struct GroupListing {
     /// What it is for; empty when no member ever said.
     pub protocol_type: Arc<str>,
     /// What it is doing.
-    pub state: GroupState,
+    pub state: ListedState,
 }
 
 /// What the caller has to do after telling the coordinator something. In order.
@@ -233,6 +261,23 @@ pub enum Action {
         group: GroupId,
         /// Its state; `None` when the group is gone.
         snapshot: Option<Snapshot>,
+    },
+    /// Answer the heartbeat of the second protocol with this ticket.
+    AnswerConsumer {
+        /// Which request.
+        ticket: Ticket,
+        /// The answer.
+        result: Result<ConsumerAnswer, Error>,
+    },
+    /// Store these changes of a group of the second protocol, all or none of them, then call
+    /// [`Coordinator::stored`](crate::Coordinator::stored).
+    StoreConsumer {
+        /// To be handed back.
+        id: StoreId,
+        /// The group.
+        group: GroupId,
+        /// What changed.
+        changes: Changes,
     },
     /// Something worth a log line and a counter happened.
     Note(Note),
@@ -321,6 +366,14 @@ pub enum Reason {
     SyncExpired,
     /// The assignment could not be stored.
     StoreFailed,
+    /// A member reads other topics than before.
+    SubscriptionChanged,
+    /// Topics that are read appeared, grew or vanished.
+    TopicsChanged,
+    /// Members wish for another assignor.
+    AssignorChanged,
+    /// A member did not give partitions back in time.
+    RevocationExpired,
 }
 
 impl Reason {
@@ -335,6 +388,10 @@ impl Reason {
             Self::JoinExpired => "join expired",
             Self::SyncExpired => "sync expired",
             Self::StoreFailed => "store failed",
+            Self::SubscriptionChanged => "subscription changed",
+            Self::TopicsChanged => "topics changed",
+            Self::AssignorChanged => "assignor changed",
+            Self::RevocationExpired => "revocation expired",
         }
     }
 }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use model::{GroupId, TopicName};
 
 use crate::api::{
-    Action, GroupDescription, GroupListing, GroupState, JoinRequest, Leaving, MemberRef, Note,
+    Action, GroupDescription, GroupListing, JoinRequest, Leaving, ListedState, MemberRef, Note,
     SyncRequest,
 };
+use crate::consumer::{Consumers, Tools};
 use crate::group::{Context, Group};
 use crate::rebalance::Phase;
 use crate::snapshot::Snapshot;
@@ -33,6 +34,7 @@ pub struct Coordinator {
     /// When to look at which group: never later than its own next deadline.
     wakes: BTreeSet<(Duration, GroupId)>,
     next_store: u64,
+    pub(crate) consumers: Consumers,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Coordinator {
             groups: HashMap::new(),
             wakes: BTreeSet::new(),
             next_store: 0,
+            consumers: Consumers::default(),
         }
     }
 
@@ -145,16 +148,18 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error::IllegalGeneration`], [`Error::UnknownMember`], [`Error::FencedInstance`],
-    /// [`Error::RebalanceInProgress`] (between join and sync), [`Error::NotAvailable`].
+    /// [`Error::RebalanceInProgress`] (between join and sync), [`Error::StaleMemberEpoch`] (members of
+    /// the second protocol), [`Error::UnknownGroup`], [`Error::NotAvailable`].
     pub fn may_commit(&mut self, now: Duration, by: &MemberRef) -> Result<(), Error> {
         let mut out = Vec::new();
+        if let Some(answer) = self.consumers.may_commit(by) {
+            return answer;
+        }
         match self.change(now, &by.group, &mut out, |group, cx| group.commit(cx, by)) {
             Some(answer) => answer,
             None if by.generation < 0 => Ok(()),
-            None => Err(Error::IllegalGeneration {
+            None => Err(Error::UnknownGroup {
                 group: by.group.clone(),
-                asked: by.generation,
-                current: 0,
             }),
         }
     }
@@ -168,6 +173,10 @@ impl Coordinator {
         success: bool,
     ) -> Vec<Action> {
         let mut out = Vec::new();
+        let (consumers, mut tools) = self.consumers_with(now, &mut out);
+        if consumers.stored(&mut tools, group, id, success) {
+            return out;
+        }
         self.with(now, group, &mut out, |group, cx| {
             if let Some(then) = group.stores.remove(&id) {
                 group.on_stored(cx, then, success);
@@ -178,7 +187,9 @@ impl Coordinator {
 
     /// The next moment [`tick`](Self::tick) may have something to do. `None`: not by itself.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.wakes.first().map(|(at, _)| *at)
+        let classic = self.wakes.first().map(|(at, _)| *at);
+        let both = classic.into_iter().chain(self.consumers.next_deadline());
+        both.min()
     }
 
     /// Does everything that is due at `now`.
@@ -195,6 +206,8 @@ impl Coordinator {
             self.with(now, &id, &mut out, Group::tick);
             self.forget_if_idle(now, &id, &mut out);
         }
+        let (consumers, mut tools) = self.consumers_with(now, &mut out);
+        consumers.tick(&mut tools);
         out
     }
 
@@ -203,7 +216,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error::TooManyGroups`].
     pub fn restore(&mut self, now: Duration, id: &GroupId, stored: Snapshot) -> Result<(), Error> {
-        if self.groups.len() >= self.options.groups_max && !self.groups.contains_key(id) {
+        if self.count() >= self.options.groups_max && !self.groups.contains_key(id) {
             return Err(Error::TooManyGroups {
                 limit: self.options.groups_max,
             });
@@ -227,19 +240,21 @@ impl Coordinator {
             .map(|Entry { group, .. }| GroupListing {
                 group: group.id.clone(),
                 protocol_type: group.protocol_type.clone(),
-                state: group.state(),
+                state: ListedState::Classic(group.state()),
             })
+            .chain(self.consumers.list())
             .collect();
         listings.sort_by(|a, b| a.group.cmp(&b.group));
         listings
     }
 
     /// How many groups are in each state, and how many members they have in total.
-    pub fn census(&self) -> (BTreeMap<GroupState, usize>, usize) {
+    pub fn census(&self) -> (BTreeMap<ListedState, usize>, usize) {
         let mut states = BTreeMap::new();
-        let mut members = 0;
+        let mut members = self.consumers.census(&mut states);
         for entry in self.groups.values() {
-            *states.entry(entry.group.state()).or_default() += 1;
+            let state = ListedState::Classic(entry.group.state());
+            *states.entry(state).or_default() += 1;
             members += entry.group.members.len();
         }
         (states, members)
@@ -251,7 +266,7 @@ impl Coordinator {
     /// [`Error::SubscribedToTopic`] when a member reads the topic, [`Error::NotAvailable`].
     pub fn may_delete_offsets(&self, group: &GroupId, topic: &TopicName) -> Result<(), Error> {
         let Some(Entry { group, .. }) = self.groups.get(group) else {
-            return Ok(());
+            return self.consumers.may_delete_offsets(group, topic);
         };
         if group.phase == Phase::Dead {
             return Err(Error::NotAvailable {
@@ -272,6 +287,9 @@ impl Coordinator {
     /// # Errors
     /// [`Error::NotEmpty`], [`Error::NotAvailable`] when it is being deleted already.
     pub fn begin_delete(&mut self, now: Duration, id: &GroupId) -> Result<bool, Error> {
+        if let Some(begun) = self.consumers.begin_delete(id) {
+            return begun.map(|()| true);
+        }
         let known = self.groups.contains_key(id);
         let entry = self.groups.entry(id.clone()).or_insert_with(|| Entry {
             group: Group::new(id.clone(), now),
@@ -281,7 +299,7 @@ impl Coordinator {
             Phase::Dead => return Err(Error::NotAvailable { group: id.clone() }),
             Phase::Empty { .. } => entry.group.phase = Phase::Dead,
             Phase::Preparing { .. } | Phase::Completing { .. } | Phase::Stable { .. } => {
-                let state = entry.group.state();
+                let state = entry.group.state().as_str();
                 return Err(Error::NotEmpty {
                     group: id.clone(),
                     state,
@@ -294,6 +312,8 @@ impl Coordinator {
     /// Ends a deletion: the group is gone, or (`deleted` is false) empty again.
     pub fn end_delete(&mut self, now: Duration, id: &GroupId, deleted: bool) -> Vec<Action> {
         let mut out = Vec::new();
+        let (consumers, mut tools) = self.consumers_with(now, &mut out);
+        consumers.end_delete(&mut tools, id, deleted);
         let Some(entry) = self.groups.get_mut(id) else {
             return out;
         };
@@ -336,17 +356,67 @@ impl Coordinator {
             let (group, member) = (request.group.clone(), request.member.clone());
             return Err(Error::UnknownMember { group, member });
         }
-        if self.groups.len() >= self.options.groups_max {
-            self.make_room(out)?;
-        }
+        let (consumers, mut tools) = self.consumers_with(now, out);
+        consumers.give_way(&mut tools, &request.group)?;
+        self.make_room_if_full(out)?;
         let group = Group::new(request.group.clone(), now);
         self.groups
             .insert(request.group.clone(), Entry { group, wake: None });
         Ok(())
     }
 
-    /// Forgets the group that has been empty for longest.
-    fn make_room(&mut self, out: &mut Vec<Action>) -> Result<(), Error> {
+    /// How many groups there are, of both protocols.
+    pub(crate) fn count(&self) -> usize {
+        self.groups.len() + self.consumers.len()
+    }
+
+    /// Whether there is a group of the first protocol with this id.
+    pub(crate) fn is_classic(&self, id: &GroupId) -> bool {
+        self.groups.contains_key(id)
+    }
+
+    /// The groups of the second protocol and what they work with.
+    pub(crate) fn consumers_with<'a>(
+        &'a mut self,
+        now: Duration,
+        out: &'a mut Vec<Action>,
+    ) -> (&'a mut Consumers, Tools<'a>) {
+        let tools = Tools {
+            now,
+            options: &self.options,
+            out,
+            next_store: &mut self.next_store,
+        };
+        (&mut self.consumers, tools)
+    }
+
+    /// Lets a member of the second protocol have this id, if no member of the first has it.
+    pub(crate) fn give_way_to_consumers(
+        &mut self,
+        id: &GroupId,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Error> {
+        let Some(Entry { group, .. }) = self.groups.get(id) else {
+            return Ok(());
+        };
+        match group.phase {
+            Phase::Dead => Err(Error::NotAvailable { group: id.clone() }),
+            Phase::Empty { .. } if group.pending.is_empty() => {
+                self.forget(id, out);
+                Ok(())
+            }
+            Phase::Empty { .. }
+            | Phase::Preparing { .. }
+            | Phase::Completing { .. }
+            | Phase::Stable { .. } => Err(Error::OtherProtocol { group: id.clone() }),
+        }
+    }
+
+    /// Forgets the group that has been empty for longest, if there is no room for another.
+    pub(crate) fn make_room_if_full(&mut self, out: &mut Vec<Action>) -> Result<(), Error> {
+        if self.count() < self.options.groups_max {
+            return Ok(());
+        }
         let empty_since = |group: &Group| match group.phase {
             Phase::Empty { since } if group.pending.is_empty() => Some(since),
             Phase::Empty { .. }
@@ -358,12 +428,14 @@ impl Coordinator {
         let idle = self.groups.values().filter_map(|Entry { group, .. }| {
             empty_since(group).map(|since| (since, group.id.clone()))
         });
-        let Some((_, id)) = idle.min() else {
+        let Some((_, id)) = idle.chain(self.consumers.idle()).min() else {
             return Err(Error::TooManyGroups {
                 limit: self.options.groups_max,
             });
         };
         self.forget(&id, out);
+        let (consumers, mut tools) = self.consumers_with(Duration::ZERO, out);
+        consumers.forget(&mut tools, &id);
         Ok(())
     }
 

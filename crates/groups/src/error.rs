@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use model::{GroupId, TopicName};
 
-use crate::{GroupState, InstanceId, MemberId};
+use crate::{InstanceId, MemberId};
 
 /// Why a request about a group is refused. The caller is to blame unless the comment says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +94,7 @@ pub enum Error {
         /// The group.
         group: GroupId,
         /// What it is doing.
-        state: GroupState,
+        state: &'static str,
     },
     /// `GROUP_SUBSCRIBED_TO_TOPIC`: offsets of a topic that members read cannot be deleted.
     #[error("members of group '{group}' are subscribed to topic '{topic}'")]
@@ -110,5 +110,68 @@ pub enum Error {
     NotAvailable {
         /// The group.
         group: GroupId,
+    },
+    /// `GROUP_ID_NOT_FOUND`: the group has members of the first protocol, and members of the second
+    /// cannot be among them; an empty group could be taken over.
+    #[error(
+        "group '{group}' has members of the classic protocol; it takes others when they are gone"
+    )]
+    OtherProtocol {
+        /// The group.
+        group: GroupId,
+    },
+    /// `FENCED_MEMBER_EPOCH`: the member must give up its partitions and join again.
+    #[error("member '{member}' of group '{group}' is at epoch {current}, not {asked}")]
+    FencedMemberEpoch {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member: MemberId,
+        /// The epoch it speaks of.
+        asked: i32,
+        /// The epoch it is at.
+        current: i32,
+    },
+    /// `STALE_MEMBER_EPOCH`: the member must learn its epoch by a heartbeat and ask again.
+    #[error(
+        "member '{member}' of group '{group}' is at epoch {current}, the request is of {asked}"
+    )]
+    StaleMemberEpoch {
+        /// The group.
+        group: GroupId,
+        /// The member.
+        member: MemberId,
+        /// The epoch the request speaks of.
+        asked: i32,
+        /// The epoch it is at.
+        current: i32,
+    },
+    /// `UNRELEASED_INSTANCE_ID`: another member uses the instance id and has not left.
+    #[error("instance '{instance}' of group '{group}' is in use; its member must leave first")]
+    UnreleasedInstance {
+        /// The group.
+        group: GroupId,
+        /// The instance id.
+        instance: InstanceId,
+    },
+    /// `UNSUPPORTED_ASSIGNOR`.
+    #[error("there is no assignor '{asked}'; there are uniform and range")]
+    UnsupportedAssignor {
+        /// What was asked for.
+        asked: String,
+    },
+    /// `INVALID_REGULAR_EXPRESSION`.
+    #[error("'{pattern}' is no pattern of topics: {reason}")]
+    InvalidRegex {
+        /// Its first hundred characters.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// `INVALID_REQUEST`: the request makes no sense, whatever the group.
+    #[error("{problem}")]
+    InvalidRequest {
+        /// What is wrong with it.
+        problem: &'static str,
     },
 }

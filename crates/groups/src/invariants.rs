@@ -5,19 +5,18 @@
 
 use std::collections::BTreeMap;
 
-use crate::Coordinator;
 use crate::api::GroupState;
 use crate::group::{Group, OnStored};
 use crate::member::{Awaits, Member};
 use crate::rebalance::Phase;
+use crate::{Coordinator, consumer};
 
 /// Everything that is wrong with the coordinator's state, as sentences; empty when nothing is.
 pub fn violations(coordinator: &Coordinator) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut found = consumer::invariants::violations(coordinator);
     let limit = coordinator.options().groups_max;
-    let mut count = 0;
+    let count = coordinator.count();
     for group in coordinator.inspect() {
-        count += 1;
         for (holds, what) in rules(coordinator, group) {
             if !holds {
                 found.push(format!("group '{}' ({}): {what}", group.id, group.state()));

@@ -5,6 +5,8 @@
 //! answers with [`Action`]s: answers to requests (some held back until later), states to be stored,
 //! and notes for logs and counters.
 //!
+//! Kafka's second protocol (KIP-848), in which the coordinator assigns, is in [`consumer`].
+//!
 //! Read first: [`Coordinator`], [`Action`], and the essay in `rebalance.rs`.
 //!
 //! Invariants: the generation of a group only grows; a group with members has exactly one leader, who
@@ -47,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 mod api;
+pub mod consumer;
 mod coordinator;
 mod error;
 mod group;
@@ -62,7 +65,8 @@ mod subscription;
 
 pub use api::{
     Action, GroupDescription, GroupListing, GroupState, JoinAnswer, JoinRequest, JoinedMember,
-    Leaving, MemberDescription, MemberRef, Note, Protocol, Reason, SyncAnswer, SyncRequest,
+    Leaving, ListedState, MemberDescription, MemberRef, Note, Protocol, Reason, SyncAnswer,
+    SyncRequest,
 };
 pub use coordinator::{Coordinator, LeaveResults};
 pub use error::Error;

@@ -26,7 +26,19 @@ pub struct Options {
     pub groups_max: usize,
     /// A group empty for this long is forgotten (its committed offsets are not). Default 7 days.
     pub empty_retention: Duration,
+    /// A member of the second protocol without a heartbeat for this long is out
+    /// (`group.consumer.session.timeout.ms`). Default 45 s.
+    pub consumer_session_timeout: Duration,
+    /// How often members of the second protocol are told to send heartbeats
+    /// (`group.consumer.heartbeat.interval.ms`). Default 5 s, shorter than the session timeout.
+    pub consumer_heartbeat_interval: Duration,
+    /// Most members of one group of the second protocol (`group.consumer.max.size`). Default 1,000; at
+    /// most 1,500, so that all their records fit into one batch.
+    pub consumer_members_max: usize,
 }
+
+/// The largest [`Options::consumer_members_max`].
+const CONSUMER_MEMBERS_LIMIT: usize = 1_500;
 
 impl Default for Options {
     fn default() -> Self {
@@ -40,6 +52,9 @@ impl Default for Options {
             pending_max: 1_000,
             groups_max: 10_000,
             empty_retention: Duration::from_hours(7 * 24),
+            consumer_session_timeout: Duration::from_secs(45),
+            consumer_heartbeat_interval: Duration::from_secs(5),
+            consumer_members_max: 1_000,
         }
     }
 }
@@ -58,6 +73,22 @@ impl Options {
             problems.push(format!(
                 "the quiet time {:?} before a first rebalance is longer than the longest wait {:?}",
                 self.initial_quiet, self.initial_delay_max
+            ));
+        }
+        let (beat, session) = (
+            self.consumer_heartbeat_interval,
+            self.consumer_session_timeout,
+        );
+        if beat.is_zero() || beat >= session {
+            problems.push(format!(
+                "consumer_heartbeat_interval is {beat:?}, it must be above 0 and below \
+                 consumer_session_timeout, {session:?}"
+            ));
+        }
+        if !(1..=CONSUMER_MEMBERS_LIMIT).contains(&self.consumer_members_max) {
+            problems.push(format!(
+                "consumer_members_max is {}, it must be 1 to {CONSUMER_MEMBERS_LIMIT}",
+                self.consumer_members_max
             ));
         }
         for (name, value) in [
@@ -85,8 +116,10 @@ mod tests {
             initial_quiet: Duration::from_secs(1),
             members_max: 0,
             groups_max: 0,
+            consumer_heartbeat_interval: Duration::from_mins(1),
+            consumer_members_max: 0,
             ..Options::default()
         };
-        assert_eq!(bad.validate().len(), 4, "{:?}", bad.validate());
+        assert_eq!(bad.validate().len(), 6, "{:?}", bad.validate());
     }
 }

@@ -125,7 +125,7 @@ impl Snapshot {
     /// # Errors
     /// [`SnapshotError`], naming what is wrong.
     pub fn decode(bytes: &[u8]) -> Result<Self, SnapshotError> {
-        let mut input = Input { rest: bytes };
+        let mut input = Input::new(bytes);
         let version = input.byte("version")?;
         if version != VERSION {
             return Err(SnapshotError::Version { found: version });
@@ -143,11 +143,7 @@ impl Snapshot {
         for _ in 0..input.count("members")? {
             members.push(MemberSnapshot::decode(&mut input)?);
         }
-        if !input.rest.is_empty() {
-            return Err(SnapshotError::Stray {
-                count: input.rest.len(),
-            });
-        }
+        input.end()?;
         let leads = |leader: &MemberId| members.iter().any(|m| m.member == *leader);
         if !leader.as_ref().map_or(members.is_empty(), leads) {
             return Err(SnapshotError::Leader);
@@ -218,17 +214,17 @@ impl MemberSnapshot {
     }
 }
 
-fn put(out: &mut Vec<u8>, bytes: &[u8]) {
+pub(crate) fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     put_count(out, bytes.len());
     out.extend(bytes);
 }
 
-fn put_count(out: &mut Vec<u8>, count: usize) {
+pub(crate) fn put_count(out: &mut Vec<u8>, count: usize) {
     let count = u32::try_from(count).expect("a request is smaller than 4 GiB");
     out.extend(count.to_be_bytes());
 }
 
-fn put_millis(out: &mut Vec<u8>, span: Duration) {
+pub(crate) fn put_millis(out: &mut Vec<u8>, span: Duration) {
     out.extend(
         u32::try_from(span.as_millis())
             .unwrap_or(u32::MAX)
@@ -237,12 +233,27 @@ fn put_millis(out: &mut Vec<u8>, span: Duration) {
 }
 
 /// The bytes not yet read.
-struct Input<'a> {
+pub(crate) struct Input<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Input<'a> {
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], SnapshotError> {
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes }
+    }
+
+    /// Ends the reading.
+    pub(crate) fn end(&self) -> Result<(), SnapshotError> {
+        match self.rest.len() {
+            0 => Ok(()),
+            count => Err(SnapshotError::Stray { count }),
+        }
+    }
+
+    pub(crate) fn array<const N: usize>(
+        &mut self,
+        field: &'static str,
+    ) -> Result<[u8; N], SnapshotError> {
         let (array, rest) = self
             .rest
             .split_first_chunk::<N>()
@@ -251,20 +262,20 @@ impl<'a> Input<'a> {
         Ok(*array)
     }
 
-    fn byte(&mut self, field: &'static str) -> Result<u8, SnapshotError> {
+    pub(crate) fn byte(&mut self, field: &'static str) -> Result<u8, SnapshotError> {
         let [byte] = self.array(field)?;
         Ok(byte)
     }
 
-    fn count(&mut self, field: &'static str) -> Result<u32, SnapshotError> {
+    pub(crate) fn count(&mut self, field: &'static str) -> Result<u32, SnapshotError> {
         Ok(u32::from_be_bytes(self.array(field)?))
     }
 
-    fn millis(&mut self, field: &'static str) -> Result<Duration, SnapshotError> {
+    pub(crate) fn millis(&mut self, field: &'static str) -> Result<Duration, SnapshotError> {
         Ok(Duration::from_millis(self.count(field)?.into()))
     }
 
-    fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], SnapshotError> {
+    pub(crate) fn bytes(&mut self, field: &'static str) -> Result<&'a [u8], SnapshotError> {
         let truncated = SnapshotError::Truncated { field };
         let Ok(length) = usize::try_from(self.count(field)?) else {
             return Err(truncated);
@@ -274,11 +285,11 @@ impl<'a> Input<'a> {
         Ok(bytes)
     }
 
-    fn text(&mut self, field: &'static str) -> Result<&'a str, SnapshotError> {
+    pub(crate) fn text(&mut self, field: &'static str) -> Result<&'a str, SnapshotError> {
         std::str::from_utf8(self.bytes(field)?).map_err(|_| SnapshotError::Text { field })
     }
 
-    fn optional(
+    pub(crate) fn optional(
         &mut self,
         flag: u8,
         field: &'static str,

@@ -3,6 +3,7 @@
 
 pub(crate) mod cluster;
 pub(crate) mod configs;
+pub(crate) mod consumer_groups;
 pub(crate) mod coordinator;
 pub(crate) mod epochs;
 pub(crate) mod fetch;

@@ -4,8 +4,9 @@ use kafka_wire::Request;
 
 use crate::answer::Answer;
 use crate::api::{
-    cluster, configs, coordinator, epochs, fetch, group_admin, group_offsets, list_offsets,
-    log_dirs, membership, metadata, partitions, produce, producer_ids, records, topics,
+    cluster, configs, consumer_groups, coordinator, epochs, fetch, group_admin, group_offsets,
+    list_offsets, log_dirs, membership, metadata, partitions, produce, producer_ids, records,
+    topics,
 };
 use crate::context::{Call, Fatal};
 
@@ -67,6 +68,12 @@ pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fat
         }
         Request::DescribeCluster(request) => {
             call.reply(&cluster::describe_cluster(&call, &request))
+        }
+        Request::ConsumerGroupHeartbeat(request) => {
+            call.reply(&consumer_groups::heartbeat(&call, request).await?)
+        }
+        Request::ConsumerGroupDescribe(request) => {
+            call.reply(&consumer_groups::describe(&call, request))
         }
         Request::DescribeTopicPartitions(request) => {
             call.reply(&metadata::describe_topic_partitions(&call, &request))

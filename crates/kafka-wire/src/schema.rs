@@ -205,6 +205,21 @@ const OFFSET_DELETE: &[Field] = &[f(Text), f(Structs(&[f(Text), f(Structs(&[f(I3
 
 const DESCRIBE_CLUSTER: &[Field] = &[f(BOOL), since(1, I8), since(2, BOOL)];
 
+const CONSUMER_GROUP_HEARTBEAT: &[Field] = &[
+    f(Text),
+    f(Text),
+    f(I32),
+    f(Text),
+    f(Text),
+    f(I32),
+    f(Values(&Text)),
+    since(1, Text),
+    f(Text),
+    f(Structs(&[f(UUID), f(Values(&I32))])),
+];
+
+const CONSUMER_GROUP_DESCRIBE: &[Field] = &[f(Values(&Text)), f(BOOL)];
+
 const DESCRIBE_TOPIC_PARTITIONS: &[Field] =
     &[f(Structs(&[f(Text)])), f(I32), f(Maybe(&[f(Text), f(I32)]))];
 
@@ -239,6 +254,8 @@ pub(crate) const fn shape(api: Api) -> Shape {
         Api::ListPartitionReassignments => LIST_PARTITION_REASSIGNMENTS,
         Api::OffsetDelete => OFFSET_DELETE,
         Api::DescribeCluster => DESCRIBE_CLUSTER,
+        Api::ConsumerGroupHeartbeat => CONSUMER_GROUP_HEARTBEAT,
+        Api::ConsumerGroupDescribe => CONSUMER_GROUP_DESCRIBE,
         Api::DescribeTopicPartitions => DESCRIBE_TOPIC_PARTITIONS,
     };
     // Fetch names the cluster in tagged field 0 (KIP-595).

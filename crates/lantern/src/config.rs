@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use stdx::{ByteSize, HumanDuration};
 
 use crate::cli::{LogFormat, UpFlags};
+use crate::groups::Groups;
 
 /// Everything `up` can be told. Field names are the keys of `lantern.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +31,7 @@ pub(crate) struct Config {
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) alerting: Alerting,
+    pub(crate) groups: Groups,
 }
 
 /// Where alerts go.
@@ -58,6 +60,7 @@ impl Default for Config {
             ready_file: None,
             log_format: None,
             alerting: Alerting::default(),
+            groups: Groups::default(),
         }
     }
 }
@@ -122,6 +125,8 @@ impl Config {
                 "journal_size is {journal}: it must be 0, for none, or {JOURNAL_MIN} to {JOURNAL_MAX}"
             ));
         }
+        let groups = self.groups.options().validate().into_iter();
+        problems.extend(groups.map(|problem| format!("groups: {problem}")));
         for url in &self.alerting.webhooks {
             if !(url.starts_with("http://") || url.starts_with("https://")) {
                 problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
@@ -192,6 +197,7 @@ struct Partial {
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
     alerting: Option<Alerting>,
+    groups: Option<Groups>,
 }
 
 /// A layer with a name for messages.
@@ -244,6 +250,20 @@ mod tests {
             config: Some(path),
             ..flags
         })
+    }
+
+    #[test]
+    fn groups_are_coordinated_as_the_file_says() {
+        let yaml = "groups:\n  consumer_session_timeout: 10s\n";
+        let options = load(yaml, UpFlags::default()).unwrap().0.groups.options();
+        assert_eq!(options.consumer_session_timeout, Duration::from_secs(10));
+        assert_eq!(options.consumer_heartbeat_interval, Duration::from_secs(5));
+        let error = load(&yaml.replace("10s", "4s"), UpFlags::default()).unwrap_err();
+        let said = error.to_string();
+        assert!(
+            said.contains("groups: consumer_heartbeat_interval is 5s"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod demo;
 mod dlq;
+mod groups;
 mod kafka;
 mod loaded;
 mod logging;

@@ -159,7 +159,7 @@ impl Running {
             Arc::clone(&broker),
             Arc::clone(&clock),
             Arc::clone(&entropy),
-            broker::coordinator::CoordinatorOptions::default(),
+            config.groups.options(),
         );
         groups.register(&mut registry);
         let mut kafka = kafka_edge::Service::new(

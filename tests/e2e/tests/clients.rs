@@ -1,4 +1,5 @@
-//! Clients that know nothing of Lantern: librdkafka's kcat, kafka-python and kafkajs; and our own commands.
+//! Clients that know nothing of Lantern: librdkafka's kcat and confluent-kafka, kafka-python and kafkajs; and our own
+//! commands.
 //!
 //! Each test runs a script of `tests/e2e/kafka` against a server of its own; what a script proves stands
 //! in the README there.
@@ -12,7 +13,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use e2e::{Lantern, Place, Program, node, python};
 
 /// No script takes more than a quarter of this on two slow cores.
@@ -30,8 +31,16 @@ fn script(program: PathBuf, name: &str, lantern: &Lantern, rest: &[OsString]) ->
 
 /// Runs a script against a server of its own and shows what it proved.
 fn proves(program: PathBuf, name: &str) -> Result<()> {
+    proves_with(program, name, "")
+}
+
+/// The same with a server that is configured so.
+fn proves_with(program: PathBuf, name: &str, config: &str) -> Result<()> {
     let place = Place::new()?;
-    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let file = place.path("lantern.yaml");
+    std::fs::write(&file, config)?;
+    let file = file.to_str().context("the place has a name in UTF-8")?;
+    let lantern = Lantern::start(&place, &["--no-agent", "--config", file])?;
     let printed = script(program, name, &lantern, &[])?.finish(SCRIPT_LIMIT)?;
     assert!(printed.contains("VERDICT PASS"), "{printed}");
     println!("{printed}");
@@ -67,6 +76,15 @@ fn kafka_python_groups() -> Result<()> {
 #[test]
 fn kafka_python_administration() -> Result<()> {
     proves(python()?, "admin.py")
+}
+
+/// A dead member is missed after ten seconds instead of 45, which is all that these change.
+const QUICK_GROUPS: &str =
+    "groups:\n  consumer_session_timeout: 10s\n  consumer_heartbeat_interval: 1s\n";
+
+#[test]
+fn confluent_kafka_consumer_groups() -> Result<()> {
+    proves_with(python()?, "consumers.py", QUICK_GROUPS)
 }
 
 #[test]
@@ -116,4 +134,33 @@ fn a_kafka_python_group_member_reconnects_by_itself() -> Result<()> {
 #[test]
 fn a_kafkajs_group_member_reconnects_by_itself() -> Result<()> {
     goes_on(node()?, "stays.mjs")
+}
+
+#[test]
+fn confluent_kafka_group_members_stay_members() -> Result<()> {
+    goes_on(python()?, "consumers_stay.py")
+}
+
+/// How often the server dies while members come and go.
+const KILLS: usize = 6;
+
+#[test]
+fn confluent_kafka_members_come_and_go_through_kills() -> Result<()> {
+    let place = Place::new()?;
+    std::fs::write(place.path("lantern.yaml"), QUICK_GROUPS)?;
+    let file = place.path("lantern.yaml");
+    let file = file.to_str().context("the place has a name in UTF-8")?;
+    let args = ["--no-agent", "--config", file];
+    let mut lantern = Lantern::start(&place, &args)?;
+    let rest = [KILLS.to_string().into()];
+    let mut client = script(python()?, "consumers_churn.py", &lantern, &rest)?;
+    for kill in 0..KILLS {
+        client.said(&format!("kill {kill}"), CLIENT_READS)?;
+        lantern = lantern.kill9_and_start_again(&place, &args)?;
+        client.tell("back")?;
+    }
+    let printed = client.finish(SCRIPT_LIMIT)?;
+    assert!(printed.contains("VERDICT PASS"), "{printed}");
+    println!("{printed}");
+    Ok(())
 }

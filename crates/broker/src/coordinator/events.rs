@@ -200,7 +200,8 @@ impl Collector for Levels {
         let mut by_state =
             encoder.encode_descriptor("groups", "Groups by state", None, MetricType::Gauge)?;
         for (state, count) in states {
-            number(count).encode(by_state.encode_family(&[("state", state.as_str())])?)?;
+            let labels = [("state", state.as_str()), ("protocol", state.protocol())];
+            number(count).encode(by_state.encode_family(&labels)?)?;
         }
         Ok(())
     }

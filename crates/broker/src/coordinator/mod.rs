@@ -1,7 +1,7 @@
 //! The coordinator of consumer groups: the `groups` state machine with a clock, timers, storage and
 //! callers that wait.
 //!
-//! Read [`GroupCoordinator`]. One lock guards the state machine; it is held for the time of one pure
+//! Read [`GroupCoordinator`]; what members of the second protocol call is in `consumers`. One lock guards the state machine; it is held for the time of one pure
 //! step and never across an await. Two loops run beside the callers: one wakes the state machine when
 //! something is due, one stores group states in `lantern.groups` and reports them stored.
 //!
@@ -12,6 +12,7 @@
 //! Not here: the rules of rebalancing (`groups`), committed offsets (the [`Broker`](crate::Broker)
 //! keeps them), Kafka's requests and codes (`kafka-edge`).
 
+mod consumers;
 mod error;
 mod events;
 mod records;
@@ -24,7 +25,8 @@ use std::time::Duration;
 use env::{DynClock, DynEntropy};
 use groups::{
     Action, Coordinator, GroupDescription, GroupListing, GroupState, JoinAnswer, JoinRequest,
-    LeaveResults, Leaving, MemberRef, SyncAnswer, SyncRequest, Ticket,
+    LeaveResults, Leaving, ListedState, MemberRef, SyncAnswer, SyncRequest, Ticket,
+    consumer::ConsumerAnswer,
 };
 use model::{GroupId, TopicPartition};
 use parking_lot::Mutex;
@@ -68,8 +70,10 @@ struct State {
     engine: Coordinator,
     joins: HashMap<Ticket, oneshot::Sender<Result<JoinAnswer, groups::Error>>>,
     syncs: HashMap<Ticket, oneshot::Sender<Result<SyncAnswer, groups::Error>>>,
+    heartbeats: HashMap<Ticket, oneshot::Sender<Result<ConsumerAnswer, groups::Error>>>,
     next_ticket: u64,
     stores: Stores,
+    told: consumers::Told,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,8 +96,10 @@ impl GroupCoordinator {
             engine: Coordinator::new(options),
             joins: HashMap::new(),
             syncs: HashMap::new(),
+            heartbeats: HashMap::new(),
             next_ticket: 0,
             stores: Stores::default(),
+            told: consumers::Told::default(),
         };
         Arc::new(Self {
             broker,
@@ -226,13 +232,17 @@ impl GroupCoordinator {
     /// A group as it is. One that only committed offsets is empty and has no protocol type.
     ///
     /// # Errors
-    /// [`groups::Error::UnknownGroup`] when it has neither members nor commits (versions of Kafka's
-    /// protocol that cannot say so show it as `Dead`).
+    /// [`groups::Error::UnknownGroup`] when it has neither members nor commits, or is of the second
+    /// protocol (versions of Kafka's protocol that cannot say so show it as `Dead`).
     pub async fn describe(&self, group: &GroupId) -> Result<GroupDescription, GroupError> {
-        if let Some(description) = self.serving()?.engine.describe(group) {
-            return Ok(description);
-        }
-        if self.broker.committed(group, None).await?.is_empty() {
+        let other = {
+            let state = self.serving()?;
+            if let Some(description) = state.engine.describe(group) {
+                return Ok(description);
+            }
+            state.engine.describe_consumer(group).is_some()
+        };
+        if other || self.broker.committed(group, None).await?.is_empty() {
             return Err(groups::Error::UnknownGroup {
                 group: group.clone(),
             }
@@ -263,7 +273,7 @@ impl GroupCoordinator {
         listings.extend(others.map(|group| GroupListing {
             group,
             protocol_type: "".into(),
-            state: GroupState::Empty,
+            state: ListedState::Classic(GroupState::Empty),
         }));
         listings.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(listings)
@@ -322,7 +332,8 @@ impl GroupCoordinator {
             let state = self.serving()?;
             let may = |of: &TopicPartition| state.engine.may_delete_offsets(group, &of.topic);
             (
-                state.engine.describe(group).is_some(),
+                state.engine.describe(group).is_some()
+                    || state.engine.describe_consumer(group).is_some(),
                 of.iter().map(may).collect::<Vec<_>>(),
             )
         };
@@ -340,7 +351,7 @@ impl GroupCoordinator {
     }
 
     /// How many groups are in each state, and how many members they have in total.
-    pub fn census(&self) -> (BTreeMap<GroupState, usize>, usize) {
+    pub fn census(&self) -> (BTreeMap<ListedState, usize>, usize) {
         self.state.lock().engine.census()
     }
 
@@ -364,6 +375,7 @@ impl GroupCoordinator {
         state.mode = Mode::Stopped;
         state.joins.clear();
         state.syncs.clear();
+        state.heartbeats.clear();
     }
 
     fn carry_out(&self, state: &mut State, actions: Vec<Action>) {
@@ -381,12 +393,21 @@ impl GroupCoordinator {
                         drop(caller.send(result));
                     }
                 }
+                Action::AnswerConsumer { ticket, result } => {
+                    if let Some(caller) = state.heartbeats.remove(&ticket) {
+                        drop(caller.send(result));
+                    }
+                }
+                Action::StoreConsumer { id, group, changes } => {
+                    state.stores.push_changes(group, id, changes);
+                    self.unstored.notify_one();
+                }
                 Action::Store {
                     id,
                     group,
                     snapshot,
                 } => {
-                    state.stores.push(group, id, snapshot);
+                    state.stores.push(group, id, snapshot.as_ref());
                     self.unstored.notify_one();
                 }
                 Action::Note(note) => self.events.note(&note),
@@ -406,7 +427,12 @@ impl GroupCoordinator {
         };
         let now = self.clock.monotonic();
         let mut state = self.state.lock();
+        self.tell_topics(&mut state);
         let mut too_many = 0;
+        for (group, stored) in loaded.consumers {
+            let restored = state.engine.restore_consumer(now, &group, stored);
+            too_many += usize::from(restored.is_err());
+        }
         for (group, snapshot) in loaded.groups {
             too_many += usize::from(state.engine.restore(now, &group, snapshot).is_err());
         }

@@ -10,6 +10,9 @@ use model::{PartitionId, Position, Timestamp, TopicName};
 use tokio::time::Instant;
 
 use super::*;
+
+mod consumers;
+
 use crate::{Broker, Drive, EmbeddedBroker, Options, TopicConfig, TopicSpec};
 
 /// Tokio's paused time as a clock.
@@ -558,7 +561,7 @@ async fn what_happens_is_counted() {
         "lantern_broker_group_generations_total 1",
         "lantern_broker_group_stores_total 1",
         "lantern_broker_group_members 2",
-        "lantern_broker_group_groups{state=\"Stable\"} 1",
+        "lantern_broker_group_groups{state=\"Stable\",protocol=\"classic\"} 1",
     ] {
         assert!(
             text.lines().any(|found| found == line),

@@ -303,6 +303,9 @@ impl World {
                     self.agreed.clear();
                 }
                 Action::Note(_) => (),
+                Action::AnswerConsumer { .. } | Action::StoreConsumer { .. } => {
+                    panic!("a classic group took the other protocol")
+                }
             }
         }
     }

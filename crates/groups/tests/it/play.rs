@@ -235,6 +235,9 @@ impl Play {
                     }
                 }
                 Action::Note(note) => self.note(&note),
+                Action::AnswerConsumer { .. } | Action::StoreConsumer { .. } => {
+                    panic!("a classic group took the other protocol")
+                }
             }
         }
     }

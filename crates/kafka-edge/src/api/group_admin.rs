@@ -15,9 +15,6 @@ use super::membership::group_id;
 use crate::codes::Coded;
 use crate::context::{Call, text};
 
-/// Kafka's name for groups of the protocol that is served.
-const CLASSIC: &str = "classic";
-
 /// Serves DescribeGroups. A group that does not exist is `Dead`, which is no error until version 6.
 pub(crate) async fn describe_groups(
     call: &Call,
@@ -84,13 +81,13 @@ pub(crate) async fn list_groups(call: &Call, request: ListGroupsRequest) -> List
     let groups = listed
         .into_iter()
         .filter(|group| any_of(&request.states_filter, group.state.as_str()))
-        .filter(|_| any_of(&request.types_filter, CLASSIC))
+        .filter(|group| any_of(&request.types_filter, group.state.protocol()))
         .map(|group| {
             ListedGroup::default()
                 .with_group_id(WireGroup(text(group.group.as_str())))
                 .with_protocol_type(text(&*group.protocol_type))
                 .with_group_state(text(group.state.as_str()))
-                .with_group_type(text(CLASSIC))
+                .with_group_type(text(group.state.protocol()))
         });
     ListGroupsResponse::default().with_groups(groups.collect())
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker::Commit;
-use broker::coordinator::COMMIT_METADATA_BYTES_MAX;
+use broker::coordinator::{COMMIT_METADATA_BYTES_MAX, GroupError};
 use groups::{InstanceId, MemberId, MemberRef};
 use kafka_wire::messages::offset_commit_request::OffsetCommitRequestPartition;
 use kafka_wire::messages::offset_commit_response::{
@@ -12,6 +12,7 @@ use kafka_wire::messages::offset_commit_response::{
 use kafka_wire::messages::offset_delete_response::{
     OffsetDeleteResponsePartition, OffsetDeleteResponseTopic,
 };
+use kafka_wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use kafka_wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions,
     OffsetFetchResponseTopic, OffsetFetchResponseTopics,
@@ -29,6 +30,9 @@ use crate::context::{Call, offset, partition, position, text};
 
 /// The first OffsetFetch version that asks about several groups at once.
 const SEVERAL_GROUPS_SINCE: i16 = 8;
+
+/// The first OffsetCommit version whose clients know member epochs.
+const MEMBER_EPOCHS_SINCE: i16 = 9;
 
 /// Serves OffsetCommit. Errors are per partition; one of the whole group stands in all of them.
 pub(crate) async fn offset_commit(
@@ -107,7 +111,22 @@ async fn commit_all(
         generation: request.generation_id_or_member_epoch,
     };
     let committed = call.shared.groups.commit(&by, commits).await;
-    committed.map_err(|error| error.kafka_code())
+    committed.map_err(|error| commit_code(call, &error))
+}
+
+/// Clients of older versions know nothing of member epochs, and a group that is not there is to them
+/// one at another generation.
+fn commit_code(call: &Call, error: &GroupError) -> ErrorCode {
+    let knows_epochs = call.version() >= MEMBER_EPOCHS_SINCE;
+    match error {
+        GroupError::Refused(groups::Error::UnknownGroup { .. }) if !knows_epochs => {
+            ErrorCode::IllegalGeneration
+        }
+        GroupError::Refused(groups::Error::StaleMemberEpoch { .. }) if !knows_epochs => {
+            ErrorCode::UnsupportedVersion
+        }
+        error => error.kafka_code(),
+    }
 }
 
 /// Serves OffsetFetch. A partition never committed is offset -1, which is no error.
@@ -121,7 +140,10 @@ pub(crate) async fn offset_fetch(call: &Call, request: OffsetFetchRequest) -> Of
                     .map(|topic| (&topic.name, &*topic.partition_indexes))
                     .collect()
             });
-            let found = committed(call, &asked.group_id, of).await;
+            let found = match may_fetch(call, &asked) {
+                Ok(()) => committed(call, &asked.group_id, of).await,
+                Err(code) => Err(code),
+            };
             groups.push(group_answer(call, found).with_group_id(asked.group_id));
         }
         return OffsetFetchResponse::default().with_groups(groups);
@@ -138,6 +160,18 @@ pub(crate) async fn offset_fetch(call: &Call, request: OffsetFetchRequest) -> Of
         // and ask again.
         Err(code) => OffsetFetchResponse::default().with_error_code(call.refuse(code)),
     }
+}
+
+/// Members of the second protocol say who they are, from version 9 on.
+fn may_fetch(call: &Call, asked: &OffsetFetchRequestGroup) -> Result<(), ErrorCode> {
+    let by = MemberRef {
+        group: group_id(&asked.group_id)?,
+        member: MemberId::new(asked.member_id.as_deref().unwrap_or_default()),
+        instance: None,
+        generation: asked.member_epoch,
+    };
+    let allowed = call.shared.groups.may_fetch(&by);
+    allowed.map_err(|error| error.kafka_code())
 }
 
 /// What one partition has: the code of why not, or what was committed.

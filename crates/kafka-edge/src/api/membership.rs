@@ -49,7 +49,7 @@ fn millis(millis: i32) -> Duration {
 }
 
 /// Ready with `None` when nobody waits for the answer any more.
-async fn unless_gone<T>(call: &Call, work: impl Future<Output = T>) -> Result<T, Fatal> {
+pub(super) async fn unless_gone<T>(call: &Call, work: impl Future<Output = T>) -> Result<T, Fatal> {
     tokio::select! {
         biased;
         done = work => Ok(done),

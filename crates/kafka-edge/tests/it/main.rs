@@ -7,6 +7,7 @@
 
 mod admin;
 mod client;
+mod consumers;
 mod fetch;
 mod groups;
 mod hostile;

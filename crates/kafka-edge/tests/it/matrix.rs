@@ -418,6 +418,41 @@ async fn every_version_of_every_api_is_answered() {
         }
     );
     every!(
+        ConsumerGroupHeartbeat,
+        |version| ConsumerGroupHeartbeatRequest::default()
+            .with_group_id(GroupId(text(&format!("followers-{version}"))))
+            .with_member_id(text("me"))
+            .with_rebalance_timeout_ms(5_000)
+            .with_subscribed_topic_names(Some(vec![name()]))
+            .with_topic_partitions(Some(vec![])),
+        |version, answer: ConsumerGroupHeartbeatResponse| {
+            assert_eq!(
+                (answer.error_code, answer.member_epoch),
+                (0, 1),
+                "{version}"
+            );
+            let assigned = answer.assignment.unwrap().topic_partitions;
+            assert_eq!(assigned[0].partitions, [0, 1]);
+        }
+    );
+    every!(
+        ConsumerGroupDescribe,
+        |version| ConsumerGroupDescribeRequest::default().with_group_ids(vec![
+            GroupId(text(&format!("followers-{version}"))),
+            GroupId(text("nobody's")),
+        ]),
+        |version, answer: ConsumerGroupDescribeResponse| {
+            let found = &answer.groups[0];
+            assert_eq!(
+                (found.error_code, &*found.group_state),
+                (0, "Stable"),
+                "{version}"
+            );
+            assert_eq!(&*found.members[0].client_id, "test");
+            assert_eq!(answer.groups[1].error_code, 69);
+        }
+    );
+    every!(
         DescribeTopicPartitions,
         |_| DescribeTopicPartitionsRequest::default().with_response_partition_limit(2_000),
         |_, answer: DescribeTopicPartitionsResponse| assert!(answer.topics.len() > 2)

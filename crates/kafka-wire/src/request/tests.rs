@@ -332,6 +332,25 @@ fn sample(api: Api, version: i16) -> Bytes {
             );
         }
         Api::DescribeCluster => encode!(DescribeClusterRequest::default()),
+        Api::ConsumerGroupHeartbeat => {
+            use consumer_group_heartbeat_request::*;
+            let data = TopicPartitions::default().with_partitions(vec![0, 1]);
+            let mut request = ConsumerGroupHeartbeatRequest::default()
+                .with_group_id(group())
+                .with_member_id(text("m"))
+                .with_instance_id(Some(text("i")))
+                .with_rack_id(Some(text("r")))
+                .with_subscribed_topic_names(Some(vec![topic("a"), topic("b")]))
+                .with_server_assignor(Some(text("uniform")))
+                .with_topic_partitions(Some(vec![data.clone(), data]));
+            if version >= 1 {
+                request = request.with_subscribed_topic_regex(Some(text("a|b")));
+            }
+            encode!(request);
+        }
+        Api::ConsumerGroupDescribe => {
+            encode!(ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), group()]));
+        }
         Api::DescribeTopicPartitions => {
             use describe_topic_partitions_request::*;
             let data = TopicRequest::default().with_name(topic("orders"));

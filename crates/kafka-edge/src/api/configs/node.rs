@@ -1,6 +1,8 @@
 //! What this node is configured to do, under the names Kafka's tools know. Read only.
 
-use broker::ConfigEntry;
+use std::time::Duration;
+
+use broker::{ConfigEntry, CoordinatorOptions};
 use kafka_wire::ErrorCode;
 
 use super::{Line, SOURCE_DEFAULT, SOURCE_STATIC_BROKER, kind};
@@ -11,6 +13,7 @@ use crate::context::Call;
 const INT: i8 = 3;
 const BOOLEAN: i8 = 1;
 const STRING: i8 = 2;
+const LIST: i8 = 7;
 
 /// Names of topic keys on a broker, where they are the defaults of new topics.
 const TOPIC_DEFAULTS: [(&str, &str); 11] = [
@@ -40,15 +43,21 @@ pub(super) fn lines(call: &Call, resource: &str) -> Result<Vec<Line>, Refusal> {
         return Err(Refusal::new(ErrorCode::InvalidRequest, reason));
     }
     let mut lines = own(options, call);
+    lines.extend(groups(&call.shared.groups.options()));
     let entries = options.topic_defaults.entries();
     lines.extend(entries.into_iter().filter_map(topic_default));
     lines.sort_by_key(|line| line.name);
     Ok(lines)
 }
 
-fn own(options: &Options, call: &Call) -> Vec<Line> {
-    let (host, port) = call.endpoint();
-    let line = |name, value: String, kind, default: Option<&'static str>, doc| Line {
+fn line(
+    name: &'static str,
+    value: String,
+    kind: i8,
+    default: Option<&'static str>,
+    doc: &'static str,
+) -> Line {
+    Line {
         name,
         source: if default == Some(&*value) {
             SOURCE_DEFAULT
@@ -60,7 +69,81 @@ fn own(options: &Options, call: &Call) -> Vec<Line> {
         kind,
         doc,
         default,
-    };
+    }
+}
+
+/// How groups are coordinated.
+fn groups(options: &CoordinatorOptions) -> Vec<Line> {
+    let millis = |span: Duration| span.as_millis().to_string();
+    vec![
+        line(
+            "group.consumer.assignors",
+            "uniform,range".into(),
+            LIST,
+            Some("uniform,range"),
+            "The assignors of the consumer protocol, the default first.",
+        ),
+        line(
+            "group.consumer.heartbeat.interval.ms",
+            millis(options.consumer_heartbeat_interval),
+            INT,
+            Some("5000"),
+            "How often members of the consumer protocol send heartbeats.",
+        ),
+        line(
+            "group.consumer.max.size",
+            options.consumer_members_max.to_string(),
+            INT,
+            Some("1000"),
+            "Most members of a group of the consumer protocol.",
+        ),
+        line(
+            "group.consumer.migration.policy",
+            "disabled".into(),
+            STRING,
+            Some("disabled"),
+            "A group with members does not change its protocol; an empty one may.",
+        ),
+        line(
+            "group.consumer.session.timeout.ms",
+            millis(options.consumer_session_timeout),
+            INT,
+            Some("45000"),
+            "A member of the consumer protocol is out without a heartbeat for this long.",
+        ),
+        line(
+            "group.coordinator.rebalance.protocols",
+            "classic,consumer".into(),
+            LIST,
+            Some("classic,consumer"),
+            "The protocols of groups that are served.",
+        ),
+        line(
+            "group.max.session.timeout.ms",
+            millis(options.session_timeout_max),
+            INT,
+            Some("1800000"),
+            "Longest session timeout a member of the classic protocol may ask for.",
+        ),
+        line(
+            "group.max.size",
+            options.members_max.to_string(),
+            INT,
+            Some("1000"),
+            "Most members of a group of the classic protocol.",
+        ),
+        line(
+            "group.min.session.timeout.ms",
+            millis(options.session_timeout_min),
+            INT,
+            Some("6000"),
+            "Shortest session timeout a member of the classic protocol may ask for.",
+        ),
+    ]
+}
+
+fn own(options: &Options, call: &Call) -> Vec<Line> {
+    let (host, port) = call.endpoint();
     let listeners = format!("PLAINTEXT://{}", options.listen);
     let advertised = format!("PLAINTEXT://{}:{port}", &*host);
     let idle = options.idle_timeout.as_millis().to_string();
