@@ -112,6 +112,13 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// [`LockError::Held`], [`LockError::Io`].
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError>;
+
+    /// Keeps others from [`Disk::lock`]ing a file, without changing it; several may do so at once. Does
+    /// not wait. `None` if the file is missing: then nobody holds it, and nobody is kept from it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`], [`LockError::Io`].
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, LockError>;
 }
 
 /// An open file. All calls may run concurrently; a read beside a write of the same bytes may see

@@ -126,17 +126,7 @@ impl Disk for RealDisk {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = fs::read_to_string(path).unwrap_or_default();
-                return Err(LockError::Held {
-                    path: path.to_owned(),
-                    holder: text.trim().parse().ok(),
-                });
-            }
-            Err(error) => return Err(failed(error.into())),
-        }
+        take(&file, path, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
@@ -144,6 +134,42 @@ impl Disk for RealDisk {
             _file: file,
             path: path.to_owned(),
         }))
+    }
+
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, LockError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(LockError::Io {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        take(&file, path, FlockOperation::NonBlockingLockShared)?;
+        Ok(Some(Box::new(RealLock {
+            _file: file,
+            path: path.to_owned(),
+        })))
+    }
+}
+
+/// Locks an open file, or says who holds it.
+fn take(file: &File, path: &Path, how: FlockOperation) -> Result<(), LockError> {
+    match flock(file, how) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            Err(LockError::Held {
+                path: path.to_owned(),
+                holder: text.trim().parse().ok(),
+            })
+        }
+        Err(error) => Err(LockError::Io {
+            path: path.to_owned(),
+            source: error.into(),
+        }),
     }
 }
 
