@@ -80,6 +80,7 @@ pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
 pub use scan::Bad;
+pub use segment::log_path as segment_path;
 pub use trial::{open_bytes, open_journal_bytes};
 pub use verify::{
     IndexState, SegmentFile, SegmentFinding, SegmentVerified, Verified, dry_disk, segment_files,

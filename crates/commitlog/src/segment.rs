@@ -81,7 +81,8 @@ struct State {
     index: Option<Index>,
 }
 
-pub(crate) fn log_path(dir: &Path, base: Offset) -> PathBuf {
+/// Where the segment that begins at `base` is.
+pub fn log_path(dir: &Path, base: Offset) -> PathBuf {
     dir.join(format!("{:020}.log", base.get()))
 }
 

@@ -64,8 +64,8 @@ pub struct SegmentFile {
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
-    /// The offset after its last record: where its successor begins, or the log's end.
-    pub end: Offset,
+    /// The offset after its last record: where its successor begins, or the log's end if that is known.
+    pub end: Option<Offset>,
 }
 
 /// What [`verify_segment`] found.
@@ -163,7 +163,7 @@ pub fn verify(
     drop(log);
     let known = [&opening.known_damage[..], &opening.damage[..]].concat();
     let mut segments = Vec::new();
-    for segment in segment_files(&dry, dir, opening.log_end)? {
+    for segment in segment_files(&dry, dir, Some(opening.log_end))? {
         let found = verify_segment(&dry, &**disk, &segment, &known, &mut progress)?;
         segments.push((segment, found));
     }
@@ -177,7 +177,7 @@ pub fn verify(
 pub fn segment_files(
     disk: &dyn Disk,
     dir: &Path,
-    log_end: Offset,
+    log_end: Option<Offset>,
 ) -> Result<Vec<SegmentFile>, Error> {
     let entries = match disk.read_dir(dir) {
         Ok(entries) => entries,
@@ -197,7 +197,7 @@ pub fn segment_files(
             base: *base,
             path,
             bytes: length,
-            end: bases.get(number + 1).copied().unwrap_or(log_end),
+            end: bases.get(number + 1).copied().or(log_end),
         });
     }
     Ok(files)
@@ -252,7 +252,7 @@ pub fn verify_segment(
                 let after = scan::resync(&mut window, position + 1, expected).map_err(&read)?;
                 let (position_end, until) = match after {
                     Some(batch) => (batch.position, batch.base()),
-                    None => (segment.bytes, segment.end.max(expected)),
+                    None => (segment.bytes, expected.max(segment.end.unwrap_or(expected))),
                 };
                 let damage = Damage {
                     segment: segment.base,
@@ -267,14 +267,18 @@ pub fn verify_segment(
         }
         progress(position - before);
     }
-    let missing = |damage: &Damage| damage.from <= expected && damage.until >= segment.end;
-    if segment.end != expected && !known.iter().any(missing) {
+    if let Some(end) = segment.end
+        && end != expected
+        && !known
+            .iter()
+            .any(|damage| damage.from <= expected && damage.until >= end)
+    {
         let damage = Damage {
             segment: segment.base,
             position,
             position_end: position,
             from: expected,
-            until: segment.end,
+            until: end,
         };
         found.note(SegmentFinding::Damage { damage, why: None });
     }

@@ -368,10 +368,10 @@ struct File {
 
 impl File {
     fn check_writable(&self) -> io::Result<()> {
-        match self.writable {
-            true => Ok(()),
-            false => Err(io::ErrorKind::PermissionDenied.into()),
+        if !self.writable {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
+        Ok(())
     }
 
     /// A file that was as it is below is kept from its first change on.
@@ -409,7 +409,7 @@ impl DiskFile for File {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.check_writable()?;
-        if self.content.set_len(length)? {
+        if self.content.set_len(length) {
             self.keep();
         }
         Ok(())

@@ -265,15 +265,15 @@ fn progress_adds_up_to_all_bytes_also_past_damage() {
     let mut passed = 0;
     let shared: DynDisk = disk.shared();
     verify(&shared, Path::new(DIR), small(), now(1), |bytes| {
-        passed += bytes
+        passed += bytes;
     })
     .unwrap();
     let length = disk.open(&path, Open::Read).unwrap().length().unwrap();
     assert_eq!(passed, length);
-    let segments = commitlog::segment_files(&disk, Path::new(DIR), offset(4)).unwrap();
+    let segments = commitlog::segment_files(&disk, Path::new(DIR), Some(offset(4))).unwrap();
     passed = 0;
     verify_segment(&disk, &disk, &segments[0], &[], &mut |bytes| {
-        passed += bytes
+        passed += bytes;
     })
     .unwrap();
     assert_eq!(passed, length);

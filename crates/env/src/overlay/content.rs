@@ -117,10 +117,10 @@ impl Content {
     }
 
     /// Cuts or extends; whether anything is different now.
-    pub(super) fn set_len(&self, length: u64) -> io::Result<bool> {
+    pub(super) fn set_len(&self, length: u64) -> bool {
         let mut inside = self.inside.write();
         if length == inside.length {
-            return Ok(false);
+            return false;
         }
         if length < inside.length {
             inside.shows = inside.shows.min(length);
@@ -135,7 +135,7 @@ impl Content {
             }
         }
         inside.length = length;
-        Ok(true)
+        true
     }
 }
 

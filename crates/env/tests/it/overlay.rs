@@ -119,10 +119,10 @@ fn handles_of_one_file_see_one_content_whatever_becomes_of_its_name() {
 fn what_is_written_as_it_is_takes_no_memory_and_what_is_forgotten_neither() {
     let below = SimDisk::new(1);
     let path = Path::new("/a.log");
-    env::write_atomic(&below, path, &[7; 20_000]).unwrap();
+    env::write_atomic(&below, path, &vec![7; 20_000]).unwrap();
     let overlay = Overlay::forgetting(below.shared(), |path| path.ends_with("b.index"));
     let file = overlay.open(path, Open::Write).unwrap();
-    file.write_all_at(&[7; 20_000], 0).unwrap();
+    file.write_all_at(&vec![7; 20_000], 0).unwrap();
     let forgotten = overlay.open(Path::new("/b.index"), Open::Create).unwrap();
     forgotten.write_all_at(&[1; 9_000], 100).unwrap();
     assert_eq!(overlay.changed_bytes(), 0);
