@@ -21,6 +21,7 @@ mod metrics;
 mod resources;
 mod rules;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Up(flags) => up::run(&flags),
         Command::Demo(flags) => demo::run(flags),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
+        Command::Verify(flags) => verify::run(&flags),
     };
     match result {
         Ok(code) => code,

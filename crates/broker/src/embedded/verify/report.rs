@@ -221,9 +221,11 @@ impl fmt::Display for StartAction {
             Self::Quarantine => {
                 f.write_str("copies it to quarantine/, leaves it in place and tells readers")
             }
-            Self::Known => f.write_str("nothing new: it was reported before, and readers are told"),
+            Self::Known => {
+                f.write_str("does nothing new: it was reported before, and readers are told")
+            }
             Self::Overlook => {
-                f.write_str("nothing: it does not read this far back; readers get an error there")
+                f.write_str("does not read this far back; readers get an error there")
             }
             Self::Serve => f.write_str("serves it as it is; consumers fail on it"),
             Self::Lose => f.write_str("reports the offsets as lost and goes on behind them"),
