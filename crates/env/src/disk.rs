@@ -58,7 +58,7 @@ pub enum LockError {
     Held {
         /// The lock file.
         path: PathBuf,
-        /// The process that wrote its id into it, if it is legible.
+        /// The process that wrote its id into it, if it is legible and that process runs.
         holder: Option<u32>,
     },
     /// The lock file could not be used.

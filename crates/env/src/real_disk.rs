@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::disk::{Disk, DiskFile, DiskLock, DynFile, Entry, LockError, Open, Space};
 
@@ -159,11 +161,11 @@ impl Disk for RealDisk {
 fn take(file: &File, path: &Path, how: FlockOperation) -> Result<(), LockError> {
     match flock(file, how) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(Errno::WOULDBLOCK) => {
             let text = fs::read_to_string(path).unwrap_or_default();
             Err(LockError::Held {
                 path: path.to_owned(),
-                holder: text.trim().parse().ok(),
+                holder: text.trim().parse().ok().filter(|pid| runs(*pid)),
             })
         }
         Err(error) => Err(LockError::Io {
@@ -171,6 +173,13 @@ fn take(file: &File, path: &Path, how: FlockOperation) -> Result<(), LockError> 
             source: error.into(),
         }),
     }
+}
+
+/// Whether there is such a process. Who shares a lock does not write its id, so the file may tell of one that
+/// ended long ago.
+fn runs(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -419,3 +419,32 @@ fn on_the_real_disk_nothing_changes_and_no_lantern_starts_meanwhile() {
         .unwrap();
     assert!(EmbeddedBroker::open(options()).is_err());
 }
+
+#[test]
+fn bytes_that_cannot_be_read_are_a_finding_and_stop_nothing_else() {
+    let disk = SimDisk::new(1);
+    let broker = build(&disk);
+    now(&broker, Box::pin(broker.shutdown())).unwrap();
+    drop(broker);
+    let (mut said, mut read) = (0, 0);
+    loop {
+        disk.set_faults(env::Faults {
+            read: Some(read),
+            ..env::Faults::default()
+        });
+        let found = look(&disk, &clock(), 1).unwrap();
+        if disk.faults().read.is_some() {
+            assert!(found.is_sound());
+            break;
+        }
+        // Marks and caches that cannot be read are done without, as a start does.
+        said += u64::from(!found.findings.is_empty());
+        let partitions = if found.opens { 4 } else { 0 };
+        assert!(
+            found.partitions.len() >= partitions,
+            "read {read}: {found:?}"
+        );
+        read += 1;
+    }
+    assert!(read > 20 && said > read / 2, "{said} of {read} were said");
+}

@@ -55,6 +55,19 @@ fn an_overlay() {
     assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
 }
 
+#[test]
+fn a_holder_that_ended_is_not_named() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lock");
+    let disk = RealDisk::new();
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    std::fs::write(&path, format!("{}\n", ended.id())).unwrap();
+    ended.wait().unwrap();
+    let _shared = disk.lock_shared(&path).unwrap().unwrap();
+    let held = disk.lock(&path).unwrap_err();
+    assert!(matches!(held, LockError::Held { holder: None, .. }));
+}
+
 fn content(file: &dyn DiskFile) -> Vec<u8> {
     let length = usize::try_from(file.length().unwrap()).unwrap();
     let mut bytes = vec![0; length];
