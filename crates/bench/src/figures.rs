@@ -6,6 +6,7 @@ mod journal;
 mod pixel;
 mod produce;
 mod ready;
+mod restart;
 mod webhook;
 
 use std::fs;
@@ -19,8 +20,9 @@ use crate::{Smoke, machine};
 
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
-const FIGURES: [(&str, Measure); 9] = [
+const FIGURES: [(&str, Measure); 10] = [
     ("ready", ready::measure),
+    ("restart", restart::measure),
     ("idle", idle::measure),
     ("produce", produce::measure),
     ("journal", journal::measure),

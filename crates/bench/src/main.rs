@@ -45,6 +45,9 @@ struct Smoke {
     /// Only these figures; the page keeps the others
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<String>,
+    /// Gibibytes in the log of the figure 'restart'; so much room on the disk is needed
+    #[arg(long, default_value_t = 10)]
+    restart_gib: u64,
     /// Do not time a clean build; the page keeps the old row
     #[arg(long)]
     no_build_time: bool,

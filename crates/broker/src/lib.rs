@@ -61,8 +61,9 @@ pub use config::{
 };
 pub use coordinator::{CoordinatorOptions, GroupCoordinator, GroupError};
 pub use embedded::{
-    CatalogError, Drive, EmbeddedBroker, KIND_COMMIT, KIND_GROUP, OpenError, Options,
-    PartitionReport, RecoveryReport,
+    CatalogError, Drive, EmbeddedBroker, Finding, GroupsVerified, KIND_COMMIT, KIND_GROUP,
+    OpenError, Options, PartitionReport, PartitionVerified, RecoveryReport, StartAction, Verified,
+    VerifyError, VerifyOptions, VerifyProgress, VerifyStage, verify,
 };
 pub use ensure::ensure_topic;
 pub use tail::{TAIL_BYTES, Tail};

@@ -106,6 +106,16 @@ impl Index {
         bytes
     }
 
+    /// How many bytes of this segment the index in `bytes` covers, if it is whole.
+    pub(crate) fn covers(bytes: &[u8], segment: Offset) -> Option<u64> {
+        let mut fields = Fields(wire::unseal(bytes)?);
+        let right = fields.take() == Some(MAGIC)
+            && fields.u32() == Some(VERSION)
+            && fields.u64() == Some(segment.get());
+        let covered = right.then(|| fields.u64())??;
+        Self::decode(bytes, segment, covered).map(|_| covered)
+    }
+
     /// The index in `bytes` if it is whole and covers exactly this much of this segment.
     pub(crate) fn decode(bytes: &[u8], segment: Offset, covered: u64) -> Option<Self> {
         let mut fields = Fields(wire::unseal(bytes)?);

@@ -45,6 +45,7 @@
 mod checkpoint;
 mod damage;
 mod error;
+mod files;
 mod find;
 mod flush_mark;
 mod index;
@@ -67,6 +68,7 @@ mod wire;
 
 pub use damage::Damage;
 pub use error::{Error, Recovery};
+pub use files::{FileKind, journal_file, log_file};
 pub use find::Found;
 pub use journal::{
     Committed, Found as JournalFound, JOURNAL_FILE_BYTES_MIN, Journal, JournalError, LogId,
@@ -77,5 +79,10 @@ pub use options::{Options, Publish, Retention, StampKind};
 pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
+pub use scan::Bad;
+pub use segment::log_path as segment_path;
 pub use trial::{open_bytes, open_journal_bytes};
-pub use verify::{Verified, verify};
+pub use verify::{
+    IndexState, SegmentFile, SegmentFinding, SegmentVerified, Verified, dry_disk, segment_files,
+    verify, verify_segment, why_bad,
+};

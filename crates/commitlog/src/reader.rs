@@ -1,5 +1,6 @@
 //! Reading a log, beside its writer and other readers.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use model::Offset;
 use record::{HEADER_BYTES, Header};
 
 use crate::scan::{self, Step, Window};
-use crate::segment::Segment;
+use crate::segment::{Segment, log_path};
 use crate::shared::Shared;
 use crate::wire::{to_u64, to_usize};
 use crate::{Damage, Error, Marks};
@@ -113,12 +114,13 @@ impl LogReader {
 
     fn read_disk(&self, ask: Ask) -> Result<Bytes, Error> {
         let mut damage = self.shared.damage();
+        // First of all: where the oldest segment is missing, none holds the offset.
+        if let Some(found) = damage.iter().find(|damage| damage.covers(ask.from)) {
+            return Err(corrupt(&self.shared.dir, found));
+        }
         let Some(segment) = self.shared.segment_of(ask.from) else {
             return Err(out_of_range(ask.from, self.marks()));
         };
-        if let Some(found) = damage.iter().find(|damage| damage.covers(ask.from)) {
-            return Err(corrupt(&segment, found));
-        }
         damage.retain(|damage| damage.segment == segment.base());
         let (base, position) = segment.by_offset(ask.from, &damage)?;
         self.shared.note_index(&segment);
@@ -147,7 +149,7 @@ impl LogReader {
             .measure_damage()?;
             self.shared.note_damage(found);
             if found.until > ask.from || found.position_end >= start.size {
-                return Err(corrupt(&segment, &found));
+                return Err(corrupt(&self.shared.dir, &found));
             }
             damage.push(found);
         }
@@ -162,11 +164,11 @@ fn out_of_range(asked: Offset, marks: Marks) -> Error {
     }
 }
 
-pub(crate) fn corrupt(segment: &Segment, damage: &Damage) -> Error {
+fn corrupt(dir: &Path, damage: &Damage) -> Error {
     Error::Corrupt {
         from: damage.from,
         until: damage.until,
-        path: segment.path().to_owned(),
+        path: log_path(dir, damage.segment),
         position: damage.position,
     }
 }

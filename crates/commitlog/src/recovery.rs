@@ -46,7 +46,7 @@ use crate::wire::to_usize;
 use crate::{CheckpointState, Cut, Damage, Error, Options, Publish, RecoveryReport};
 
 /// The directory beside the segments where damaged bytes are kept.
-const QUARANTINE: &str = "quarantine";
+pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Bytes rewritten or copied at once.
 const COPY_BYTES: u64 = 1 << 20;
@@ -540,13 +540,19 @@ impl<'a> Recoverer<'a> {
     ) -> io::Result<PathBuf> {
         let dir = self.dir.join(QUARANTINE);
         self.disk.create_dir_all(&dir)?;
-        let mut bytes = vec![0; to_usize(to - from)];
-        file.read_exact_at(&mut bytes, from)?;
         // A name of its own for every content: an earlier run may have kept another end from here.
-        let crc = crc32c::crc32c(&bytes);
+        let mut crc = 0;
+        read_in_parts(file, from, to, |part, _| {
+            crc = crc32c::crc32c_append(crc, part);
+            Ok(())
+        })?;
         let path = dir.join(format!("{:020}-{from}-{crc:08x}.bytes", base.get()));
         if !self.disk.exists(&path)? {
-            env::write_atomic(&**self.disk, &path, &bytes)?;
+            env::write_atomic_with(&**self.disk, &path, |copy| {
+                read_in_parts(file, from, to, |part, at| {
+                    copy.write_all_at(part, at - from)
+                })
+            })?;
         }
         Ok(path)
     }
@@ -562,13 +568,23 @@ fn storage(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + u
 }
 
 /// Writes `[from, to)` of a file over itself.
-fn rewrite(file: &dyn env::DiskFile, mut from: u64, to: u64) -> io::Result<()> {
+fn rewrite(file: &dyn env::DiskFile, from: u64, to: u64) -> io::Result<()> {
+    read_in_parts(file, from, to, |part, at| file.write_all_at(part, at))
+}
+
+/// Reads `[from, to)` of a file in parts, each given to `take` with its position.
+fn read_in_parts(
+    file: &dyn env::DiskFile,
+    mut from: u64,
+    to: u64,
+    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
+) -> io::Result<()> {
     let mut bytes = Vec::new();
     while from < to {
         let length = COPY_BYTES.min(to - from);
         bytes.resize(to_usize(length), 0);
         file.read_exact_at(&mut bytes, from)?;
-        file.write_all_at(&bytes, from)?;
+        take(&bytes, from)?;
         from += length;
     }
     Ok(())

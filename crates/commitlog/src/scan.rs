@@ -21,6 +21,7 @@ pub(crate) struct Window<'a> {
     file: &'a dyn DiskFile,
     /// Where the part of the file that matters ends.
     end: u64,
+    at_once: usize,
     start: u64,
     bytes: Vec<u8>,
     /// Bytes read from the file so far.
@@ -29,9 +30,15 @@ pub(crate) struct Window<'a> {
 
 impl<'a> Window<'a> {
     pub(crate) fn new(file: &'a dyn DiskFile, end: u64) -> Self {
+        Self::reading(file, end, WINDOW_BYTES)
+    }
+
+    /// A window that reads at least `at_once` bytes at once.
+    pub(crate) fn reading(file: &'a dyn DiskFile, end: u64, at_once: usize) -> Self {
         Self {
             file,
             end,
+            at_once,
             start: 0,
             bytes: Vec::new(),
             read_bytes: 0,
@@ -51,7 +58,7 @@ impl<'a> Window<'a> {
         let inside = position >= self.start
             && position - self.start + to_u64(length) <= to_u64(self.bytes.len());
         if !inside {
-            self.refill(position, length.max(WINDOW_BYTES).min(to_usize(left)))?;
+            self.refill(position, length.max(self.at_once).min(to_usize(left)))?;
         }
         let from = to_usize(position - self.start);
         Ok(self.bytes.get(from..from + length))
@@ -124,6 +131,64 @@ pub(crate) fn step(window: &mut Window<'_>, position: u64, expected: Offset) -> 
         Some(batch) if batch.base() == expected => Step::Batch(batch),
         _ => Step::Bad,
     })
+}
+
+/// Why there is no batch with base offset `expected` at `position`, in the words of whoever checked it;
+/// `None` if there is one, or nothing at all.
+pub(crate) fn why_bad(
+    window: &mut Window<'_>,
+    position: u64,
+    expected: Offset,
+) -> io::Result<Option<Bad>> {
+    let left = window.end().saturating_sub(position);
+    let Some(head) = window.get(position, to_usize(left).min(HEADER_BYTES))? else {
+        return Ok(None);
+    };
+    if head.is_empty() {
+        return Ok(None);
+    }
+    if head.iter().all(|byte| *byte == 0) {
+        return Ok(Some(Bad::Zeros));
+    }
+    let size = Header::read(head).and_then(|header| {
+        let size = header.size()?;
+        header.check(size)?;
+        Ok(size)
+    });
+    let checked = match size {
+        Ok(size) => {
+            let length = size.min(to_usize(left));
+            let bytes = window.get(position, length)?.unwrap_or_default();
+            record::check(bytes)
+        }
+        Err(error) => Err(error),
+    };
+    Ok(match checked {
+        Err(error) => Some(Bad::Batch(error)),
+        Ok((header, _)) => {
+            let found = Offset::from_i64(header.base_offset).unwrap_or_default();
+            (found != expected).then_some(Bad::Offset { expected, found })
+        }
+    })
+}
+
+/// Why bytes are not the batch that should be there.
+#[derive(Debug, thiserror::Error)]
+pub enum Bad {
+    /// They are zeros, at least where a header should be.
+    #[error("there are zeros where a batch should be")]
+    Zeros,
+    /// They are no good batch.
+    #[error(transparent)]
+    Batch(record::Error),
+    /// They are a good batch of another place.
+    #[error("the batch there begins at offset {found}, and {expected} comes next")]
+    Offset {
+        /// The offset that comes next.
+        expected: Offset,
+        /// The batch's own.
+        found: Offset,
+    },
 }
 
 /// The good batch at `position`, whatever its offset.

@@ -81,7 +81,8 @@ struct State {
     index: Option<Index>,
 }
 
-pub(crate) fn log_path(dir: &Path, base: Offset) -> PathBuf {
+/// Where the segment that begins at `base` is.
+pub fn log_path(dir: &Path, base: Offset) -> PathBuf {
     dir.join(format!("{:020}.log", base.get()))
 }
 
@@ -258,9 +259,11 @@ impl Segment {
     }
 }
 
+/// Larger than the index of any segment; a file beyond it is not read.
+pub(crate) const INDEX_BYTES_MAX: usize = 64 << 20;
+
 /// The index file of a segment, if it covers exactly `covered` bytes of it.
 pub(crate) fn load_index(disk: &dyn Disk, dir: &Path, base: Offset, covered: u64) -> Option<Index> {
-    const BYTES_MAX: usize = 64 << 20;
-    let bytes = env::read_all(disk, &index_path(dir, base), BYTES_MAX).ok()??;
+    let bytes = env::read_all(disk, &index_path(dir, base), INDEX_BYTES_MAX).ok()??;
     Index::decode(&bytes, base, covered)
 }

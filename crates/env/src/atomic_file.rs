@@ -5,7 +5,7 @@
 use std::io;
 use std::path::Path;
 
-use crate::{Disk, Open};
+use crate::{Disk, DiskFile, Open};
 
 /// What the temporary's name adds. One that is found after a crash may be removed.
 pub const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -13,6 +13,16 @@ pub const TEMPORARY_SUFFIX: &str = ".tmp";
 /// Replaces `path` by `bytes`, durable when this returns. After an error either content may be
 /// there after a crash, never a mixture.
 pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomic_with(disk, path, |file| file.write_all_at(bytes, 0))
+}
+
+/// As [`write_atomic`], with the content written by `write` into an empty file: for content that need
+/// not fit into memory.
+pub fn write_atomic_with(
+    disk: &dyn Disk,
+    path: &Path,
+    write: impl FnOnce(&dyn DiskFile) -> io::Result<()>,
+) -> io::Result<()> {
     let directory = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(TEMPORARY_SUFFIX);
@@ -20,7 +30,7 @@ pub fn write_atomic(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> io::Result<()
     let file = disk.open(temporary, Open::Create)?;
     let written = file
         .set_len(0)
-        .and_then(|()| file.write_all_at(bytes, 0))
+        .and_then(|()| write(&*file))
         .and_then(|()| file.sync_data());
     drop(file);
     if let Err(error) = written {

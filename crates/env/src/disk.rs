@@ -58,7 +58,7 @@ pub enum LockError {
     Held {
         /// The lock file.
         path: PathBuf,
-        /// The process that wrote its id into it, if it is legible.
+        /// The process that wrote its id into it, if it is legible and that process runs.
         holder: Option<u32>,
     },
     /// The lock file could not be used.
@@ -112,6 +112,13 @@ pub trait Disk: Send + Sync + Debug {
     /// # Errors
     /// [`LockError::Held`], [`LockError::Io`].
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError>;
+
+    /// Keeps others from [`Disk::lock`]ing a file, without changing it; several may do so at once. Does
+    /// not wait. `None` if the file is missing: then nobody holds it, and nobody is kept from it.
+    ///
+    /// # Errors
+    /// [`LockError::Held`], [`LockError::Io`].
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, LockError>;
 }
 
 /// An open file. All calls may run concurrently; a read beside a write of the same bytes may see

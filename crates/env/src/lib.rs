@@ -3,6 +3,7 @@
 //! Everything below the services reaches the machine through these three traits, so that a test can
 //! put a simulated machine in its place: [`SimClock`] moves only when told, [`SeededEntropy`] repeats
 //! itself, [`SimDisk`] loses, tears and reorders what was not synced, flips bits, fails and fills up.
+//! [`Overlay`] lets code that changes files run over a disk that must not change.
 //!
 //! Invariants: only this crate names `std::fs`; no call here decides anything about the data.
 //! Not here: formats of files (`commitlog`, `broker`), timers of services (tokio's).
@@ -24,12 +25,14 @@ mod atomic_file;
 mod clock;
 mod disk;
 mod entropy;
+mod overlay;
 mod real_disk;
 mod sim_disk;
 
-pub use atomic_file::{TEMPORARY_SUFFIX, read_all, write_atomic};
+pub use atomic_file::{TEMPORARY_SUFFIX, read_all, write_atomic, write_atomic_with};
 pub use clock::{Clock, DynClock, RealClock, SimClock};
 pub use disk::{Disk, DiskFile, DiskLock, DynDisk, DynFile, Entry, LockError, Open, Space};
 pub use entropy::{DynEntropy, Entropy, RealEntropy, SeededEntropy};
+pub use overlay::Overlay;
 pub use real_disk::RealDisk;
 pub use sim_disk::{Faults, SimDisk, Survival};

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use crate::disk::{Disk, DiskFile, DiskLock, DynFile, Entry, LockError, Open, Space};
 
@@ -126,17 +128,7 @@ impl Disk for RealDisk {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
-                let text = fs::read_to_string(path).unwrap_or_default();
-                return Err(LockError::Held {
-                    path: path.to_owned(),
-                    holder: text.trim().parse().ok(),
-                });
-            }
-            Err(error) => return Err(failed(error.into())),
-        }
+        take(&file, path, FlockOperation::NonBlockingLockExclusive)?;
         file.set_len(0)
             .and_then(|()| writeln!(file, "{}", std::process::id()))
             .map_err(failed)?;
@@ -145,6 +137,49 @@ impl Disk for RealDisk {
             path: path.to_owned(),
         }))
     }
+
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, LockError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(LockError::Io {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        };
+        take(&file, path, FlockOperation::NonBlockingLockShared)?;
+        Ok(Some(Box::new(RealLock {
+            _file: file,
+            path: path.to_owned(),
+        })))
+    }
+}
+
+/// Locks an open file, or says who holds it.
+fn take(file: &File, path: &Path, how: FlockOperation) -> Result<(), LockError> {
+    match flock(file, how) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            Err(LockError::Held {
+                path: path.to_owned(),
+                holder: text.trim().parse().ok().filter(|pid| runs(*pid)),
+            })
+        }
+        Err(error) => Err(LockError::Io {
+            path: path.to_owned(),
+            source: error.into(),
+        }),
+    }
+}
+
+/// Whether there is such a process. Who shares a lock does not write its id, so the file may tell of one that
+/// ended long ago.
+fn runs(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

@@ -208,13 +208,33 @@ impl Disk for SimDisk {
     }
 
     fn lock(&self, path: &Path) -> Result<Box<dyn DiskLock>, LockError> {
-        let failed = |source| LockError::Io {
+        let made = self.state.lock().open(path, Open::Create);
+        made.map_err(|source| LockError::Io {
             path: path.to_owned(),
             source,
-        };
+        })?;
+        self.hold(path, false)
+    }
+
+    fn lock_shared(&self, path: &Path) -> Result<Option<Box<dyn DiskLock>>, LockError> {
+        match self.state.lock().open(path, Open::Read) {
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(LockError::Io {
+                    path: path.to_owned(),
+                    source,
+                });
+            }
+        }
+        self.hold(path, true).map(Some)
+    }
+}
+
+impl SimDisk {
+    fn hold(&self, path: &Path, shared: bool) -> Result<Box<dyn DiskLock>, LockError> {
         let mut state = self.state.lock();
-        state.open(path, Open::Create).map_err(failed)?;
-        if !state.locks.insert(path.to_owned()) {
+        if !state.lock(path, shared) {
             return Err(LockError::Held {
                 path: path.to_owned(),
                 holder: Some(std::process::id()),
@@ -242,7 +262,7 @@ impl Drop for SimLock {
     fn drop(&mut self) {
         let mut state = self.state.lock();
         if state.process == self.process {
-            state.locks.remove(&self.path);
+            state.unlock(&self.path);
         }
     }
 }

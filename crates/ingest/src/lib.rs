@@ -18,7 +18,7 @@ mod write;
 pub use metrics::Metrics;
 pub use pending::Subscription;
 pub use service::{Progress, Service};
-pub use snapshot::SnapshotFile;
+pub use snapshot::{SnapshotFile, SnapshotUnusable};
 pub use topic::ensure_metrics_topic;
 pub use write::{Origin, write};
 

@@ -30,6 +30,8 @@ const VERSION: u32 = 1;
 /// Bytes before the ones the checksum covers, and before the store.
 const UNCHECKED_BYTES: usize = 12;
 const HEADER_BYTES: usize = 48;
+/// Bytes read at once where not all are needed together.
+const READ_BYTES: usize = 1 << 20;
 /// More than a store of ordinary size takes; larger ones are replayed.
 const BYTES_MAX: usize = 16 << 30;
 
@@ -42,21 +44,71 @@ pub struct SnapshotFile {
 
 /// Why a snapshot is passed over.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Unusable {
+pub enum SnapshotUnusable {
+    /// The system does not give it.
     #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
+    /// It is not as it was written.
     #[error("it is broken")]
     Broken,
+    /// Another Lantern wrote it.
     #[error("it is of version {0}, and this Lantern reads version {VERSION}")]
     Version(u32),
+    /// The topic was deleted and made again since.
     #[error("it belongs to another log")]
     OtherLog,
+    /// The log ends before the position it was written at.
     #[error("it is ahead of the log, which lost its end")]
     Ahead,
+    /// The log may have more samples than it.
     #[error("it holds {0} s, and samples are now kept longer")]
     Shorter(u32),
+    /// The store does not take it.
     #[error("{0}")]
     Refused(#[from] series::SnapshotError),
+}
+
+/// The fields before the store.
+struct Header {
+    crc: u32,
+    retention: u32,
+    topic: [u8; 16],
+    position: Position,
+}
+
+impl Header {
+    fn read(bytes: &[u8]) -> Result<Self, SnapshotUnusable> {
+        let number = |at: usize| -> Result<u32, SnapshotUnusable> {
+            let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
+            Ok(u32::from_le_bytes(*bytes.ok_or(SnapshotUnusable::Broken)?))
+        };
+        if number(0)? != MAGIC || bytes.len() < HEADER_BYTES {
+            return Err(SnapshotUnusable::Broken);
+        }
+        let version = number(4)?;
+        if version != VERSION {
+            return Err(SnapshotUnusable::Version(version));
+        }
+        let topic = bytes[16..].first_chunk().ok_or(SnapshotUnusable::Broken)?;
+        let position = bytes[32..].first_chunk().ok_or(SnapshotUnusable::Broken)?;
+        Ok(Self {
+            crc: number(8)?,
+            retention: number(12)?,
+            topic: *topic,
+            position: Position::from_bits(u128::from_le_bytes(*position)),
+        })
+    }
+
+    /// Whether it is of this log, which ends at `end`.
+    fn check_log(&self, topic: TopicId, end: Position) -> Result<(), SnapshotUnusable> {
+        if self.topic != topic.bytes() {
+            return Err(SnapshotUnusable::OtherLog);
+        }
+        if self.position > end {
+            return Err(SnapshotUnusable::Ahead);
+        }
+        Ok(())
+    }
 }
 
 impl SnapshotFile {
@@ -91,6 +143,39 @@ impl SnapshotFile {
         self.disk.sync_dir(directory)
     }
 
+    /// Checks the file without loading it: its checksum, and whether it is of the log of `topic`, which ends at
+    /// `end`. Answers its bytes; `None` if there is no file.
+    ///
+    /// # Errors
+    /// Why a start would pass it over.
+    pub fn check(&self, topic: TopicId, end: Position) -> Result<Option<u64>, SnapshotUnusable> {
+        let file = match self.disk.open(&self.path, Open::Read) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let length = file.length()?;
+        let mut bytes = vec![0; READ_BYTES];
+        let (mut at, mut crc, mut header) = (0, 0, None);
+        while at < length {
+            let left = usize::try_from(length - at).unwrap_or(READ_BYTES);
+            let part = &mut bytes[..left.min(READ_BYTES)];
+            file.read_exact_at(part, at)?;
+            let unchecked = if at == 0 { UNCHECKED_BYTES } else { 0 };
+            if at == 0 {
+                header = Some(Header::read(part)?);
+            }
+            crc = crc32c::crc32c_append(crc, part.get(unchecked..).unwrap_or_default());
+            at += part.len() as u64;
+        }
+        let header = header.ok_or(SnapshotUnusable::Broken)?;
+        if header.crc != crc {
+            return Err(SnapshotUnusable::Broken);
+        }
+        header.check_log(topic, end)?;
+        Ok(Some(length))
+    }
+
     /// Fills `store`, which is empty, and answers from where to read on; `None` if there is no file. `end` is the
     /// end of the log of `topic`.
     pub(crate) fn load(
@@ -98,39 +183,20 @@ impl SnapshotFile {
         store: &Store,
         topic: TopicId,
         end: Position,
-    ) -> Result<Option<Position>, Unusable> {
+    ) -> Result<Option<Position>, SnapshotUnusable> {
         let Some(bytes) = env::read_all(&*self.disk, &self.path, BYTES_MAX)? else {
             return Ok(None);
         };
-        let number = |at: usize| -> Result<u32, Unusable> {
-            let bytes = bytes.get(at..).and_then(<[u8]>::first_chunk);
-            Ok(u32::from_le_bytes(*bytes.ok_or(Unusable::Broken)?))
-        };
-        if number(0)? != MAGIC || bytes.len() < HEADER_BYTES {
-            return Err(Unusable::Broken);
+        let header = Header::read(&bytes)?;
+        if header.crc != crc32c::crc32c(&bytes[UNCHECKED_BYTES..]) {
+            return Err(SnapshotUnusable::Broken);
         }
-        let version = number(4)?;
-        if version != VERSION {
-            return Err(Unusable::Version(version));
+        header.check_log(topic, end)?;
+        if header.retention < retention_seconds(store) {
+            return Err(SnapshotUnusable::Shorter(header.retention));
         }
-        if number(8)? != crc32c::crc32c(&bytes[UNCHECKED_BYTES..]) {
-            return Err(Unusable::Broken);
-        }
-        let (header, contents) = bytes.split_at(HEADER_BYTES);
-        if header[16..32] != topic.bytes() {
-            return Err(Unusable::OtherLog);
-        }
-        let position = header.last_chunk().ok_or(Unusable::Broken)?;
-        let position = Position::from_bits(u128::from_le_bytes(*position));
-        if position > end {
-            return Err(Unusable::Ahead);
-        }
-        let retention = number(12)?;
-        if retention < retention_seconds(store) {
-            return Err(Unusable::Shorter(retention));
-        }
-        store.load(contents)?;
-        Ok(Some(position))
+        store.load(&bytes[HEADER_BYTES..])?;
+        Ok(Some(header.position))
     }
 }
 
@@ -188,10 +254,18 @@ mod tests {
         (disk, file)
     }
 
+    /// Loads the file, and checks that looking at it says the same.
     fn load(file: &SnapshotFile, topic: TopicId, end: u128) -> Result<Option<(u128, u64)>, String> {
         let store = Store::new(StoreOptions::default());
         let loaded = file.load(&store, topic, Position::from_bits(end));
-        let loaded = loaded.map_err(|reason| reason.to_string())?;
+        let loaded = loaded.map_err(|reason| reason.to_string());
+        let checked = file.check(topic, Position::from_bits(end));
+        let checked = checked.map_err(|reason| reason.to_string());
+        assert_eq!(
+            checked.map(|bytes| bytes.is_some()),
+            loaded.clone().map(|position| position.is_some())
+        );
+        let loaded = loaded?;
         Ok(loaded.map(|position| (position.bits(), store.stats().samples)))
     }
 

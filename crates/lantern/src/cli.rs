@@ -45,6 +45,23 @@ pub(crate) enum Command {
     /// Look at dead letters and send them again
     #[command(subcommand)]
     Dlq(DlqCommand),
+    /// Check a data directory offline: every batch, index and offset, and what a start would do to it
+    #[command(
+        after_help = "Example:\n  lantern verify ./lantern-data\n\nIt only reads, and refuses a \
+        directory that a running Lantern holds. Exit code 0: sound; 1: something would be cut or kept \
+        aside, or is damaged; 2: nothing was checked."
+    )]
+    Verify(VerifyFlags),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyFlags {
+    /// The data directory
+    #[arg(value_name = "DATA_DIR")]
+    pub(crate) data_dir: PathBuf,
+    /// How the report is printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

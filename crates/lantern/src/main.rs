@@ -24,6 +24,7 @@ mod metrics;
 mod resources;
 mod rules;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Dlq(command) => dlq::run(command),
         Command::Kafka(command) => kafka::run(command),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
+        Command::Verify(flags) => verify::run(&flags),
     };
     match result {
         Ok(code) => code,

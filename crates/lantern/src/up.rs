@@ -52,7 +52,7 @@ pub(crate) fn run(flags: &UpFlags) -> Result<ExitCode> {
 
 /// Raises the soft limit of open files to the hard one: shells and service managers start programs with 1,024, which is
 /// for programs that use `select`, and a log with many partitions and clients needs more.
-fn open_files_as_many_as_allowed() {
+pub(crate) fn open_files_as_many_as_allowed() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {

@@ -38,6 +38,7 @@ pub use groups::Options as CoordinatorOptions;
 
 use crate::{Commit, Durability, DynBroker, Error};
 use events::Events;
+pub(crate) use records::is_readable;
 use stores::{Chunk, Stores};
 
 /// Longest note a consumer may store with an offset, in bytes: Kafka's `offset.metadata.max.bytes`.

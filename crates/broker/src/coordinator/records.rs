@@ -225,6 +225,13 @@ impl Loaded {
     }
 }
 
+/// Whether a record of the topic is one that a start can read, or of a kind that is not ours.
+pub(crate) fn is_readable(key: &[u8], value: Option<&[u8]>) -> bool {
+    let mut alone = Loaded::default();
+    alone.apply_record(key, value);
+    alone.unreadable == 0
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

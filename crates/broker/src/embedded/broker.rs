@@ -60,7 +60,7 @@ impl EmbeddedBroker {
     /// written, or its catalog is damaged. A damaged partition is no error: it is reported in
     /// [`EmbeddedBroker::recovery`] and the others go on.
     pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
-        let opened = open::open(options)?;
+        let opened = open::open(options, &mut |_| ())?;
         let shared = Arc::new(opened.shared);
         let writer = Writer::new(Arc::clone(&shared));
         let bell = Arc::new(Bell::default());

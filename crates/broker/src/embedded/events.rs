@@ -103,7 +103,7 @@ pub(crate) fn journal_of_unknown(id: TopicId) {
     warn!(%id, "The journal has records of a topic that the catalog does not name; they are kept there.");
 }
 
-pub(crate) fn journal_redone(partitions: usize, bytes: usize) {
+pub(crate) fn journal_redone(partitions: usize, bytes: u64) {
     info!(partitions, bytes, "The journal was redone.");
 }
 

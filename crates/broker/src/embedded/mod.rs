@@ -33,6 +33,7 @@ mod report;
 mod retention;
 mod store;
 mod topics;
+mod verify;
 mod writer;
 
 use std::sync::Arc;
@@ -40,7 +41,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use commitlog::Journal;
-use model::{TopicName, TopicPartition};
+use model::{Offset, TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use record::CheckedBatch;
 
@@ -50,6 +51,10 @@ pub use errors::OpenError;
 pub use group_records::{KIND_COMMIT, KIND_GROUP};
 pub use options::{Drive, Options};
 pub use report::{PartitionReport, RecoveryReport};
+pub use verify::{
+    Finding, GroupsVerified, PartitionVerified, StartAction, Verified, VerifyError, VerifyOptions,
+    VerifyProgress, VerifyStage, verify,
+};
 
 use crate::{Appended, Durability, Error};
 use catalog::Catalog;
@@ -89,6 +94,11 @@ struct ProducerIds {
 const PRODUCER_ID_BLOCK: i64 = 1_000;
 
 impl Shared {
+    /// The end of the log of the groups.
+    fn groups_end(&self) -> Offset {
+        self.groups.end()
+    }
+
     fn stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }

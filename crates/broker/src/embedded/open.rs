@@ -7,7 +7,7 @@
 //! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
 //! everything, because without it nobody knows what is missing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -41,9 +41,24 @@ pub(crate) struct Opened {
     pub(crate) shared: Shared,
     pub(crate) report: RecoveryReport,
     pub(crate) lock: Box<dyn DiskLock>,
+    /// Entries that stay in the journal until their logs can be opened.
+    pub(crate) kept_entries: usize,
 }
 
-pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
+/// What became of one log of the catalog.
+#[derive(Debug)]
+pub(crate) struct OpenedLog {
+    pub(crate) id: TopicPartition,
+    pub(crate) topic: TopicId,
+    pub(crate) dir: PathBuf,
+    /// Bytes that the journal brought back, or could not.
+    pub(crate) journal_bytes: u64,
+    /// Or why it cannot be used.
+    pub(crate) recovery: Result<commitlog::RecoveryReport, Arc<str>>,
+}
+
+/// Opens the data directory; `note` hears of every log, in order.
+pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<Opened, OpenError> {
     let problems = options.validate();
     if !problems.is_empty() {
         return Err(OpenError::Options { problems });
@@ -58,7 +73,14 @@ pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
         ..RecoveryReport::default()
     };
     let (mut journal, mut promised) = read_journal(&options, &mut report)?;
-    let topics = open_topics(&options, &metrics, &catalog, &mut promised, &mut report)?;
+    let topics = open_topics(
+        &options,
+        &metrics,
+        &catalog,
+        &mut promised,
+        &mut report,
+        note,
+    )?;
     journal
         .begin(&promised)
         .map_err(|source| OpenError::Journal { source })?;
@@ -95,6 +117,7 @@ pub(crate) fn open(options: Options) -> Result<Opened, OpenError> {
         shared,
         report,
         lock,
+        kept_entries: promised.len(),
     })
 }
 
@@ -154,6 +177,7 @@ fn open_topics(
     catalog: &Catalog,
     promised: &mut Promised,
     report: &mut RecoveryReport,
+    note: &mut dyn FnMut(OpenedLog),
 ) -> Result<Topics, OpenError> {
     let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
     let unknown = unknown_logs(options, catalog, promised)?;
@@ -169,8 +193,7 @@ fn open_topics(
         .topics
         .iter()
         .flat_map(|(name, entry)| {
-            let dir = options.data_dir.join(store::TOPICS_DIR);
-            let dir = dir.join(name.as_str()).join(entry.id.to_string());
+            let dir = store::topic_dir(options, name, entry.id);
             let redo = &redo;
             (0..entry.partitions).map(move |number| {
                 let number = PartitionId::new(number);
@@ -187,8 +210,7 @@ fn open_topics(
         .collect();
     let redone = work.iter().filter(|item| !item.redo.is_empty());
     let (redone, bytes) = redone.fold((0, 0), |(count, bytes), item| {
-        let more: usize = item.redo.iter().map(|write| write.bytes.len()).sum();
-        (count + 1, bytes + more)
+        (count + 1, bytes + length(item.redo))
     });
     let mut opened = in_parallel(options, &work)?;
     report.topics = catalog.topics.len();
@@ -204,6 +226,16 @@ fn open_topics(
         let mut partitions = Vec::with_capacity(count);
         for (id, result) in opened.drain(..count) {
             let log = log_id(entry.id, id.partition);
+            note(OpenedLog {
+                dir: store::topic_dir(options, name, entry.id).join(id.partition.to_string()),
+                topic: entry.id,
+                journal_bytes: redo.get(&log).map_or(0, |writes| length(writes)),
+                recovery: match &result {
+                    Ok(opened) => Ok(opened.report.clone()),
+                    Err(error) => Err(errors::chain(error).into()),
+                },
+                id: id.clone(),
+            });
             if let (Err(_), Some(writes)) = (&result, redo.get(&log)) {
                 // What the journal has of a partition that cannot be used stays in the journal.
                 promised.extend(writes.iter().map(|write| (log, write.clone())));
@@ -217,6 +249,12 @@ fn open_topics(
     topics.infos = Arc::new(infos);
     topics.live = live;
     Ok(topics)
+}
+
+/// Bytes in entries of the journal.
+pub(crate) fn length(writes: &[Write]) -> u64 {
+    let bytes = writes.iter().map(|write| write.bytes.len() as u64);
+    bytes.sum()
 }
 
 /// Topics that the journal names and the catalog does not, though they have a directory.
@@ -249,7 +287,7 @@ fn unknown_logs(
 struct Work<'a> {
     id: TopicPartition,
     topic: TopicId,
-    dir: std::path::PathBuf,
+    dir: PathBuf,
     config: &'a TopicConfig,
     /// What the journal has of it.
     redo: &'a [Write],

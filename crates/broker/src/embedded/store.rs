@@ -8,19 +8,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use env::{DiskLock, LockError, read_all, write_atomic};
+use model::{TopicId, TopicName};
 
 use super::catalog::Catalog;
 use super::{OpenError, Options};
 use crate::Error;
 
 /// Held while a broker runs on the directory; its content is the process id.
-const LOCK_FILE: &str = "lantern.lock";
+pub(crate) const LOCK_FILE: &str = "lantern.lock";
 
 /// What topics there are.
-const CATALOG_FILE: &str = "catalog";
+pub(crate) const CATALOG_FILE: &str = "catalog";
 
 /// There after an orderly stop.
-const CLEAN_FILE: &str = "clean";
+pub(crate) const CLEAN_FILE: &str = "clean";
 
 /// The directory of the journal.
 pub(crate) const JOURNAL_DIR: &str = "journal";
@@ -91,6 +92,12 @@ pub(crate) fn mark_clean(options: &Options) -> Result<(), Error> {
         action: format!("writing {}", path.display()),
         source,
     })
+}
+
+/// Where the logs of a topic are, one directory a partition.
+pub(crate) fn topic_dir(options: &Options, name: &TopicName, id: TopicId) -> PathBuf {
+    let root = options.data_dir.join(TOPICS_DIR);
+    root.join(name.as_str()).join(id.to_string())
 }
 
 /// Directories of topics on the disk: name, id as text, path.

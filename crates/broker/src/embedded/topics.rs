@@ -77,8 +77,7 @@ impl Topics {
 
 /// `DATA_DIR/topics/NAME/UUID`.
 pub(crate) fn topic_dir(shared: &Shared, name: &TopicName, id: TopicId) -> PathBuf {
-    let topics = shared.options.data_dir.join(store::TOPICS_DIR);
-    topics.join(name.as_str()).join(id.to_string())
+    store::topic_dir(&shared.options, name, id)
 }
 
 pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>, Error> {

@@ -451,7 +451,7 @@ fn path(dir: &Path, number: u32) -> PathBuf {
 }
 
 /// The number in a journal file's name.
-fn parse_name(name: &str) -> Option<u32> {
+pub(crate) fn parse_name(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".journal")?;
     let right = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_digit());
     right.then(|| digits.parse().ok())?

@@ -324,9 +324,10 @@ fn a_log_on_the_real_disk_goes_on_where_it_ended() {
     assert_eq!(report.log_end, offset(10));
     assert!(report.scanned_bytes < 1_000, "{report:?}");
     assert!(dump(&log.reader()).ends_with("9=end"));
-    let verified = verify(&RealDisk::new(), &dir, |_, _| {}).unwrap();
+    let verified = verify(&RealDisk::shared(), &dir, small(), now(1), |_| {}).unwrap();
     assert!(verified.is_good());
-    assert_eq!((verified.records, verified.end), (10, offset(10)));
+    let end = verified.opening.log_end;
+    assert_eq!((verified.records(), end), (10, offset(10)));
 }
 
 #[test]

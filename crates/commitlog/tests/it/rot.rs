@@ -10,7 +10,7 @@ use stdx::ByteSize;
 use crate::kit::{DIR, Replay, batch, dump, fill, now, offset, open, seeds, small};
 
 /// Batches of a few records in several segments; answers the first and next offset of each.
-fn build(disk: &SimDisk, random: &SeededEntropy) -> Vec<(u64, u64)> {
+pub(crate) fn build(disk: &SimDisk, random: &SeededEntropy) -> Vec<(u64, u64)> {
     let options = Options {
         segment_bytes: ByteSize::from_bytes(600 + random.next_u64() % 2_000),
         checkpoint_bytes: ByteSize::from_bytes(500 + random.next_u64() % 3_000),
@@ -141,7 +141,7 @@ fn a_flipped_bit_found_by_a_reader_loses_one_batch_and_says_which() {
         // Searches pass it over.
         assert!(reader.find_time(now(5)).unwrap().is_some());
         assert!(reader.max_timestamp().unwrap().is_some());
-        let verified = verify(&disk, Path::new(DIR), |_, _| {}).unwrap();
+        let verified = verify(&disk.shared(), Path::new(DIR), small(), now(1), |_| {}).unwrap();
         assert!(!verified.is_good());
     }
 }

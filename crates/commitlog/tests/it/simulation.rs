@@ -13,7 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use commitlog::{CheckpointState, Error, Log, Options, Retention};
+use commitlog::{CheckpointState, Error, IndexState, Log, Options, Retention, verify};
 use env::{Entropy, Faults, SeededEntropy, SimDisk};
 use model::{Offset, Timestamp};
 use record::{BatchBuilder, Batches, CheckedBatch, Compression};
@@ -427,9 +427,25 @@ impl World {
         )
     }
 
+    /// What opening the log will do, which changes nothing, and finds no more than a start would.
+    fn verify(&self) -> commitlog::RecoveryReport {
+        let before = (self.disk.content(), self.disk.changes());
+        let dir = std::path::Path::new(DIR);
+        let options = self.options.clone();
+        let found = verify(&self.disk.shared(), dir, options, now(self.clock), |_| {}).unwrap();
+        assert_eq!((self.disk.content(), self.disk.changes()), before);
+        for (segment, found) in &found.segments {
+            assert!(found.is_good(), "nothing rotted: {found:?}");
+            assert_ne!(found.index, IndexState::Wrong, "{segment:?}");
+        }
+        found.opening
+    }
+
     /// Opens the log and compares all of it with the model.
     fn open(&mut self) {
+        let foretold = self.verify();
         let (log, report) = self.try_open().expect("a good disk opens");
+        assert_eq!(report, foretold, "verify said something else");
         assert!(report.damage.is_empty(), "nothing rotted: {report:?}");
         let marks = log.marks();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The whole simulated disk behind one lock: contents, names, faults, and what a crash does to them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,8 @@ pub(super) struct State {
     pub(super) names: Names,
     pub(super) faults: Faults,
     pub(super) capacity: Option<u64>,
-    pub(super) locks: BTreeSet<PathBuf>,
+    /// Who holds a lock: 0 is one holder alone, other numbers are so many who share it.
+    pub(super) locks: BTreeMap<PathBuf, u32>,
     /// Which life of the process this is: handles of earlier ones are dead.
     pub(super) process: u64,
     pub(super) changes: u64,
@@ -50,7 +51,7 @@ impl State {
             names: Names::new(),
             faults: Faults::default(),
             capacity: None,
-            locks: BTreeSet::new(),
+            locks: BTreeMap::new(),
             process: 0,
             changes: 0,
             powerless: false,
@@ -98,6 +99,28 @@ impl State {
                 Ok(file)
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Takes a lock; whether it was free.
+    pub(super) fn lock(&mut self, path: &Path, shared: bool) -> bool {
+        match (self.locks.get_mut(path), shared) {
+            (None, _) => {
+                self.locks.insert(path.to_owned(), u32::from(shared));
+                true
+            }
+            (Some(holders @ 1..), true) => {
+                *holders += 1;
+                true
+            }
+            (Some(_), _) => false,
+        }
+    }
+
+    pub(super) fn unlock(&mut self, path: &Path) {
+        match self.locks.get_mut(path) {
+            Some(holders @ 2..) => *holders -= 1,
+            _ => drop(self.locks.remove(path)),
         }
     }
 

@@ -3,13 +3,13 @@
 use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 
-use env::{Disk, DiskFile, LockError, Open, RealDisk, SimDisk, read_all, write_atomic};
+use env::{Disk, DiskFile, LockError, Open, Overlay, RealDisk, SimDisk, read_all, write_atomic};
 
 type Case = fn(&dyn Disk, &Path);
 
 /// Runs every case in a directory of its own.
 fn suite(disk: &dyn Disk, root: &Path) {
-    let cases: [(&str, Case); 10] = [
+    let cases: [(&str, Case); 11] = [
         ("read-back", what_is_written_is_read),
         ("vectored", slices_are_written_one_after_another),
         ("many-slices", more_slices_than_one_call_takes),
@@ -20,6 +20,10 @@ fn suite(disk: &dyn Disk, root: &Path) {
         ("directories", directories_are_made_and_removed_whole),
         ("atomic", small_files_are_replaced_whole),
         ("lock", a_lock_is_held_once),
+        (
+            "shared-lock",
+            a_shared_lock_keeps_others_out_and_changes_nothing,
+        ),
     ];
     for (name, case) in cases {
         let dir = root.join(name);
@@ -37,6 +41,31 @@ fn the_real_disk() {
 #[test]
 fn the_simulated_disk() {
     suite(&SimDisk::new(1), Path::new("/data"));
+}
+
+#[test]
+fn an_overlay() {
+    let below = SimDisk::new(1);
+    below.create_dir_all(Path::new("/data")).unwrap();
+    let before = below.changes();
+    suite(&Overlay::new(below.shared()), Path::new("/data"));
+    assert_eq!(below.changes(), before);
+    let root = tempfile::tempdir().unwrap();
+    suite(&Overlay::new(RealDisk::shared()), root.path());
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_holder_that_ended_is_not_named() {
+    let root = tempfile::tempdir().unwrap();
+    let path = root.path().join("lock");
+    let disk = RealDisk::new();
+    let mut ended = std::process::Command::new("true").spawn().unwrap();
+    std::fs::write(&path, format!("{}\n", ended.id())).unwrap();
+    ended.wait().unwrap();
+    let _shared = disk.lock_shared(&path).unwrap().unwrap();
+    let held = disk.lock(&path).unwrap_err();
+    assert!(matches!(held, LockError::Held { holder: None, .. }));
 }
 
 fn content(file: &dyn DiskFile) -> Vec<u8> {
@@ -194,4 +223,29 @@ fn a_lock_is_held_once(disk: &dyn Disk, dir: &Path) {
     drop(disk.lock(&path).unwrap());
     let missing = disk.lock(&dir.join("none/lock")).unwrap_err();
     assert!(matches!(missing, LockError::Io { .. }));
+}
+
+fn a_shared_lock_keeps_others_out_and_changes_nothing(disk: &dyn Disk, dir: &Path) {
+    let path = dir.join("lock");
+    assert!(
+        disk.lock_shared(&path).unwrap().is_none(),
+        "nothing to lock"
+    );
+    assert!(!disk.exists(&path).unwrap());
+    let lock = disk.lock(&path).unwrap();
+    let written = read_all(disk, &path, 100).unwrap();
+    let held = disk.lock_shared(&path).unwrap_err();
+    assert!(matches!(
+        held,
+        LockError::Held {
+            holder: Some(_),
+            ..
+        }
+    ));
+    drop(lock);
+    let shared = disk.lock_shared(&path).unwrap().unwrap();
+    assert!(matches!(disk.lock(&path), Err(LockError::Held { .. })));
+    drop(shared);
+    assert_eq!(read_all(disk, &path, 100).unwrap(), written);
+    drop(disk.lock(&path).unwrap());
 }

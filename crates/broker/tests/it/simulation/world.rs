@@ -15,6 +15,7 @@ use test_kit::batches::{batch, records};
 
 use super::oracle::{Oracle, TopicFate};
 use crate::support::{at, clock, manual, name, poll};
+use crate::verify;
 
 const TOPICS: [&str; 4] = ["a", "b", "c", "written"];
 const PARTITIONS: u32 = 3;
@@ -135,8 +136,12 @@ impl World {
                 self.seed ^ (self.lives << 32),
             )
         };
+        let foretold = verify::look(&self.disk, &self.clock, 1);
         let broker = EmbeddedBroker::open(options).unwrap();
         assert!(broker.recovery().unknown_directories.is_empty());
+        if self.lives > 1 {
+            verify::compare(&foretold.unwrap(), &broker);
+        }
         self.broker = Some(broker);
         self.check_topics();
         for place in self.oracle.logs.keys().cloned().collect::<Vec<_>>() {

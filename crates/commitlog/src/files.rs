@@ -1,0 +1,84 @@
+//! What the names in a log's directory, and in a journal's, mean. For those who look for strangers.
+
+use crate::recovery::QUARANTINE;
+use crate::segment::parse_name;
+use crate::{checkpoint, flush_mark, journal};
+use std::path::Path;
+
+/// What a file beside a log is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// The log itself, or a file of the journal.
+    Log,
+    /// A cache or a mark: lost without harm, or nearly.
+    Beside,
+    /// What an interrupted replacement left; the next one writes over it.
+    Temporary,
+    /// The directory of bytes that recovery kept aside.
+    Quarantine,
+    /// A journal's file that lost something and was kept aside.
+    Damaged,
+    /// Nothing of ours.
+    Unknown,
+}
+
+/// What `name` in a log's directory is.
+pub fn log_file(name: &str) -> FileKind {
+    let at = |path: std::path::PathBuf| path.as_os_str() == name;
+    let here = Path::new("");
+    if parse_name(name, ".log").is_some() {
+        FileKind::Log
+    } else if parse_name(name, ".index").is_some()
+        || at(checkpoint::path(here))
+        || at(flush_mark::path(here))
+    {
+        FileKind::Beside
+    } else if name
+        .strip_suffix(env::TEMPORARY_SUFFIX)
+        .is_some_and(|replaced| log_file(replaced) == FileKind::Beside)
+    {
+        FileKind::Temporary
+    } else if name == QUARANTINE {
+        FileKind::Quarantine
+    } else {
+        FileKind::Unknown
+    }
+}
+
+/// What `name` in a journal's directory is.
+pub fn journal_file(name: &str) -> FileKind {
+    if journal::parse_name(name).is_some() {
+        return FileKind::Log;
+    }
+    let damaged = name.strip_suffix(".damaged").and_then(|name| {
+        let (number, epoch) = name.split_once('.')?;
+        let right = number.len() == 4 && epoch.len() == 16;
+        right.then_some(())
+    });
+    damaged.map_or(FileKind::Unknown, |()| FileKind::Damaged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_known_by_what_makes_them() {
+        let log = |name: &str| log_file(name);
+        assert_eq!(log("00000000000000000000.log"), FileKind::Log);
+        assert_eq!(log("00000000000000000000.index"), FileKind::Beside);
+        assert_eq!(log("checkpoint"), FileKind::Beside);
+        assert_eq!(log("flushed"), FileKind::Beside);
+        assert_eq!(log("checkpoint.tmp"), FileKind::Temporary);
+        assert_eq!(log("quarantine"), FileKind::Quarantine);
+        for strange in ["", "0.log", "00000000000000000000.log.tmp", "notes.txt"] {
+            assert_eq!(log(strange), FileKind::Unknown, "{strange}");
+        }
+        assert_eq!(journal_file("0003.journal"), FileKind::Log);
+        assert_eq!(
+            journal_file("0003.00000000000000ff.damaged"),
+            FileKind::Damaged
+        );
+        assert_eq!(journal_file("3.journal"), FileKind::Unknown);
+    }
+}
