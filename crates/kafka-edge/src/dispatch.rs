@@ -8,11 +8,15 @@ use crate::api::{
     membership, metadata, partitions, produce, producer_ids, records, topics,
 };
 use crate::context::{Call, Fatal};
+use crate::pressure;
 
 /// Serves one request.
 pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fatal> {
     match request {
-        Request::Produce(request) => produce::produce(call, request).await,
+        Request::Produce(request) => {
+            let turn = pressure::turn(&call, &request).await;
+            produce::produce(call, request, turn).await
+        }
         Request::Fetch(request) => fetch::fetch(&call, request).await,
         Request::ListOffsets(request) => {
             call.reply(&list_offsets::list_offsets(&call, request).await)
