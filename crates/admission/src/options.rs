@@ -1,4 +1,4 @@
-//! What may be configured: the keys `quotas` and `limit` of `lantern.yaml`.
+//! What may be configured: the keys `quotas` and `append_limit` of `lantern.yaml`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -142,12 +142,12 @@ impl Options {
         let limit = &self.limit;
         if limit.min.bytes() == 0 || limit.min > limit.max {
             problems.push(format!(
-                "limit.min is {} and limit.max {}: min must be at least 1B and not above max",
+                "append_limit.min is {} and append_limit.max {}: min must be at least 1B and not above max",
                 limit.min, limit.max
             ));
         }
         if limit.latency.get().is_zero() {
-            problems.push("limit.latency cannot be 0".to_owned());
+            problems.push("append_limit.latency cannot be 0".to_owned());
         }
         problems
     }

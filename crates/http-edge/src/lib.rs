@@ -12,6 +12,7 @@ mod error;
 mod files;
 mod health;
 mod params;
+mod pressure;
 mod query;
 mod rules;
 mod server;
@@ -25,6 +26,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use admission::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -47,6 +49,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Where remote write goes.
     pub broker: DynBroker,
+    /// Who may write how much.
+    pub admission: Arc<Admission>,
     /// The time of queries that name none.
     pub clock: DynClock,
     /// Rules and alerts.
