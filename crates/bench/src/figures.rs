@@ -3,6 +3,7 @@
 mod build;
 mod idle;
 mod journal;
+mod overload;
 mod pixel;
 mod produce;
 mod ready;
@@ -19,11 +20,12 @@ use crate::{Smoke, machine};
 
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
-const FIGURES: [(&str, Measure); 9] = [
+const FIGURES: [(&str, Measure); 10] = [
     ("ready", ready::measure),
     ("idle", idle::measure),
     ("produce", produce::measure),
     ("journal", journal::measure),
+    ("overload", overload::measure),
     ("consume", produce::measure_consumer),
     ("webhook", webhook::measure),
     ("pixel", pixel::measure),
