@@ -35,6 +35,9 @@ const RETRY_MIN: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Admission {
     options: Options,
+    /// Whether there are quotas at all, and of processor time: asked for each request.
+    has_quotas: bool,
+    has_time_quotas: bool,
     clock: DynClock,
     gate: Mutex<Gate>,
     used: Mutex<Used>,
@@ -88,6 +91,8 @@ impl Admission {
             latency: limit.latency.get(),
         });
         Arc::new(Self {
+            has_quotas: options.quotas.any(),
+            has_time_quotas: options.quotas.any_of_time(),
             options,
             clock,
             gate: Mutex::new(Gate {
@@ -177,7 +182,7 @@ impl Admission {
         topics: impl IntoIterator<Item = &'a str>,
     ) -> Duration {
         let quotas = &self.options.quotas;
-        if !quotas.any() {
+        if !self.has_quotas {
             return Duration::ZERO;
         }
         let now = self.clock.monotonic();
@@ -192,7 +197,7 @@ impl Admission {
         topics: impl IntoIterator<Item = &'a str>,
     ) -> Option<u64> {
         let quotas = &self.options.quotas;
-        if !quotas.any() {
+        if !self.has_quotas {
             return None;
         }
         let now = self.clock.monotonic();
@@ -209,7 +214,7 @@ impl Admission {
         topics: impl IntoIterator<Item = (&'a str, u64)>,
     ) -> Duration {
         let quotas = &self.options.quotas;
-        if !quotas.any() {
+        if !self.has_quotas {
             return Duration::ZERO;
         }
         let now = self.clock.monotonic();
@@ -224,7 +229,7 @@ impl Admission {
     /// Whether serving this client's requests should be timed for [`Admission::charge_time`].
     pub fn counts_time(&self, client: &str) -> bool {
         let quotas = &self.options.quotas;
-        quotas.any_of_time() && quotas.client(client).request_percentage.is_some()
+        self.has_time_quotas && quotas.client(client).request_percentage.is_some()
     }
 
     /// Charges processor time; answers how long the client is to pause, a minute at most.

@@ -14,7 +14,12 @@ use crate::pressure;
 pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fatal> {
     match request {
         Request::Produce(request) => {
-            let turn = pressure::turn(&call, &request).await;
+            let turn = tokio::select! {
+                biased;
+                turn = pressure::turn(&call, &request) => turn,
+                // Nobody waits for it, and nothing of it has begun.
+                () = call.peer.gone.cancelled() => return Err(Fatal::Gone),
+            };
             produce::produce(call, request, turn).await
         }
         Request::Fetch(request) => fetch::fetch(&call, request).await,

@@ -92,7 +92,7 @@ pub(crate) fn owed_for_fetching(call: &Call, request: &FetchRequest) -> Duration
     bytes.max(admission.owes_time(client))
 }
 
-/// Bytes that a fetch may have without owing any; its first batch may exceed them.
+/// Bytes that a fetch may have without owing any, at least one; its first batch may exceed them.
 pub(crate) fn room_for_fetching(call: &Call, request: &FetchRequest) -> usize {
     let topics = request.topics.iter().map(|topic| topic.topic.as_str());
     let room = call
@@ -100,7 +100,7 @@ pub(crate) fn room_for_fetching(call: &Call, request: &FetchRequest) -> usize {
         .admission
         .available(Flow::Out, call.client(), topics);
     room.map_or(usize::MAX, |room| {
-        usize::try_from(room).unwrap_or(usize::MAX)
+        usize::try_from(room).unwrap_or(usize::MAX).max(1)
     })
 }
 
