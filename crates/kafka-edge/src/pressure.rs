@@ -26,18 +26,27 @@ use crate::context::{Call, Fatal, Shared};
 /// The longest wait for a turn, whatever the client says it would bear.
 const PATIENCE_MAX: Duration = Duration::from_mins(2);
 
-/// Waits for leave to append what a produce request has.
+/// Leave to append what a produce request has.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    permit: Permit,
+    /// The pause that preceded the request.
+    paused: Duration,
+}
+
+/// Waits for the turn of a produce request.
 ///
 /// # Errors
 /// The client owes too much, or would hear of its request too late.
-pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Permit, Refused> {
+pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, Refused> {
     let admission = &call.shared.admission;
     let topics = request.topic_data.iter().map(|topic| topic.name.as_str());
     admission.check_debt(call.client(), topics)?;
+    let paused = call.peer.pacer.lock().pause();
     let bytes = request.topic_data.iter().map(size).sum();
-    admission
-        .admit(call.client(), bytes, patience(request.timeout_ms))
-        .await
+    let patience = patience(request.timeout_ms);
+    let permit = admission.admit(call.client(), bytes, patience).await?;
+    Ok(Turn { permit, paused })
 }
 
 /// A client waits as long as it gives us, and its request has been on its way for some of that: three quarters, so
@@ -57,16 +66,17 @@ fn size(topic: &TopicProduceData) -> u64 {
 pub(crate) fn produced(
     call: &Call,
     request: &ProduceRequest,
-    permit: Permit,
+    turn: Turn,
     appended: &[Result<Appended, BrokerError>],
 ) -> Duration {
+    let Turn { permit, paused } = turn;
     let waited = permit.waited();
     permit.finish(outcome(appended));
     let (admission, client) = (&call.shared.admission, call.client());
     let sizes = request.topic_data.iter();
     let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
     let quota = admission.charge(Flow::In, client, sizes);
-    let line = admission.paced(client, call.peer.pacer.lock().after(waited));
+    let line = admission.paced(client, call.peer.pacer.lock().after(paused, waited));
     quota.max(line).max(admission.owes_time(client))
 }
 

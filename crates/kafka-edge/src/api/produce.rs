@@ -4,7 +4,7 @@
 //! make the partition unreadable for everyone); batches of one partition are appended all or none;
 //! appends begin in the order of the request, all at once, before the first of them is waited for.
 
-use admission::{Permit, Refused};
+use admission::Refused;
 use broker::{Append, Appended, Durability};
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
@@ -18,7 +18,7 @@ use tracing::debug;
 use crate::answer::Answer;
 use crate::codes::Coded;
 use crate::context::{Call, Fatal, partition, text};
-use crate::pressure;
+use crate::pressure::{self, Turn};
 
 /// The first Produce version whose clients know Zstandard.
 const ZSTD_SINCE: i16 = 7;
@@ -50,10 +50,10 @@ impl<E: Coded + std::error::Error> From<E> for Refusal {
 pub(crate) async fn produce(
     call: Call,
     request: ProduceRequest,
-    turn: Result<Permit, Refused>,
+    turn: Result<Turn, Refused>,
 ) -> Result<Answer, Fatal> {
-    let permit = match turn {
-        Ok(permit) => permit,
+    let turn = match turn {
+        Ok(turn) => turn,
         Err(refused) => return turned_away(&call, request, refused),
     };
     let transactional = request.transactional_id.is_some();
@@ -80,7 +80,7 @@ pub(crate) async fn produce(
         }
     }
     let appended = call.broker().append_each(appends).await;
-    let pause = pressure::produced(&call, &request, permit, &appended);
+    let pause = pressure::produced(&call, &request, turn, &appended);
     let mut appended = appended.into_iter();
     let mut answers = indexes.into_iter().zip(refusals).map(|(index, refusal)| {
         let appended = match refusal {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use admission::{Permit, Refused};
+use admission::Refused;
 use bytes::{Bytes, BytesMut};
 use kafka_wire::messages::ProduceRequest;
 use kafka_wire::{Api, CheckedRequest, DecodeError, Request, Splitter};
@@ -21,7 +21,7 @@ use crate::api;
 use crate::budget::Held;
 use crate::context::{Call, Peer, Shared};
 use crate::events::End;
-use crate::pressure::{self, Meter};
+use crate::pressure::{self, Meter, Turn};
 
 /// Bytes each connection may buffer without asking the budget.
 const FREE_BYTES: usize = 16 << 10;
@@ -270,7 +270,7 @@ impl<'a> Reader<'a> {
 /// Begins a produce request: after the first poll its batches are in the broker's queue, or next in
 /// the line before it. Polled without tokio's budget for fairness, which could send it away from a
 /// queue with room and let the request behind it pass.
-async fn begin(call: Call, request: ProduceRequest, turn: Result<Permit, Refused>) -> Task {
+async fn begin(call: Call, request: ProduceRequest, turn: Result<Turn, Refused>) -> Task {
     let meter = Meter::of(&call);
     let making = meter.run(api::produce::produce(call, request, turn));
     let making = unconstrained(making);
