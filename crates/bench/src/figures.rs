@@ -3,6 +3,7 @@
 mod build;
 mod idle;
 mod journal;
+mod overload;
 mod pixel;
 mod produce;
 mod ready;
@@ -26,6 +27,7 @@ const FIGURES: [(&str, Measure); 10] = [
     ("idle", idle::measure),
     ("produce", produce::measure),
     ("journal", journal::measure),
+    ("overload", overload::measure),
     ("consume", produce::measure_consumer),
     ("webhook", webhook::measure),
     ("pixel", pixel::measure),

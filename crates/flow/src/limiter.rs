@@ -175,7 +175,7 @@ impl Limiter {
 
     /// Cost done in the last second, for who wants to know how long a line takes.
     pub fn throughput(&self) -> u64 {
-        self.slices.windows()[0].done
+        self.slices.done()
     }
 
     fn judge(&mut self) {

@@ -90,6 +90,12 @@ impl Slices {
         true
     }
 
+    /// The cost of what was done in the newest window.
+    pub(crate) fn done(&self) -> u64 {
+        let back = |back: usize| (self.current + self.ring.len() - back) % self.ring.len();
+        (1..=SLICES).map(|slice| self.ring[back(slice)].done).sum()
+    }
+
     /// The last three windows, the newest first.
     pub(crate) fn windows(&self) -> [Span; WINDOWS] {
         std::array::from_fn(|window| {
@@ -135,9 +141,11 @@ mod tests {
         );
         assert!(slices.turn(SLICE * 41));
         assert_eq!(slices.windows().map(|window| window.done), [109, 10, 10]);
+        assert_eq!(slices.done(), 109);
         // Nothing for a second and a half, and then one call.
         assert!(slices.turn(SLICE * 56 + SLICE / 3));
         assert_eq!(slices.windows().map(|window| window.done), [0, 104, 10]);
+        assert_eq!(slices.done(), 0);
         assert!(slices.turn(SLICE * 100_000));
         assert_eq!(slices.windows().map(|window| window.done), [0, 0, 0]);
     }

@@ -13,6 +13,7 @@ mod files;
 mod health;
 mod listeners;
 mod params;
+mod pressure;
 mod query;
 mod rules;
 mod server;
@@ -26,6 +27,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use admission::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
@@ -48,6 +50,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     /// Where remote write goes.
     pub broker: DynBroker,
+    /// Who may write how much.
+    pub admission: Arc<Admission>,
     /// The time of queries that name none.
     pub clock: DynClock,
     /// Rules and alerts.

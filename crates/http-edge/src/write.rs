@@ -2,7 +2,8 @@
 //!
 //! A request is checked whole, then becomes one record of `lantern.metrics`; it is answered when that
 //! record is durable. Good series of a partly bad request are written and counted, as the 2.0
-//! specification asks, and the answer is 400 with what was wrong.
+//! specification asks, and the answer is 400 with what was wrong. When the log is busy or a quota is used up the answer
+//! is 429 with `Retry-After`, and nothing of the request was written.
 //!
 //! Source: Prometheus Remote-Write specifications 1.0 and 2.0.
 
@@ -14,9 +15,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::Recovery;
 use ingest::Origin;
+use model::limits::METRICS_TOPIC;
 use series::write;
 
-use crate::Parts;
+use crate::{Parts, pressure};
 
 /// Largest compressed request; the inflated one has the limit of `series::write`.
 pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
@@ -52,9 +54,18 @@ pub(crate) async fn remote_write(
         Err(error) => return answer(StatusCode::BAD_REQUEST, 0, error.to_string()),
     };
     let samples = decoded.samples;
-    if samples > 0
-        && let Err(error) = ingest::write(&parts.broker, &decoded.series, Origin::Samples).await
-    {
+    let mut written = Ok(());
+    if samples > 0 {
+        let client = pressure::client(&headers);
+        match pressure::admit(&parts.admission, client, METRICS_TOPIC, body.len()).await {
+            Ok(permit) => {
+                written = ingest::write(&parts.broker, &decoded.series, Origin::Samples).await;
+                permit.finish(pressure::outcome(&written));
+            }
+            Err(refused) => return pressure::answer(refused),
+        }
+    }
+    if let Err(error) = written {
         return match error.recovery() {
             Recovery::Retry => answer(StatusCode::SERVICE_UNAVAILABLE, 0, error.to_string()),
             Recovery::Reject => answer(StatusCode::BAD_REQUEST, 0, error.to_string()),

@@ -52,6 +52,8 @@ pub struct Ack {
     pub base_offset: Offset,
     /// From handing it to the connection to the acknowledgement.
     pub latency: Duration,
+    /// How long the server asks this client to send nothing.
+    pub throttle: Duration,
 }
 
 impl Producer {
@@ -156,6 +158,7 @@ impl Delivery {
             return Ok(Ack {
                 base_offset: Offset::ZERO,
                 latency: self.sent.elapsed(),
+                throttle: Duration::ZERO,
             });
         };
         let answer: ProduceResponse = pending.body().await?;
@@ -175,6 +178,7 @@ impl Delivery {
         Ok(Ack {
             base_offset: Offset::from_i64(first.base_offset).unwrap_or_default(),
             latency,
+            throttle: Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0)),
         })
     }
 }

@@ -5,7 +5,9 @@
 //!   TOPIC_AUTHORIZATION_FAILED to who would reshape or delete it: both end a client's retries.
 //! - A full disk and a storage failure are KAFKA_STORAGE_ERROR, which clients retry; a frozen
 //!   partition too, since after a restart the retry succeeds and idempotence keeps it single.
-//! - A deadline inside Lantern does not exist, so REQUEST_TIMED_OUT is never answered.
+//! - What was not admitted is REQUEST_TIMED_OUT: clients send it again, idempotent or not, without looking for another
+//!   leader first. Nothing of it was written, so that doubles nothing. (THROTTLING_QUOTA_EXCEEDED is for requests that
+//!   change topics, and producers do not expect it.)
 
 use broker::Error as BrokerError;
 use broker::coordinator::GroupError;
@@ -87,6 +89,12 @@ impl Coded for groups::Error {
             Self::SubscribedToTopic { .. } => ErrorCode::GroupSubscribedToTopic,
             Self::NotAvailable { .. } => ErrorCode::CoordinatorNotAvailable,
         }
+    }
+}
+
+impl Coded for admission::Refused {
+    fn kafka_code(&self) -> ErrorCode {
+        ErrorCode::RequestTimedOut
     }
 }
 

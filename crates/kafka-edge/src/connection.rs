@@ -17,11 +17,14 @@
 //!   produce request that has begun too; so batches reach the log in the order they came.
 //! - Nothing is read while the queue is full or the memory budget is used up; nothing is served
 //!   while the client does not take the answer before. A slow peer is closed, see [`RATE_MIN`].
+//! - Before a produce request is begun it waits for its turn at the log, and so does everything behind it; an answer
+//!   may ask the client to pause, and for as long nothing is read from it (KIP-219). See `pressure`.
 //! - When the client is gone or the endpoint stops, waiting requests are cut short through
 //!   [`Peer::gone`], begun appends are seen through.
 //!
 //! Not here: what a request does (`dispatch` and `api`).
 
+mod mute;
 mod reader;
 mod writer;
 
@@ -41,6 +44,7 @@ use crate::budget::Held;
 use crate::context::{Call, Fatal, Peer, Shared};
 use crate::events::End;
 use crate::options::RATE_MIN;
+use mute::Mute;
 use reader::Reader;
 use writer::Writer;
 
@@ -73,6 +77,8 @@ struct Counts {
     serial: AtomicUsize,
     /// Requests not yet answered.
     open: AtomicUsize,
+    /// Until when nothing is taken from the client.
+    mute: Mute,
 }
 
 /// A client's connection.
@@ -113,6 +119,7 @@ impl Connection {
             address: self.peer,
             local: self.stream.local_addr()?,
             gone: self.stop.child_token(),
+            pacer: Arc::default(),
         };
         let counts = Counts::default();
         let (read, write) = self.stream.split();

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use admission::{Admission, Pacer};
 use broker::coordinator::GroupCoordinator;
 use broker::{DynBroker, TopicInfo};
 use env::DynClock;
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Metrics,
     pub(crate) requests: Budget,
     pub(crate) answers: Budget,
+    /// Who may send how much.
+    pub(crate) admission: Arc<Admission>,
     /// Held while one topic's configuration is read, changed and written back.
     pub(crate) configuring: Mutex<()>,
 }
@@ -42,6 +45,7 @@ impl Shared {
         Self {
             requests: Budget::new(options.request_memory.as_usize()),
             answers: Budget::new(options.answer_memory.as_usize()),
+            admission: Admission::new(admission::Options::default(), Arc::clone(&clock)),
             options,
             broker,
             groups,
@@ -61,6 +65,8 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// Nobody will read an answer: the client is gone, or the endpoint stops.
     pub(crate) gone: CancellationToken,
+    /// Its pauses for standing in the line before the log.
+    pub(crate) pacer: Arc<parking_lot::Mutex<Pacer>>,
 }
 
 /// One request being served.
@@ -95,6 +101,11 @@ impl Call {
 
     pub(crate) fn broker(&self) -> &DynBroker {
         &self.shared.broker
+    }
+
+    /// What the client calls itself; empty if it has no name.
+    pub(crate) fn client(&self) -> &str {
+        self.header.client_id.as_deref().unwrap_or_default()
     }
 
     pub(crate) fn node(&self) -> BrokerId {

@@ -9,11 +9,20 @@ use crate::api::{
     topics,
 };
 use crate::context::{Call, Fatal};
+use crate::pressure;
 
 /// Serves one request.
 pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fatal> {
     match request {
-        Request::Produce(request) => produce::produce(call, request).await,
+        Request::Produce(request) => {
+            let turn = tokio::select! {
+                biased;
+                turn = pressure::turn(&call, &request) => turn,
+                // Nobody waits for it, and nothing of it has begun.
+                () = call.peer.gone.cancelled() => return Err(Fatal::Gone),
+            };
+            produce::produce(call, request, turn).await
+        }
         Request::Fetch(request) => fetch::fetch(&call, request).await,
         Request::ListOffsets(request) => {
             call.reply(&list_offsets::list_offsets(&call, request).await)

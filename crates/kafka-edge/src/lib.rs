@@ -40,6 +40,7 @@ mod error;
 mod events;
 mod metrics;
 mod options;
+mod pressure;
 mod service;
 
 pub use error::Error;

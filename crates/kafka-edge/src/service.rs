@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::Admission;
 use broker::DynBroker;
 use broker::coordinator::GroupCoordinator;
 use env::DynClock;
@@ -55,6 +56,15 @@ impl Service {
             shared: Arc::new(Shared::new(options, broker, groups, clock)),
             listener: None,
         })
+    }
+
+    /// Asks `admission` who may send how much, instead of one of its own with the default limit and no quotas.
+    #[must_use]
+    pub fn with_admission(mut self, admission: Arc<Admission>) -> Self {
+        if let Some(shared) = Arc::get_mut(&mut self.shared) {
+            shared.admission = admission;
+        }
+        self
     }
 
     /// Adds the endpoint's numbers, `lantern_kafka_edge_*`, to `registry`.

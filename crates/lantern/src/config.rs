@@ -32,6 +32,10 @@ pub(crate) struct Config {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) alerting: Alerting,
     pub(crate) groups: Groups,
+    /// What clients and topics may send and read.
+    pub(crate) quotas: admission::Quotas,
+    /// How much may be on its way into the log at once.
+    pub(crate) append_limit: admission::Limit,
 }
 
 /// Where alerts go.
@@ -61,6 +65,8 @@ impl Default for Config {
             log_format: None,
             alerting: Alerting::default(),
             groups: Groups::default(),
+            quotas: admission::Quotas::default(),
+            append_limit: admission::Limit::default(),
         }
     }
 }
@@ -111,6 +117,14 @@ impl Config {
         Ok((config, origins))
     }
 
+    /// Who may send how much.
+    pub(crate) fn admission(&self) -> admission::Options {
+        admission::Options {
+            quotas: self.quotas.clone(),
+            limit: self.append_limit.clone(),
+        }
+    }
+
     fn validate(&self) -> Result<()> {
         let mut problems = Vec::new();
         let retention = self.series_retention;
@@ -127,6 +141,7 @@ impl Config {
         }
         let groups = self.groups.options().validate().into_iter();
         problems.extend(groups.map(|problem| format!("groups: {problem}")));
+        problems.extend(self.admission().validate());
         for url in &self.alerting.webhooks {
             if !(url.starts_with("http://") || url.starts_with("https://")) {
                 problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
@@ -198,6 +213,8 @@ struct Partial {
     log_format: Option<LogFormat>,
     alerting: Option<Alerting>,
     groups: Option<Groups>,
+    quotas: Option<admission::Quotas>,
+    append_limit: Option<admission::Limit>,
 }
 
 /// A layer with a name for messages.
@@ -297,6 +314,31 @@ mod tests {
     }
 
     #[test]
+    fn quotas_are_read_by_client_and_topic() {
+        let yaml = "quotas:\n  default: {request_percentage: 50}\n  clients:\n    \
+                    my.loader: {producer_byte_rate: 2MB}\n    \
+                    other: {consumer_byte_rate: 1MiB}\n  \
+                    topics:\n    orders: {producer_byte_rate: 20MB}\n\
+                    append_limit: {enabled: false, latency: 20ms}\n";
+        let (config, _) = load(yaml, UpFlags::default()).unwrap();
+        let Config {
+            quotas,
+            append_limit,
+            ..
+        } = config;
+        assert_eq!(quotas.default.request_percentage, Some(50.0));
+        let loader = quotas.clients["my.loader"].producer_byte_rate;
+        assert_eq!(loader.unwrap().bytes(), 2_000_000);
+        assert_eq!(quotas.topics.len(), 1);
+        assert!(!append_limit.enabled);
+        assert_eq!(
+            append_limit.max,
+            ByteSize::from_mib(64),
+            "the others keep their defaults"
+        );
+    }
+
+    #[test]
     fn a_wrong_file_is_refused_by_name() {
         for (yaml, part) in [
             ("htp: 127.0.0.1:1", "htp"),
@@ -304,6 +346,12 @@ mod tests {
             ("series_retention: 1m", "at least 5m"),
             ("journal_size: 1KiB", "0, for none, or 4KiB to 256MiB"),
             ("journal_size: much", "journal_size"),
+            ("quotas:\n  default: {producer_rate: 1MB}", "producer_rate"),
+            (
+                "quotas:\n  topics:\n    orders: {producer_byte_rate: 0}",
+                "quotas.topics.orders.producer_byte_rate is 0",
+            ),
+            ("append_limit: {min: 1GiB}", "append_limit.min is 1GiB"),
             ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
         ] {
             let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use admission::Admission;
 use anyhow::{Context, Result, anyhow};
 use broker::coordinator::GroupCoordinator;
 use broker::{DynBroker, EmbeddedBroker};
@@ -162,7 +163,9 @@ impl Running {
             config.groups.options(),
         );
         groups.register(&mut registry);
-        let mut kafka = kafka_edge::Service::new(
+        let admission = Admission::new(config.admission(), Arc::clone(&clock));
+        admission.register(&mut registry);
+        let kafka = kafka_edge::Service::new(
             kafka_edge::Options {
                 listen: config.kafka,
                 ..kafka_edge::Options::default()
@@ -171,6 +174,7 @@ impl Running {
             Arc::clone(&groups),
             Arc::clone(&clock),
         )?;
+        let mut kafka = kafka.with_admission(Arc::clone(&admission));
         kafka.register(&mut registry);
         let kafka_address = kafka
             .bind()
@@ -264,6 +268,7 @@ impl Running {
         let parts = http_edge::Parts {
             store,
             broker: Arc::clone(&broker),
+            admission,
             clock: Arc::clone(&clock),
             alerting: alerting_handle,
             boards: board_handle,

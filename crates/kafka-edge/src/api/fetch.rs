@@ -22,6 +22,7 @@ use tokio::time::{Duration, Instant, sleep_until};
 use crate::answer::Answer;
 use crate::budget::Held;
 use crate::context::{Call, Fatal};
+use crate::pressure;
 use part::Part;
 
 /// Serves Fetch.
@@ -30,7 +31,17 @@ pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, 
     if request.session_id != 0 {
         let code = call.refuse(ErrorCode::FetchSessionIdNotFound);
         let pieces = FetchAnswer::new(version, id, code, 0).finish()?;
-        return Ok(Answer { pieces, held: None });
+        return Ok(Answer::pieces(pieces, None));
+    }
+    let owed = pressure::owed_for_fetching(call, &request);
+    if !owed.is_zero() {
+        // An empty answer with a pause, which clients know since KIP-219.
+        let pieces = FetchAnswer::new(version, id, 0, 0).finish()?;
+        return Ok(pressure::tell(
+            Answer::pieces(pieces, None),
+            &call.header,
+            owed,
+        ));
     }
     let mut parts = Vec::new();
     for topic in &request.topics {
@@ -43,21 +54,24 @@ pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, 
 
     let mut answer = FetchAnswer::new(version, id, 0, request.topics.len());
     let mut parts = parts.into_iter();
+    let mut sent = Vec::with_capacity(request.topics.len());
     for topic in &request.topics {
         let count = topic.partitions.len();
+        let mut bytes = 0;
         let name = TopicRef {
             name: topic.topic.as_str(),
         };
         answer.topic(name, count);
         for part in parts.by_ref().take(count) {
+            bytes += part.bytes();
             answer.partition(part.into_answer(call));
         }
+        sent.push((topic.topic.as_str(), bytes));
         answer.end_topic();
     }
-    Ok(Answer {
-        pieces: answer.finish()?,
-        held,
-    })
+    let answer = Answer::pieces(answer.finish()?, held);
+    let pause = pressure::fetched(call, &sent);
+    Ok(pressure::tell(answer, &call.header, pause))
 }
 
 /// One read takes at most this part of the memory that is free, so that many slow readers get less
@@ -83,7 +97,9 @@ impl<'a> Reading<'a> {
     fn new(call: &'a Call, request: &FetchRequest) -> Self {
         let options = &call.shared.options;
         let unsigned = |number: i32| usize::try_from(number).unwrap_or(0);
-        let bytes_max = unsigned(request.max_bytes).min(options.fetch_bytes_max.as_usize());
+        let bytes_max = unsigned(request.max_bytes)
+            .min(options.fetch_bytes_max.as_usize())
+            .min(pressure::room_for_fetching(call, request));
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         Self {
             call,

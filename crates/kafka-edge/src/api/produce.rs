@@ -4,6 +4,7 @@
 //! make the partition unreadable for everyone); batches of one partition are appended all or none;
 //! appends begin in the order of the request, all at once, before the first of them is waited for.
 
+use admission::Refused;
 use broker::{Append, Appended, Durability};
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
@@ -17,6 +18,7 @@ use tracing::debug;
 use crate::answer::Answer;
 use crate::codes::Coded;
 use crate::context::{Call, Fatal, partition, text};
+use crate::pressure::{self, Turn};
 
 /// The first Produce version whose clients know Zstandard.
 const ZSTD_SINCE: i16 = 7;
@@ -43,7 +45,17 @@ impl<E: Coded + std::error::Error> From<E> for Refusal {
 }
 
 /// Serves Produce. Without acks there is no answer, and a failure closes the connection.
-pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answer, Fatal> {
+///
+/// `turn` is the leave to append; it is held until the last append is answered.
+pub(crate) async fn produce(
+    call: Call,
+    request: ProduceRequest,
+    turn: Result<Turn, Refused>,
+) -> Result<Answer, Fatal> {
+    let turn = match turn {
+        Ok(turn) => turn,
+        Err(refused) => return turned_away(&call, request, refused),
+    };
     let transactional = request.transactional_id.is_some();
     let mut indexes = Vec::new();
     let mut refusals = Vec::new();
@@ -67,7 +79,9 @@ pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answe
             }
         }
     }
-    let mut appended = call.broker().append_each(appends).await.into_iter();
+    let appended = call.broker().append_each(appends).await;
+    let pause = pressure::produced(&call, &request, turn, &appended);
+    let mut appended = appended.into_iter();
     let mut answers = indexes.into_iter().zip(refusals).map(|(index, refusal)| {
         let appended = match refusal {
             Some(refusal) => Err(refusal),
@@ -80,7 +94,7 @@ pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answe
     });
     if request.acks == 0 {
         return if answers.all(|answer| answer.error_code == 0) {
-            Ok(Answer::none())
+            Ok(Answer::none().pausing(pause))
         } else {
             Err(Fatal::FailedWithoutAcks)
         };
@@ -91,7 +105,29 @@ pub(crate) async fn produce(call: Call, request: ProduceRequest) -> Result<Answe
             .with_name(topic.name)
             .with_partition_responses(answers.by_ref().take(count).collect())
     });
-    call.reply(&ProduceResponse::default().with_responses(topics.collect()))
+    let answer = ProduceResponse::default()
+        .with_responses(topics.collect())
+        .with_throttle_time_ms(pressure::millis(pause));
+    Ok(call.reply(&answer)?.pausing(pause))
+}
+
+/// Nothing of the request was appended; it may come again after the pause.
+fn turned_away(call: &Call, request: ProduceRequest, refused: Refused) -> Result<Answer, Fatal> {
+    if request.acks == 0 {
+        return Err(Fatal::FailedWithoutAcks);
+    }
+    let refuse =
+        |data: PartitionProduceData| answer_partition(call, data.index, Err(refused.into()));
+    let topics = request.topic_data.into_iter().map(|topic| {
+        TopicProduceResponse::default()
+            .with_name(topic.name)
+            .with_partition_responses(topic.partition_data.into_iter().map(refuse).collect())
+    });
+    let pause = refused.retry_after;
+    let answer = ProduceResponse::default()
+        .with_responses(topics.collect())
+        .with_throttle_time_ms(pressure::millis(pause));
+    Ok(call.reply(&answer)?.pausing(pause))
 }
 
 fn prepare(

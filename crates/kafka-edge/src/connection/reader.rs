@@ -4,7 +4,9 @@ use std::future::poll_fn;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
+use admission::Refused;
 use bytes::{Bytes, BytesMut};
+use kafka_wire::messages::ProduceRequest;
 use kafka_wire::{Api, CheckedRequest, DecodeError, Request, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::ReadHalf;
@@ -19,6 +21,7 @@ use crate::api;
 use crate::budget::Held;
 use crate::context::{Call, Peer, Shared};
 use crate::events::End;
+use crate::pressure::{self, Meter, Turn};
 
 /// Bytes each connection may buffer without asking the budget.
 const FREE_BYTES: usize = 16 << 10;
@@ -70,6 +73,9 @@ impl<'a> Reader<'a> {
 
     pub(super) async fn run(mut self) -> End {
         loop {
+            if let Err(end) = self.pause().await {
+                return end;
+            }
             let step = match self.splitter.next(&mut self.buffer) {
                 Ok(Some(frame)) => self.deliver(frame).await,
                 Ok(None) => self.receive().await,
@@ -79,6 +85,21 @@ impl<'a> Reader<'a> {
                 return end;
             }
         }
+    }
+
+    /// Takes nothing while the client is to pause, whether it does or not.
+    async fn pause(&mut self) -> Result<(), End> {
+        while let Some(until) = self.counts.mute.until() {
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => return Err(End::Stopped),
+                () = sleep_until(until) => (),
+            }
+            // That time was ours.
+            self.began = Instant::now();
+            self.heard = self.began;
+        }
+        Ok(())
     }
 
     /// Reads once, within the time and the memory there is.
@@ -200,7 +221,12 @@ impl<'a> Reader<'a> {
         };
         let task = match decoded.request {
             Request::Produce(request) if self.counts.serial.load(Ordering::Relaxed) == 0 => {
-                begin(call, request).await
+                let turn = tokio::select! {
+                    biased;
+                    () = self.stop.cancelled() => return Err(End::Stopped),
+                    turn = pressure::turn(&call, &request) => turn,
+                };
+                begin(call, request, turn).await
             }
             request => {
                 self.counts.serial.fetch_add(1, Ordering::Relaxed);
@@ -244,8 +270,10 @@ impl<'a> Reader<'a> {
 /// Begins a produce request: after the first poll its batches are in the broker's queue, or next in
 /// the line before it. Polled without tokio's budget for fairness, which could send it away from a
 /// queue with room and let the request behind it pass.
-async fn begin(call: Call, request: kafka_wire::messages::ProduceRequest) -> Task {
-    let making = unconstrained(api::produce::produce(call, request));
+async fn begin(call: Call, request: ProduceRequest, turn: Result<Turn, Refused>) -> Task {
+    let meter = Meter::of(&call);
+    let making = meter.run(api::produce::produce(call, request, turn));
+    let making = unconstrained(making);
     let mut making: super::Making = Box::pin(making);
     let first = poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await;
     match first {

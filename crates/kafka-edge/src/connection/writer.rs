@@ -18,6 +18,7 @@ use crate::budget::Held;
 use crate::context::{Fatal, Shared};
 use crate::dispatch::dispatch;
 use crate::events::End;
+use crate::pressure::Meter;
 
 /// A client that takes nothing for this long is closed when others wait for its memory.
 const PRESSED: Duration = Duration::from_secs(2);
@@ -49,6 +50,8 @@ struct Outgoing {
     held: Vec<Held>,
     answers: usize,
     bytes: usize,
+    /// What the answers ask of the client, at most.
+    pause: Duration,
 }
 
 impl<'a> Writer<'a> {
@@ -105,13 +108,16 @@ impl<'a> Writer<'a> {
             held,
             answers,
             bytes,
+            pause,
         } = out;
         let sent = if bytes == 0 {
             Ok(())
         } else {
-            self.write_all(pieces).await
+            self.write_all(pieces, answers).await
         };
         drop(held);
+        // Answered first, then paused.
+        self.counts.mute.set(pause);
         self.counts.open.fetch_sub(answers, Ordering::Relaxed);
         sent?;
         self.shared
@@ -121,7 +127,7 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    async fn write_all(&mut self, mut pieces: Vec<Bytes>) -> Result<(), End> {
+    async fn write_all(&mut self, mut pieces: Vec<Bytes>, answers: usize) -> Result<(), End> {
         let began = Instant::now();
         let mut first = 0;
         let mut taken = 0;
@@ -131,7 +137,7 @@ impl<'a> Writer<'a> {
                 .take(PIECES_MAX)
                 .map(|piece| IoSlice::new(piece))
                 .collect();
-            let mut written = self.write_some(&slices, began, taken).await?;
+            let mut written = self.write_some(&slices, began, taken, answers).await?;
             taken += written;
             for piece in rest {
                 let part = written.min(piece.len());
@@ -154,6 +160,7 @@ impl<'a> Writer<'a> {
         slices: &[IoSlice<'_>],
         began: Instant,
         taken: usize,
+        answers: usize,
     ) -> Result<usize, End> {
         let stall = self.shared.options.stall_timeout;
         let stalled = || End::Stalled {
@@ -163,6 +170,13 @@ impl<'a> Writer<'a> {
         let now = Instant::now();
         let deadline = (now + stall).min(began + allowance(stall, taken));
         let pressed = now + PRESSED.min(stall);
+        let (shared, counts) = (self.shared, self.counts);
+        let others_wait = || {
+            // Appends begun behind this answer keep their places before the log until their turn.
+            let served = answers + counts.serial.load(Ordering::Relaxed);
+            let begun = counts.open.load(Ordering::Relaxed) > served;
+            shared.answers.is_short() || (begun && shared.admission.is_short())
+        };
         let mut writing = pin!(self.write.write_vectored(slices));
         let mut waking = pressed;
         loop {
@@ -170,7 +184,7 @@ impl<'a> Writer<'a> {
                 Ok(Ok(0)) => return Err(End::Io(ErrorKind::WriteZero.into())),
                 Ok(written) => return written.map_err(End::Io),
                 Err(_elapsed) if waking >= deadline => return Err(stalled()),
-                Err(_elapsed) if self.shared.answers.is_short() => return Err(stalled()),
+                Err(_elapsed) if others_wait() => return Err(stalled()),
                 Err(_elapsed) => waking = (waking + PRESSED).min(deadline),
             }
         }
@@ -209,7 +223,12 @@ async fn serve(
         Fatal::Gone => End::Closed,
     })?;
     out.bytes += answer.size();
-    let Answer { pieces, held } = answer;
+    let Answer {
+        pieces,
+        held,
+        pause,
+    } = answer;
+    out.pause = out.pause.max(pause);
     out.pieces.extend(pieces);
     out.held.extend(held);
     Ok(())
@@ -220,7 +239,8 @@ async fn make(counts: &Counts, task: Task) -> Result<Answer, Fatal> {
         Task::Ready(answer) => Ok(answer),
         Task::Begun(making) => making.await,
         Task::Serial(call, request) => {
-            let answer = Box::pin(dispatch(*call, *request)).await;
+            let meter = Meter::of(&call);
+            let answer = Box::pin(meter.run(dispatch(*call, *request))).await;
             counts.serial.fetch_sub(1, Ordering::Relaxed);
             answer
         }

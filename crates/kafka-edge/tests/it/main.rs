@@ -13,6 +13,7 @@ mod groups;
 mod hostile;
 mod limits;
 mod matrix;
+mod pressure;
 mod produce;
 mod service;
 mod support;

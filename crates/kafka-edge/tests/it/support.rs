@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use admission::Admission;
 use broker::{CoordinatorOptions, DynBroker, EmbeddedBroker, GroupCoordinator};
 use bytes::{Bytes, BytesMut};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
@@ -25,6 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) broker: Arc<EmbeddedBroker>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) stop: CancellationToken,
     pub(crate) serving: JoinHandle<Result<(), kafka_edge::Error>>,
     registry: Registry,
@@ -37,6 +39,10 @@ impl Server {
     }
 
     pub(crate) async fn with(options: Options) -> Self {
+        Self::admitting(options, admission::Options::default()).await
+    }
+
+    pub(crate) async fn admitting(options: Options, admits: admission::Options) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let disk: DynDisk = Arc::new(RealDisk::new());
         let clock: DynClock = Arc::new(RealClock::new());
@@ -59,14 +65,18 @@ impl Server {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..options
         };
-        let mut service = Service::new(options, broker, groups, clock).unwrap();
         let mut registry = Registry::default();
+        let admission = Admission::new(admits, clock.clone());
+        admission.register(&mut registry);
+        let service = Service::new(options, broker, groups, clock).unwrap();
+        let mut service = service.with_admission(admission.clone());
         service.register(&mut registry);
         let address = service.bind().await.unwrap();
         let serving = tokio::spawn(service.run(stop.clone()));
         Self {
             address,
             broker: embedded,
+            admission,
             stop,
             serving,
             registry,
@@ -127,6 +137,7 @@ pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
     buffer: BytesMut,
     next_id: i32,
+    name: &'static str,
 }
 
 impl Raw {
@@ -146,7 +157,13 @@ impl Raw {
             stream,
             buffer: BytesMut::new(),
             next_id: 0,
+            name: "test",
         }
+    }
+
+    /// The same, with this client id.
+    pub(crate) fn named(self, name: &'static str) -> Self {
+        Self { name, ..self }
     }
 
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
@@ -155,7 +172,7 @@ impl Raw {
 
     pub(crate) async fn send<Q: Encodable>(&mut self, api: Api, version: i16, body: &Q) -> i32 {
         self.next_id += 1;
-        let frame = encode_request(api, version, self.next_id, "test", body)
+        let frame = encode_request(api, version, self.next_id, self.name, body)
             .unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)));
         self.send_bytes(&frame).await;
         self.next_id

@@ -52,6 +52,11 @@ impl Part {
         self.refusal.is_some()
     }
 
+    /// Bytes read so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Bytes it may still take of `room`.
     pub(super) fn wants(&self, room: usize) -> usize {
         self.bytes_max.saturating_sub(self.bytes).min(room)

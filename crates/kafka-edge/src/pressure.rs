@@ -1,0 +1,227 @@
+//! How pressure reaches Kafka clients: a turn before the log, a pause after the answer.
+//!
+//! - A produce request waits for its turn in the connection's reader, so nothing behind it is read: the line stands in
+//!   the sockets and in the clients. It waits no longer than its client does; what would is refused
+//!   with a code that is tried again, before anything of it is written.
+//! - What a client owes of its quotas, or waited in the line, comes back as `throttle_time_ms` of the answer; for as long nothing is
+//!   read from it, whether it keeps to it or not (KIP-219).
+//!
+//! Not here: how much that is (`admission`), how a connection is muted (`connection`).
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use admission::{Flow, Outcome, Permit, Refused};
+use broker::{Appended, Error as BrokerError};
+use bytes::BytesMut;
+use kafka_wire::messages::produce_request::TopicProduceData;
+use kafka_wire::messages::{FetchRequest, ProduceRequest};
+use kafka_wire::{Api, RequestHeader};
+
+use crate::answer::Answer;
+use crate::context::{Call, Fatal, Shared};
+
+/// The longest wait for a turn, whatever the client says it would bear.
+const PATIENCE_MAX: Duration = Duration::from_mins(2);
+
+/// Leave to append what a produce request has.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    permit: Permit,
+    /// The pause that preceded the request.
+    paused: Duration,
+}
+
+/// Waits for the turn of a produce request.
+///
+/// # Errors
+/// The client owes too much, or would hear of its request too late.
+pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, Refused> {
+    let admission = &call.shared.admission;
+    let topics = request.topic_data.iter().map(|topic| topic.name.as_str());
+    admission.check_debt(call.client(), topics)?;
+    let paused = call.peer.pacer.lock().pause();
+    let bytes = request.topic_data.iter().map(size).sum();
+    let patience = patience(request.timeout_ms);
+    let permit = admission.admit(call.client(), bytes, patience).await?;
+    Ok(Turn { permit, paused })
+}
+
+/// A client waits as long as it gives us, and its request has been on its way for some of that: three quarters, so
+/// that it hears of a refusal.
+fn patience(timeout_ms: i32) -> Duration {
+    let timeout = u64::try_from(timeout_ms).unwrap_or(0);
+    Duration::from_millis(timeout / 4 * 3).min(PATIENCE_MAX)
+}
+
+fn size(topic: &TopicProduceData) -> u64 {
+    let parts = topic.partition_data.iter();
+    let sizes = parts.filter_map(|part| part.records.as_ref().map(bytes::Bytes::len));
+    u64::try_from(sizes.sum::<usize>()).unwrap_or(u64::MAX)
+}
+
+/// The appends of a request were answered: gives the turn back, and answers how long the client is to pause.
+pub(crate) fn produced(
+    call: &Call,
+    request: &ProduceRequest,
+    turn: Turn,
+    appended: &[Result<Appended, BrokerError>],
+) -> Duration {
+    let Turn { permit, paused } = turn;
+    let waited = permit.waited();
+    permit.finish(outcome(appended));
+    let (admission, client) = (&call.shared.admission, call.client());
+    let sizes = request.topic_data.iter();
+    let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
+    let quota = admission.charge(Flow::In, client, sizes);
+    let line = admission.paced(client, call.peer.pacer.lock().after(paused, waited));
+    quota.max(line).max(admission.owes_time(client))
+}
+
+/// What the appends say about how busy the log is.
+fn outcome(appended: &[Result<Appended, BrokerError>]) -> Outcome {
+    let mut outcome = Outcome::Ignored;
+    for one in appended {
+        match one {
+            Ok(_) => outcome = Outcome::Succeeded,
+            Err(error) if error.recovery() == broker::Recovery::Retry => return Outcome::Failed,
+            // Wrong in itself, or a partition that takes nothing more.
+            Err(_) => (),
+        }
+    }
+    outcome
+}
+
+/// How long until the client may fetch from these topics.
+pub(crate) fn owed_for_fetching(call: &Call, request: &FetchRequest) -> Duration {
+    let topics = request.topics.iter().map(|topic| topic.topic.as_str());
+    let (admission, client) = (&call.shared.admission, call.client());
+    let bytes = admission.owes(Flow::Out, client, topics);
+    bytes.max(admission.owes_time(client))
+}
+
+/// Bytes that a fetch may have without owing any, at least one; its first batch may exceed them.
+pub(crate) fn room_for_fetching(call: &Call, request: &FetchRequest) -> usize {
+    let topics = request.topics.iter().map(|topic| topic.topic.as_str());
+    let room = call
+        .shared
+        .admission
+        .available(Flow::Out, call.client(), topics);
+    room.map_or(usize::MAX, |room| {
+        usize::try_from(room).unwrap_or(usize::MAX).max(1)
+    })
+}
+
+/// So many bytes of each topic go out; answers how long the client is to pause.
+pub(crate) fn fetched(call: &Call, topics: &[(&str, usize)]) -> Duration {
+    let sizes = topics.iter();
+    let sizes = sizes.map(|(topic, bytes)| (*topic, u64::try_from(*bytes).unwrap_or(u64::MAX)));
+    call.shared
+        .admission
+        .charge(Flow::Out, call.client(), sizes)
+}
+
+/// A pause as answers say it.
+pub(crate) fn millis(pause: Duration) -> i32 {
+    i32::try_from(pause.as_micros().div_ceil(1_000)).unwrap_or(i32::MAX)
+}
+
+/// Writes a pause into an answer that is encoded already, if it has room for one at a known place; the client pauses in
+/// any case.
+pub(crate) fn tell(mut answer: Answer, header: &RequestHeader, pause: Duration) -> Answer {
+    if pause.is_zero() {
+        return answer;
+    }
+    if let Some(at) = throttle_at(header.api, header.version)
+        && let Some(first) = answer.pieces.first_mut()
+    {
+        // Just encoded and not shared: this does not copy.
+        let mut piece = BytesMut::from(std::mem::take(first));
+        if let Some(field) = piece.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<4>) {
+            let told = i32::from_be_bytes(*field).max(millis(pause));
+            *field = told.to_be_bytes();
+        }
+        *first = piece.freeze();
+    }
+    answer.pausing(pause)
+}
+
+/// Where `throttle_time_ms` stands in a frame, in answers that begin with it: after the length, the correlation id and,
+/// in flexible versions, the tags. Source: Kafka 4.1's message definitions.
+fn throttle_at(api: Api, version: i16) -> Option<usize> {
+    let since = match api {
+        Api::DeleteRecords
+        | Api::InitProducerId
+        | Api::DescribeConfigs
+        | Api::AlterConfigs
+        | Api::CreatePartitions
+        | Api::DeleteGroups
+        | Api::IncrementalAlterConfigs
+        | Api::ListPartitionReassignments
+        | Api::DescribeCluster
+        | Api::DescribeTopicPartitions => 0,
+        Api::Fetch
+        | Api::FindCoordinator
+        | Api::Heartbeat
+        | Api::LeaveGroup
+        | Api::SyncGroup
+        | Api::DescribeGroups
+        | Api::ListGroups
+        | Api::DeleteTopics => 1,
+        Api::ListOffsets | Api::JoinGroup | Api::CreateTopics | Api::OffsetForLeaderEpoch => 2,
+        Api::Metadata | Api::OffsetCommit | Api::OffsetFetch => 3,
+        // Elsewhere in the answer; the next one that begins with it will say it.
+        _ => return None,
+    };
+    let tags = usize::from(api.response_header_version(version) >= 1);
+    (version >= since).then_some(8 + tags)
+}
+
+/// Counts the processor time that serving one request takes, if the client has a quota of it.
+pub(crate) struct Meter(Option<Metered>);
+
+struct Metered {
+    shared: Arc<Shared>,
+    header: RequestHeader,
+}
+
+impl Meter {
+    pub(crate) fn of(call: &Call) -> Self {
+        Self(
+            call.shared
+                .admission
+                .counts_time(call.client())
+                .then(|| Metered {
+                    shared: Arc::clone(&call.shared),
+                    header: call.header.clone(),
+                }),
+        )
+    }
+
+    /// Serves, and makes the client pause for what it takes.
+    pub(crate) async fn run(
+        self,
+        serving: impl Future<Output = Result<Answer, Fatal>>,
+    ) -> Result<Answer, Fatal> {
+        let Some(Metered { shared, header }) = self.0 else {
+            return serving.await;
+        };
+        let mut serving = pin!(serving);
+        let mut took = Duration::ZERO;
+        let answer = poll_fn(|context| {
+            let begun = shared.clock.monotonic();
+            let polled = serving.as_mut().poll(context);
+            took += shared.clock.monotonic().saturating_sub(begun);
+            polled
+        })
+        .await?;
+        let client = header.client_id.as_deref().unwrap_or_default();
+        let pause = shared.admission.charge_time(client, took);
+        Ok(tell(answer, &header, pause))
+    }
+}
+
+#[cfg(test)]
+mod tests;
