@@ -21,7 +21,7 @@ use crate::{Smoke, machine};
 
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
-const FIGURES: [(&str, Measure); 10] = [
+const FIGURES: [(&str, Measure); 11] = [
     ("ready", ready::measure),
     ("restart", restart::measure),
     ("idle", idle::measure),
