@@ -18,3 +18,4 @@ mod kit;
 mod recovery;
 mod rot;
 mod simulation;
+mod transactions;
