@@ -56,10 +56,6 @@ struct Page {
 }
 
 impl AbortedIndex {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ranges.is_empty()
-    }
-
     pub(crate) fn push(&mut self, range: AbortedRange) {
         if self.ranges.len() >= RANGES_MAX
             && let Some(oldest) = self.ranges.pop_front()

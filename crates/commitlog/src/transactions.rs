@@ -277,15 +277,15 @@ impl LogReader {
     /// # Errors
     /// [`Error::Io`].
     pub fn aborted(&self, from: Offset, until: Offset) -> Result<Vec<AbortedRange>, Error> {
-        if let Some(ranges) = self.shared.aborted.read().find(from, until) {
-            return Ok(ranges);
+        match self.aborted_in_memory(from, until) {
+            Some(ranges) => Ok(ranges),
+            None => self.page_of_aborted(from, until),
         }
-        self.page_of_aborted(from, until)
     }
 
-    /// Whether any range was aborted.
-    pub fn has_aborted(&self) -> bool {
-        !self.shared.aborted.read().is_empty()
+    /// As [`LogReader::aborted`], from memory alone; `None` when only a walk can tell.
+    pub fn aborted_in_memory(&self, from: Offset, until: Offset) -> Option<Vec<AbortedRange>> {
+        self.shared.aborted.read().find(from, until)
     }
 }
 
