@@ -1,10 +1,10 @@
 //! What every handler needs: the broker, the groups, the options, and who is asking.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use broker::coordinator::GroupCoordinator;
-use broker::{DynBroker, TopicInfo};
+use broker::{DynBroker, TopicInfo, TransactionCoordinator};
 use env::DynClock;
 use kafka_wire::messages::BrokerId;
 use kafka_wire::{EncodeError, ErrorCode, RequestHeader, StrBytes};
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) broker: DynBroker,
     pub(crate) groups: Arc<GroupCoordinator>,
+    /// Given once at the start, or never: then transactions are refused.
+    pub(crate) transactions: OnceLock<Arc<TransactionCoordinator>>,
     pub(crate) clock: DynClock,
     pub(crate) metrics: Metrics,
     pub(crate) requests: Budget,
@@ -45,6 +47,7 @@ impl Shared {
             options,
             broker,
             groups,
+            transactions: OnceLock::new(),
             clock,
             metrics: Metrics::new(),
             configuring: Mutex::new(()),
@@ -95,6 +98,15 @@ impl Call {
 
     pub(crate) fn broker(&self) -> &DynBroker {
         &self.shared.broker
+    }
+
+    /// Who coordinates transactions.
+    ///
+    /// # Errors
+    /// Without them TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients do not retry.
+    pub(crate) fn transactions(&self) -> Result<&Arc<TransactionCoordinator>, ErrorCode> {
+        let transactions = self.shared.transactions.get();
+        transactions.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)
     }
 
     pub(crate) fn node(&self) -> BrokerId {

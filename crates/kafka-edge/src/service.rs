@@ -8,8 +8,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::DynBroker;
 use broker::coordinator::GroupCoordinator;
+use broker::{DynBroker, TransactionCoordinator};
 use env::DynClock;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
@@ -55,6 +55,14 @@ impl Service {
             shared: Arc::new(Shared::new(options, broker, groups, clock)),
             listener: None,
         })
+    }
+
+    /// Serves transactions too, coordinated by `transactions`. Without this they are refused.
+    #[must_use]
+    pub fn with_transactions(self, transactions: Arc<TransactionCoordinator>) -> Self {
+        // A second one would be a mistake of the caller's; the first stays.
+        let _first = self.shared.transactions.set(transactions);
+        self
     }
 
     /// Adds the endpoint's numbers, `lantern_kafka_edge_*`, to `registry`.

@@ -162,6 +162,12 @@ impl Running {
             broker::coordinator::CoordinatorOptions::default(),
         );
         groups.register(&mut registry);
+        let transactions = broker::TransactionCoordinator::new(
+            Arc::clone(&broker),
+            Arc::clone(&clock),
+            broker::TransactionOptions::default(),
+        );
+        transactions.register(&mut registry);
         let mut kafka = kafka_edge::Service::new(
             kafka_edge::Options {
                 listen: config.kafka,
@@ -170,13 +176,15 @@ impl Running {
             Arc::clone(&broker),
             Arc::clone(&groups),
             Arc::clone(&clock),
-        )?;
+        )?
+        .with_transactions(Arc::clone(&transactions));
         kafka.register(&mut registry);
         let kafka_address = kafka
             .bind()
             .await
             .map_err(|error| elsewhere(&error, "--kafka"))?;
         spine.spawn("groups", |shutdown| groups.run(shutdown));
+        spine.spawn("transactions", |shutdown| transactions.run(shutdown));
 
         // Samples.
         let retention = config.series_retention.get();

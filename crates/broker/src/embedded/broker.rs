@@ -23,8 +23,7 @@ use super::{Drive, OpenError, Options, RecoveryReport, Shared, events, groups, o
 use super::{retention, store, topics};
 use crate::{
     Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, Durability, Error,
-    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
-    TransactionalLog,
+    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog,
 };
 
 /// The broker inside Lantern: durable topics in one directory of this machine.

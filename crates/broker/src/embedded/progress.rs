@@ -224,13 +224,19 @@ mod tests {
     fn staged_progress_is_not_committed_and_goes_by_its_own_key() {
         let mut progress = sample();
         assert_eq!(progress.group(&group("c")), None);
-        assert_eq!(progress.staged().partitions(&group("c")), [at("t", 0)].into());
+        assert_eq!(
+            progress.staged().partitions(&group("c")),
+            [at("t", 0)].into()
+        );
         let key = staged_key(8, &group("c"), &at("t", 0));
         progress.apply(&key, Some(&commit_value(&commit(6))));
         progress.apply(&staged_key(7, &group("c"), &at("t", 0)), None);
         assert_eq!(progress.staged().partitions(&group("c")).len(), 1);
         assert_eq!(progress.staged().of(8).len(), 1);
-        assert_eq!(progress.staged().keys_in(|topic| topic.as_str() == "t"), [key]);
+        assert_eq!(
+            progress.staged().keys_in(|topic| topic.as_str() == "t"),
+            [key]
+        );
     }
 
     #[test]

@@ -118,9 +118,9 @@ impl Staged {
     /// Key and value of every staged commit.
     pub(crate) fn live(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         self.producers.iter().flat_map(|(id, staged)| {
-            staged.iter().map(|((group, of), commit)| {
-                (staged_key(*id, group, of), commit_value(commit))
-            })
+            staged
+                .iter()
+                .map(|((group, of), commit)| (staged_key(*id, group, of), commit_value(commit)))
         })
     }
 }

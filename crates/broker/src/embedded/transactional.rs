@@ -88,7 +88,9 @@ impl TransactionalLog for Arc<Shared> {
             partition.check_readable()?;
             let (known, open) = blocking(self, move || Ok(partition.producers())).await?;
             let status = known.into_iter().map(|known| {
-                let open = open.iter().find(|open| open.producer.id == known.producer.id);
+                let open = open
+                    .iter()
+                    .find(|open| open.producer.id == known.producer.id);
                 ProducerStatus {
                     producer: known.producer,
                     last_sequence: known.last_sequence,

@@ -76,7 +76,10 @@ pub(super) fn load_failed(error: &crate::Error) {
 }
 
 pub(super) fn unreadable(count: u64) {
-    warn!(count, "Records of transactions could not be read and were passed over.");
+    warn!(
+        count,
+        "Records of transactions could not be read and were passed over."
+    );
 }
 
 pub(super) fn nobodys(producer_id: i64, partitions: usize) {

@@ -343,7 +343,10 @@ impl TransactionCoordinator {
                 return;
             }
         }
-        if held.transaction().is_some_and(|state| matches!(state.phase(), Phase::Ending(_))) {
+        if held
+            .transaction()
+            .is_some_and(|state| matches!(state.phase(), Phase::Ending(_)))
+        {
             self.finish(held).await;
         }
     }

@@ -135,8 +135,7 @@ mod tests {
         let Ok(Begin::Store(first)) = Transaction::init(None, now, &ask, Some(7), &options) else {
             panic!("nothing is open");
         };
-        let Ok(Begin::Store(second)) =
-            Transaction::init(Some(&first), now, &ask, None, &options)
+        let Ok(Begin::Store(second)) = Transaction::init(Some(&first), now, &ask, None, &options)
         else {
             panic!("nothing is open");
         };

@@ -24,6 +24,9 @@ use crate::budget::Held;
 use crate::context::{Call, Fatal};
 use part::Part;
 
+/// The isolation level of readers that stop where a transaction is open.
+const READ_COMMITTED: i8 = 1;
+
 /// Serves Fetch.
 pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, Fatal> {
     let (version, id) = (call.version(), call.header.correlation_id);
@@ -32,10 +35,11 @@ pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, 
         let pieces = FetchAnswer::new(version, id, code, 0).finish()?;
         return Ok(Answer { pieces, held: None });
     }
+    let committed = request.isolation_level == READ_COMMITTED;
     let mut parts = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            parts.push(Part::new(call, topic.topic.as_str(), partition));
+            parts.push(Part::new(call, topic.topic.as_str(), partition, committed));
         }
     }
     let mut reading = Reading::new(call, &request);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{CoordinatorOptions, DynBroker, EmbeddedBroker, GroupCoordinator};
+use broker::{TransactionCoordinator, TransactionOptions};
 use bytes::{Bytes, BytesMut};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use kafka_edge::{Options, Service};
@@ -52,14 +53,18 @@ impl Server {
         };
         let groups = GroupCoordinator::new(broker.clone(), clock.clone(), entropy, quick);
         tokio::spawn(Arc::clone(&groups).run(stop.clone()));
-        while !groups.is_ready() {
+        let limits = TransactionOptions::default();
+        let transactions = TransactionCoordinator::new(broker.clone(), clock.clone(), limits);
+        tokio::spawn(Arc::clone(&transactions).run(stop.clone()));
+        while !groups.is_ready() || !transactions.is_ready() {
             tokio::task::yield_now().await;
         }
         let options = Options {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..options
         };
-        let mut service = Service::new(options, broker, groups, clock).unwrap();
+        let service = Service::new(options, broker, groups, clock).unwrap();
+        let mut service = service.with_transactions(transactions);
         let mut registry = Registry::default();
         service.register(&mut registry);
         let address = service.bind().await.unwrap();
