@@ -15,3 +15,4 @@ mod matrix;
 mod produce;
 mod service;
 mod support;
+mod transactions;
