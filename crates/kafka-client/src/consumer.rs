@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use kafka_wire::Api;
 use kafka_wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use kafka_wire::messages::fetch_response::AbortedTransaction;
 use kafka_wire::messages::{FetchRequest, FetchResponse};
 use model::{Offset, PartitionId, TopicName, TopicPartition};
 use record::CheckedBatch;
@@ -51,8 +52,10 @@ pub struct Fetched {
     pub partition: TopicPartition,
     /// The offset asked for: records before it are to be skipped, batches come whole.
     pub from: Offset,
-    /// The batches, at least one.
+    /// The batches, at least one; no markers of transactions, and nothing that was aborted.
     pub batches: Vec<CheckedBatch>,
+    /// Where to read on: after the last batch, or after what was left out behind it.
+    next: Offset,
     /// First offset not yet readable at the server.
     pub high_watermark: Offset,
 }
@@ -102,6 +105,7 @@ impl Consumer {
     ) -> Result<Vec<CheckedBatch>, Error> {
         let asked = BTreeMap::from([(at.clone(), from)]);
         let mut fetched = self.ask(&asked).await?;
+        fetched.retain(|one| !one.batches.is_empty());
         Ok(fetched
             .pop()
             .map_or_else(Vec::new, |fetched| fetched.batches))
@@ -123,13 +127,11 @@ impl Consumer {
     /// [`Error::Refused`] with the code of the first partition that failed, e.g.
     /// `OffsetOutOfRange`; [`Error::Batch`]; those of [`Connection::call`].
     pub async fn poll(&mut self) -> Result<Vec<Fetched>, Error> {
-        let fetched = self.ask(&self.next).await?;
+        let mut fetched = self.ask(&self.next).await?;
         for one in &fetched {
-            if let Some(last) = one.batches.last() {
-                self.next
-                    .insert(one.partition.clone(), last.next_offset().max(one.from));
-            }
+            self.next.insert(one.partition.clone(), one.next);
         }
+        fetched.retain(|one| !one.batches.is_empty());
         Ok(fetched)
     }
 
@@ -150,11 +152,13 @@ impl Consumer {
                 let partition = TopicPartition::new(name.clone(), PartitionId::new(index));
                 let from = *asked.get(&partition).ok_or_else(strange)?;
                 let batches = batches(data.records.unwrap_or_default(), from)?;
-                if !batches.is_empty() {
+                if let Some(last) = batches.last() {
+                    let aborted = data.aborted_transactions.unwrap_or_default();
                     fetched.push(Fetched {
                         partition,
                         from,
-                        batches,
+                        next: last.next_offset().max(from),
+                        batches: visible(batches, aborted),
                         high_watermark: Offset::from_i64(data.high_watermark).unwrap_or_default(),
                     });
                 }
@@ -186,8 +190,34 @@ impl Consumer {
             .with_min_bytes(signed(self.options.bytes_min))
             .with_max_bytes(signed(self.options.bytes_max))
             .with_session_epoch(-1)
+            .with_isolation_level(READ_COMMITTED)
             .with_topics(topics)
     }
+}
+
+/// Readers of this isolation stop where a transaction is open, and are told what was aborted.
+const READ_COMMITTED: i8 = 1;
+
+/// Leaves out markers and what was aborted: a producer's batches from the first offset told until its
+/// marker.
+fn visible(batches: Vec<CheckedBatch>, mut told: Vec<AbortedTransaction>) -> Vec<CheckedBatch> {
+    let mut aborting = Vec::new();
+    let seen = batches.into_iter().filter(|batch| {
+        let (id, last) = (batch.producer_id(), batch.last_offset().as_i64());
+        told.retain(|one| {
+            let begun = one.first_offset <= last;
+            if begun {
+                aborting.push(one.producer_id.0);
+            }
+            !begun
+        });
+        if batch.is_control() {
+            aborting.retain(|other| *other != id);
+            return false;
+        }
+        !(batch.is_transactional() && aborting.contains(&id))
+    });
+    seen.collect()
 }
 
 /// The batches in `bytes` that hold anything at or after `from`.

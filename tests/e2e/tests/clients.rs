@@ -1,4 +1,4 @@
-//! Clients that know nothing of Lantern: librdkafka's kcat, kafka-python and kafkajs.
+//! Clients that know nothing of Lantern: librdkafka (kcat, confluent-kafka), kafka-python and kafkajs.
 //!
 //! Each test runs a script of `tests/e2e/kafka` against a server of its own; what a script proves stands
 //! in the README there.
@@ -66,6 +66,21 @@ fn kafkajs_round_trips() -> Result<()> {
 #[test]
 fn kafkajs_groups() -> Result<()> {
     proves(node()?, "groups.mjs")
+}
+
+#[test]
+fn kafka_python_transactions() -> Result<()> {
+    proves(python()?, "transactions.py")
+}
+
+#[test]
+fn kafkajs_transactions() -> Result<()> {
+    proves(node()?, "transactions.mjs")
+}
+
+#[test]
+fn librdkafka_reads_and_writes_exactly_once_through_kills() -> Result<()> {
+    goes_on(python()?, "exactly_once.py")
 }
 
 #[test]
