@@ -103,10 +103,13 @@ fn put_count(bytes: &mut Vec<u8>, count: usize) {
 
 pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let mut fields = Fields(wire::unseal(bytes)?);
-    let version = match (fields.take(), fields.u32()) {
-        (Some(MAGIC), Some(version @ (VERSION_WITHOUT_TRANSACTIONS | VERSION))) => version,
-        _ => return None,
-    };
+    if fields.take() != Some(MAGIC) {
+        return None;
+    }
+    let version = fields.u32()?;
+    if !matches!(version, VERSION_WITHOUT_TRANSACTIONS | VERSION) {
+        return None;
+    }
     let [clean] = fields.take()?;
     let log_start = Offset::new(fields.u64()?);
     let recovery = Offset::new(fields.u64()?);

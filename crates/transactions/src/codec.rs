@@ -131,9 +131,12 @@ fn put_text(to: &mut Vec<u8>, text: &str) {
 }
 
 const _: () = assert!(
-    model::limits::GROUP_ID_BYTES_MAX <= u8::MAX as usize
-        && model::limits::TOPIC_NAME_BYTES_MAX <= u8::MAX as usize,
-    "the length of a name is one byte"
+    model::limits::GROUP_ID_BYTES_MAX < 256,
+    "the length of a group id is one byte"
+);
+const _: () = assert!(
+    model::limits::TOPIC_NAME_BYTES_MAX < 256,
+    "the length of a topic's name is one byte"
 );
 
 struct Fields<'a>(&'a [u8]);

@@ -9,3 +9,4 @@ mod pressure;
 mod simulation;
 mod storage;
 mod support;
+mod transactions;
