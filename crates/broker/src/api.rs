@@ -164,6 +164,10 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
 
 /// What a broker can do, for callers that must refuse or adapt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a promise of its own, and any of them may hold without the others"
+)]
 pub struct Capabilities {
     /// Positions are Kafka offsets: `Position::from(Offset)` is valid both ways.
     pub positions_are_offsets: bool,

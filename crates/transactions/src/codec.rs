@@ -219,7 +219,7 @@ mod tests {
         let state = Transaction {
             producer: Producer::new(7, 1),
             last: None,
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             phase: Phase::Open,
             partitions: [orders].into(),
             groups: [GroupId::new("shop").unwrap()].into(),

@@ -145,15 +145,15 @@ async fn read_committed(
     limit: ReadLimit,
 ) -> Result<Committed, Error> {
     let partition = shared.partition(at)?;
-    let fetched = match reads::warm(shared, &partition, from, limit, true)? {
-        Some(fetched) => fetched,
-        None => {
-            let (work, partition) = (Arc::clone(shared), Arc::clone(&partition));
-            blocking(shared, move || {
-                reads::cold(&work, &partition, from, limit, true)
-            })
-            .await?
-        }
+    let warm = reads::warm(shared, &partition, from, limit, true)?;
+    let fetched = if let Some(fetched) = warm {
+        fetched
+    } else {
+        let (work, partition) = (Arc::clone(shared), Arc::clone(&partition));
+        blocking(shared, move || {
+            reads::cold(&work, &partition, from, limit, true)
+        })
+        .await?
     };
     let aborted = aborted_in(shared, &partition, from, &fetched).await?;
     // What is before the log's start was forgotten; it must not be taken for committed.
@@ -174,12 +174,12 @@ async fn aborted_in(
     };
     let first = Offset::from_i64(first).unwrap_or_default();
     let first = first.min(reads::offset_of(from).unwrap_or_default());
-    let ranges = match partition.aborted_in_memory(first, until)? {
-        Some(ranges) => ranges,
-        None => {
-            let partition = Arc::clone(partition);
-            blocking(shared, move || partition.aborted(first, until)).await?
-        }
+    let known = partition.aborted_in_memory(first, until)?;
+    let ranges = if let Some(ranges) = known {
+        ranges
+    } else {
+        let partition = Arc::clone(partition);
+        blocking(shared, move || partition.aborted(first, until)).await?
     };
     let told = |range: AbortedRange| Aborted {
         producer_id: range.producer_id,

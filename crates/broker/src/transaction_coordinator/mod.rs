@@ -128,9 +128,10 @@ impl TransactionCoordinator {
         let mut held = self.slots.hold_or_make(id).await?;
         loop {
             let current = held.transaction();
-            let fresh = match Transaction::needs_id(current) {
-                true => Some(self.broker.new_producer_id().await?),
-                false => None,
+            let fresh = if Transaction::needs_id(current) {
+                Some(self.broker.new_producer_id().await?)
+            } else {
+                None
             };
             let now = self.clock.now();
             match Transaction::init(current, now, &ask, fresh, &self.options)? {

@@ -58,11 +58,11 @@ impl World {
 
     fn write(&self, name: &str, by: Producer, value: &str) {
         let orders = at("orders", 0);
+        let id = id(name);
         let added = self
             .coordinator
-            .add_partitions(&id(name), by, vec![orders.clone()]);
-        let (id, added) = (id(name), self.run(added));
-        added.unwrap_or_else(|error| panic!("{id}: {error}"));
+            .add_partitions(&id, by, vec![orders.clone()]);
+        self.run(added).unwrap();
         let batch = vec![batch_in_transaction(by, 0, [value])];
         self.run(self.broker.append(&orders, batch, Durability::Flushed))
             .unwrap();
@@ -95,7 +95,8 @@ fn an_open_transaction_goes_on_after_a_kill() {
     world
         .run(world.broker.append(&orders, batch, Durability::Flushed))
         .unwrap();
-    let ended = world.coordinator.end(&id("shop"), by, Outcome::Commit);
+    let shop = id("shop");
+    let ended = world.coordinator.end(&shop, by, Outcome::Commit);
     world.run(ended).unwrap();
     assert!(world.is_stable());
 }
@@ -139,7 +140,8 @@ fn time_ends_a_transaction_and_its_producer_is_fenced() {
     world.clock.advance(Duration::from_millis(1));
     world.run(world.coordinator.tick());
     assert!(world.is_stable());
-    let ended = world.coordinator.end(&id("shop"), by, Outcome::Commit);
+    let shop = id("shop");
+    let ended = world.coordinator.end(&shop, by, Outcome::Commit);
     assert!(matches!(
         world.run(ended),
         Err(TransactionError::Refused(Error::Fenced { .. }))

@@ -179,7 +179,7 @@ fn truth(log: &Log) -> (Vec<(i64, u64)>, Vec<AbortedRange>) {
         .read(marks.log_start, 1 << 20, true, marks.log_end);
     let mut open: Vec<(i64, u64)> = Vec::new();
     let mut aborted = Vec::new();
-    for batch in record::Batches::new(read_all(log, bytes.unwrap())) {
+    for batch in record::Batches::new(read_all(log, &bytes.unwrap())) {
         let batch = batch.unwrap();
         let (id, base) = (batch.producer_id(), batch.base_offset());
         if !batch.is_transactional() {
@@ -205,7 +205,7 @@ fn truth(log: &Log) -> (Vec<(i64, u64)>, Vec<AbortedRange>) {
     (open, aborted)
 }
 
-fn read_all(log: &Log, first: bytes::Bytes) -> bytes::Bytes {
+fn read_all(log: &Log, first: &bytes::Bytes) -> bytes::Bytes {
     let mut all = first.to_vec();
     loop {
         let last = record::Batches::new(all.clone().into()).last();

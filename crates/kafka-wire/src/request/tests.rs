@@ -274,7 +274,7 @@ fn sample(api: Api, version: i16) -> Bytes {
                 .with_group_id(group())
         ),
         Api::EndTxn => {
-            encode!(EndTxnRequest::default().with_transactional_id(TransactionalId(text("tx"))))
+            encode!(EndTxnRequest::default().with_transactional_id(TransactionalId(text("tx"))));
         }
         Api::TxnOffsetCommit => {
             use txn_offset_commit_request::*;

@@ -178,7 +178,8 @@ impl World {
             Ok(Begin::Store(next)) => {
                 self.store(&next);
                 self.account.processes[who] = Some(next.producer());
-                (self.account.open.clear(), self.account.groups.clear());
+                self.account.open.clear();
+                self.account.groups.clear();
                 self.account.decided = None;
             }
             Ok(Begin::Again(producer)) => {
