@@ -21,13 +21,12 @@ pub(crate) async fn init_producer_id(
     call: &Call,
     request: InitProducerIdRequest,
 ) -> InitProducerIdResponse {
-    let begun = match &request.transactional_id {
-        Some(id) => begin(call, id, &request).await,
-        None => {
-            let id = call.broker().new_producer_id().await;
-            id.map(|id| Producer::new(id, 0))
-                .map_err(|error| error.kafka_code())
-        }
+    let begun = if let Some(id) = &request.transactional_id {
+        begin(call, id, &request).await
+    } else {
+        let id = call.broker().new_producer_id().await;
+        id.map(|id| Producer::new(id, 0))
+            .map_err(|error| error.kafka_code())
     };
     match begun {
         Ok(producer) => InitProducerIdResponse::default()

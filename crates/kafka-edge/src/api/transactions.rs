@@ -48,7 +48,7 @@ pub(crate) async fn add_partitions(
     let results = topics.into_iter().zip(checked).map(|(topic, checked)| {
         let partitions = topic.partitions.iter().zip(checked);
         let partitions = partitions.map(|(index, checked)| {
-            let code = checked.and_then(|_| whole).err();
+            let code = checked.and(whole).err();
             AddPartitionsToTxnPartitionResult::default()
                 .with_partition_index(*index)
                 .with_partition_error_code(code.map_or(0, |code| call.refuse(code)))

@@ -349,9 +349,9 @@ impl World {
                     self.facts[number].fate = Fate::Aborted;
                 }
             }
-            // A partition is frozen: its last end is not everywhere yet.
-            TransactionError::Refused(transactions::Error::Busy) => (),
-            TransactionError::Storage(
+            // A partition is frozen, and its last end not everywhere yet; or the records are.
+            TransactionError::Refused(transactions::Error::Busy)
+            | TransactionError::Storage(
                 Error::Frozen { .. } | Error::DiskFull { .. } | Error::Io { .. },
             ) => (),
             other => panic!("{other:?}"),

@@ -159,18 +159,13 @@ impl Source {
         committed: bool,
     ) -> Result<(Fetched, Vec<Aborted>), broker::Error> {
         let broker = call.broker();
-        match broker.transactional().filter(|_| committed) {
-            Some(log) => {
-                let read = log
-                    .read_committed(&self.partition, self.next, limit)
-                    .await?;
-                Ok((read.fetched, read.aborted))
-            }
-            None => {
-                let read = broker.read(&self.partition, self.next, limit).await?;
-                Ok((read, Vec::new()))
-            }
+        if committed && let Some(log) = broker.transactional() {
+            let read = log.read_committed(&self.partition, self.next, limit);
+            let read = read.await?;
+            return Ok((read.fetched, read.aborted));
         }
+        let read = broker.read(&self.partition, self.next, limit).await?;
+        Ok((read, Vec::new()))
     }
 
     fn new(call: &Call, topic: &str, asked: &FetchPartition) -> Result<Self, ErrorCode> {
