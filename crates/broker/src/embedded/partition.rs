@@ -11,21 +11,24 @@
 //! before its watchers are woken, so a woken reader finds what it was woken for; only the writer
 //! appends and flushes, and everybody else who touches the log holds its lock for a moment.
 //!
-//! Not here: files, offsets, producer state (`commitlog`); rounds (`writer`).
+//! Not here: transactions (`stable`), files, offsets, producer state (`commitlog`); rounds (`writer`).
+
+mod stable;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use commitlog::{AbortedRange, Enlisted, Journal, KnownProducer, Log, LogId, LogReader};
-use commitlog::{OpenTransaction, Publish, StampKind};
+use commitlog::{Enlisted, Journal, Log, LogId, LogReader, Publish, StampKind};
 use model::limits::GROUPS_TOPIC;
-use model::{Offset, PartitionId, Position, Producer, Timestamp, TopicId, TopicPartition};
+use model::{Offset, PartitionId, Position, Timestamp, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
 use stdx::ByteSize;
 use tokio::sync::watch;
+
+use stable::{STABLE, unstable_of};
 
 use super::reads::offset_of;
 use super::writer::Waiter;
@@ -62,9 +65,6 @@ pub(crate) struct Partition {
     /// The journal's turn that has its newest entries.
     turn: AtomicU64,
 }
-
-/// No transaction is open.
-const STABLE: u64 = u64::MAX;
 
 #[derive(Debug)]
 struct Inside {
@@ -216,23 +216,6 @@ impl Partition {
 
     pub(crate) fn end(&self) -> Offset {
         Offset::new(self.end.load(Ordering::Acquire))
-    }
-
-    /// Where readers of what is committed stop, if `readable` is what was just read.
-    fn stable(&self, readable: Offset) -> Offset {
-        let unstable = Offset::new(self.unstable.load(Ordering::Acquire));
-        // Retention and deletion do not wait for transactions.
-        readable.min(unstable).max(self.log_start()).min(readable)
-    }
-
-    /// Where readers stop: of what is committed, or of everything.
-    pub(crate) fn until(&self, committed: bool) -> Offset {
-        let readable = self.readable();
-        if committed {
-            self.stable(readable)
-        } else {
-            readable
-        }
     }
 
     /// The marks, in order even while they move: each is read before the one above it.
@@ -414,44 +397,6 @@ impl Partition {
         if let Watch::Watched(sender) = &*self.watch.lock() {
             sender.send_replace(until.into());
         }
-    }
-
-    /// Keeps where transactions begin that are open; nothing is written while that stays.
-    fn note_unstable(&self, log: &Log) {
-        let unstable = unstable_of(log);
-        if self.unstable.load(Ordering::Relaxed) != unstable {
-            self.unstable.store(unstable, Ordering::Release);
-        }
-    }
-
-    /// Lets `producer` write in a transaction until its marker is appended.
-    pub(crate) fn enlist(&self, producer: Producer) {
-        self.enlisted.add(producer);
-    }
-
-    /// Producers the log remembers, and the transactions open in it. May wait for a flush.
-    pub(crate) fn producers(&self) -> (Vec<KnownProducer>, Vec<OpenTransaction>) {
-        let inside = self.inside.lock();
-        let log = inside.log.as_ref();
-        log.map_or_else(Default::default, |log| {
-            (log.producers(), log.open_transactions())
-        })
-    }
-
-    /// Ranges that readers of what is committed leave out of `from..until`; `None` when only the
-    /// disk can tell.
-    pub(crate) fn aborted_in_memory(
-        &self,
-        from: Offset,
-        until: Offset,
-    ) -> Result<Option<Vec<AbortedRange>>, Error> {
-        Ok(self.reader()?.aborted_in_memory(from, until))
-    }
-
-    /// As [`Partition::aborted_in_memory`]; may block on the disk.
-    pub(crate) fn aborted(&self, from: Offset, until: Offset) -> Result<Vec<AbortedRange>, Error> {
-        let aborted = self.reader()?.aborted(from, until);
-        aborted.map_err(|error| errors::of_log(&self.id, error))
     }
 
     /// A watch on the high watermark; closed when the partition is.
@@ -702,10 +647,6 @@ impl Partition {
                 timestamp: Some(found.timestamp),
             }))
     }
-}
-
-fn unstable_of(log: &Log) -> u64 {
-    log.unstable().map_or(STABLE, Offset::get)
 }
 
 /// How the journal names a partition's log.

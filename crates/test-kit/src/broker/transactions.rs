@@ -138,6 +138,7 @@ pub async fn staged_progress_counts_when_it_is_settled(mut harness: impl BrokerH
     }
     let id = within(broker.new_producer_id()).await.unwrap();
     drop(broker);
+    harness.stop().await;
     for (offset, outcome) in [(5, Outcome::Abort), (6, Outcome::Commit)] {
         let broker = harness.open();
         let transactional = log(&broker).unwrap();
