@@ -11,10 +11,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use model::{
-    GroupId, Offset, PartitionId, Position, Timestamp, TopicId, TopicName, TopicPartition,
+    GroupId, Offset, PartitionId, Position, Producer, Timestamp, TopicId, TopicName, TopicPartition,
 };
 use record::CheckedBatch;
 use stdx::ByteSize;
+
+use crate::TransactionalLog;
 
 /// What a broker call returns: a boxed future, so that `dyn Broker` works.
 pub type BrokerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -155,10 +157,20 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
 
     /// A new producer id for an idempotent producer, never given out before on this data.
     fn new_producer_id(&self) -> BrokerFuture<'_, i64>;
+
+    /// What coordinators of transactions need; `None` where
+    /// [`transactions`](Capabilities::transactions) says that there are none.
+    fn transactional(&self) -> Option<&dyn TransactionalLog> {
+        None
+    }
 }
 
 /// What a broker can do, for callers that must refuse or adapt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a promise of its own, and any of them may hold without the others"
+)]
 pub struct Capabilities {
     /// Positions are Kafka offsets: `Position::from(Offset)` is valid both ways.
     pub positions_are_offsets: bool,
@@ -166,6 +178,8 @@ pub struct Capabilities {
     pub durable_append: bool,
     /// Retried idempotent batches are recognised.
     pub idempotent_append: bool,
+    /// Appends to several partitions, and progress, can count together or not at all.
+    pub transactions: bool,
 }
 
 /// A topic to be created.
@@ -294,11 +308,14 @@ pub struct Fetched {
     pub marks: Marks,
 }
 
-/// The marks of one partition: `log_start <= high_watermark <= log_end`.
+/// The marks of one partition: `log_start <= last_stable <= high_watermark <= log_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
     /// Oldest record kept.
     pub log_start: Position,
+    /// First place whose transaction is still open, or else the high watermark: where reading of
+    /// what is committed stops.
+    pub last_stable: Position,
     /// First place not yet readable.
     pub high_watermark: Position,
     /// Where the next record will be written.
@@ -429,6 +446,21 @@ pub enum Error {
         /// The epoch sent.
         found: i16,
     },
+    /// A batch of a transaction that its producer did not let this partition into, or that has
+    /// ended; or one outside of the producer's open transaction.
+    #[error("producer {producer} is in no transaction in {partition} that takes this batch")]
+    NotInTransaction {
+        /// Where.
+        partition: TopicPartition,
+        /// Who sent it.
+        producer: Producer,
+    },
+    /// A control batch, which only the broker itself writes.
+    #[error("control batches cannot be appended to {partition}")]
+    ControlBatch {
+        /// Where.
+        partition: TopicPartition,
+    },
     /// A topic that Lantern itself keeps its state in: it cannot be deleted or reshaped.
     #[error("topic '{topic}' belongs to Lantern itself: {reason}")]
     Reserved {
@@ -507,6 +539,8 @@ impl Error {
             | Self::BatchTooLarge { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::ProducerFenced { .. }
+            | Self::NotInTransaction { .. }
+            | Self::ControlBatch { .. }
             | Self::Reserved { .. }
             | Self::UnknownGroup { .. } => Recovery::Reject,
         }

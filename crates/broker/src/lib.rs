@@ -45,17 +45,22 @@
 //! ```
 //!
 //! In reading order: `api` (the trait and its words), `config` (topic configuration as text),
-//! `embedded` (the broker of this machine), [`coordinator`] (members of consumer groups), `tail` and
-//! `ensure` (helpers over any broker).
+//! `embedded` (the broker of this machine), [`coordinator`] (members of consumer groups),
+//! `transactional` and [`transaction_coordinator`] (what counts together or not at all), `tail`,
+//! `committed` and `ensure` (helpers over any broker).
 
 mod api;
+mod committed;
 mod config;
 pub mod coordinator;
 mod embedded;
 mod ensure;
 mod tail;
+pub mod transaction_coordinator;
+mod transactional;
 
 pub use api::*;
+pub use committed::{read_committed, visible};
 pub use config::{
     ConfigEntry, ConfigKey, ConfigKind, KEYS, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
 };
@@ -67,3 +72,5 @@ pub use embedded::{
 };
 pub use ensure::ensure_topic;
 pub use tail::{TAIL_BYTES, Tail};
+pub use transaction_coordinator::{TransactionCoordinator, TransactionError, TransactionOptions};
+pub use transactional::{Aborted, Committed, ProducerStatus, TransactionalLog, Unfinished};

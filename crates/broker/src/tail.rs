@@ -1,6 +1,7 @@
 //! Following one partition: read what is there, then wait for more.
 //!
-//! Invariants: every batch readable after the start is handed out once and in order; waiting costs
+//! Invariants: every batch readable and committed after the start is handed out once and in order, and
+//! no other (markers and aborted batches are passed over); waiting costs
 //! nothing until the high watermark moves; dropping the future of [`Tail::next`] loses nothing.
 //!
 //! Not here: sharing one read among many followers, and leases or acknowledgements.
@@ -8,7 +9,7 @@
 use model::{Position, TopicPartition};
 use tokio::sync::watch;
 
-use crate::{DynBroker, Error, Fetched, Place, ReadLimit};
+use crate::{DynBroker, Error, Fetched, Place, ReadLimit, read_committed};
 
 /// Bytes one [`Tail::next`] returns at most, unless told otherwise; one larger batch still comes.
 pub const TAIL_BYTES: usize = 1 << 20;
@@ -109,12 +110,7 @@ impl Tail {
         loop {
             // Seen before the read: whatever is published after this line wakes the wait below.
             self.watch.borrow_and_update();
-            let fetched = self
-                .broker
-                .read(&self.partition, self.next, self.limit)
-                .await?;
-            if !fetched.batches.is_empty() {
-                self.next = fetched.next;
+            if let Some(fetched) = self.try_next().await? {
                 return Ok(fetched);
             }
             if self.watch.changed().await.is_err() {
@@ -123,20 +119,25 @@ impl Tail {
         }
     }
 
-    /// What is readable now without waiting; `None` at the high watermark.
+    /// What is readable now without waiting; `None` at the high watermark, or where a transaction is
+    /// open.
     ///
     /// # Errors
     /// As [`Tail::next`].
     pub async fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
-        let fetched = self
-            .broker
-            .read(&self.partition, self.next, self.limit)
-            .await?;
-        if fetched.batches.is_empty() {
-            return Ok(None);
+        loop {
+            let read = read_committed(&*self.broker, &self.partition, self.next, self.limit);
+            let fetched = read.await?;
+            if !fetched.batches.is_empty() {
+                self.next = fetched.next;
+                return Ok(Some(fetched));
+            }
+            if fetched.next <= self.next {
+                return Ok(None);
+            }
+            // All of it was markers, or aborted.
+            self.next = fetched.next;
         }
-        self.next = fetched.next;
-        Ok(Some(fetched))
     }
 
     fn why_closed(&self) -> Error {

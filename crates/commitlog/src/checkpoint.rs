@@ -6,11 +6,15 @@
 //! back records deleted from inside the oldest segment, nothing else.
 //!
 //! ```text
-//!  "LNCP" │ version 1 (u32) │ clean (u8) │ log start (u64) │ recovery offset (u64)
+//!  "LNCP" │ version 2 (u32) │ clean (u8) │ log start (u64) │ recovery offset (u64)
 //!  │ segments (u32) { base │ next │ size (u64 each) │ max timestamp (i64) │ its batch (u64) │ last append (i64) }*
 //!  │ damages (u32) { segment │ position │ position end │ from │ until (u64 each) }*
-//!  │ producers (see `producers`) │ crc32c (u32)
+//!  │ producers (see `producers`)
+//!  │ open transactions (u32) { producer (i64) │ epoch (i16) │ first (u64) }*
+//!  │ aborted: complete from (u64) │ ranges (u32) { producer (i64) │ first │ marker (u64 each) }*
+//!  │ crc32c (u32)
 //! ```
+//! Version 1 ends with the producers and is read as well.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,12 +23,17 @@ use env::Disk;
 use model::{Offset, Timestamp};
 
 use crate::Damage;
+use crate::aborted::AbortedIndex;
 use crate::producers::Producers;
 use crate::segment::Summary;
+use crate::transactions::Transactions;
 use crate::wire::{self, Fields};
 
 const MAGIC: [u8; 4] = *b"LNCP";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// Before there were transactions.
+const VERSION_WITHOUT_TRANSACTIONS: u32 = 1;
 
 /// Larger than any real one; a file beyond it is not read.
 const BYTES_MAX: usize = 256 << 20;
@@ -40,6 +49,8 @@ pub(crate) struct Checkpoint {
     pub(crate) segments: Vec<(Offset, Summary)>,
     pub(crate) damage: Vec<Damage>,
     pub(crate) producers: Producers,
+    pub(crate) transactions: Transactions,
+    pub(crate) aborted: AbortedIndex,
 }
 
 pub(crate) fn path(dir: &Path) -> PathBuf {
@@ -53,6 +64,7 @@ pub(crate) fn encode(
     segments: &[(Offset, Summary)],
     damage: &[Damage],
     producers: &Producers,
+    (transactions, aborted): (&Transactions, &AbortedIndex),
 ) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(256 + segments.len() * 48);
     bytes.extend_from_slice(&MAGIC);
@@ -78,6 +90,8 @@ pub(crate) fn encode(
         bytes.extend_from_slice(&damage.until.get().to_le_bytes());
     }
     producers.encode(&mut bytes);
+    transactions.encode(&mut bytes);
+    aborted.encode(&mut bytes);
     wire::seal(&mut bytes);
     bytes
 }
@@ -89,7 +103,11 @@ fn put_count(bytes: &mut Vec<u8>, count: usize) {
 
 pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
     let mut fields = Fields(wire::unseal(bytes)?);
-    if fields.take() != Some(MAGIC) || fields.u32() != Some(VERSION) {
+    if fields.take() != Some(MAGIC) {
+        return None;
+    }
+    let version = fields.u32()?;
+    if !matches!(version, VERSION_WITHOUT_TRANSACTIONS | VERSION) {
         return None;
     }
     let [clean] = fields.take()?;
@@ -118,6 +136,14 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         });
     }
     let producers = Producers::decode(&mut fields)?;
+    let (transactions, aborted) = if version == VERSION_WITHOUT_TRANSACTIONS {
+        Default::default()
+    } else {
+        (
+            Transactions::decode(&mut fields)?,
+            AbortedIndex::decode(&mut fields)?,
+        )
+    };
     fields.0.is_empty().then_some(Checkpoint {
         clean: clean != 0,
         log_start,
@@ -125,6 +151,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         segments,
         damage,
         producers,
+        transactions,
+        aborted,
     })
 }
 

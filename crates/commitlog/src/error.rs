@@ -59,6 +59,17 @@ pub enum Error {
         /// The newest epoch.
         current: i16,
     },
+    /// A batch of a transaction whose producer was not let in, a batch outside of the producer's
+    /// open transaction, or a marker that says nothing.
+    #[error(
+        "producer {producer_id} in epoch {epoch} is in no transaction here that takes this batch"
+    )]
+    NotInTransaction {
+        /// The producer.
+        producer_id: i64,
+        /// Its epoch.
+        epoch: i16,
+    },
     /// The disk is full. The log is as it was before, and later appends may succeed.
     #[error("no room on the disk for {}", path.display())]
     Full {
@@ -145,6 +156,7 @@ impl Error {
             | Self::BatchTooLarge { .. }
             | Self::OutOfOrderSequence { .. }
             | Self::ProducerFenced { .. }
+            | Self::NotInTransaction { .. }
             | Self::Batch { .. } => Recovery::Reject,
             Self::Corrupt { .. } => Recovery::Skip,
             Self::Full { .. } | Self::Io { .. } => Recovery::Retry,

@@ -8,7 +8,7 @@
 //! `log_start <= high_watermark <= log_end`; what [`Log::flush`] vouched for is there after any crash,
 //! unchanged, or reported as [`Damage`]; a retried idempotent batch gets its original offset, also
 //! after a crash; a failed fsync freezes the log. Indexes, the checkpoint's summaries and the flush
-//! mark are caches: the log can be opened without them.
+//! mark are caches, and so is the index of aborted transactions: the log can be opened without them.
 //! Not here: replication, groups, threads, clocks. Bytes: `docs/format/segment.md`; why:
 //! `docs/decisions/0004-fsync-failure-and-corruption.md`.
 //!
@@ -42,6 +42,7 @@
     )
 )]
 
+mod aborted;
 mod checkpoint;
 mod damage;
 mod error;
@@ -62,10 +63,12 @@ mod scan;
 mod segment;
 mod shared;
 mod tail;
+mod transactions;
 mod trial;
 mod verify;
 mod wire;
 
+pub use aborted::AbortedRange;
 pub use damage::Damage;
 pub use error::{Error, Recovery};
 pub use files::{FileKind, journal_file, log_file};
@@ -76,11 +79,13 @@ pub use journal::{
 pub use journaled::{Unsettled, Write, redo};
 pub use log::{AppendOutcome, Log, Marks};
 pub use options::{Options, Publish, Retention, StampKind};
+pub use producers::KnownProducer;
 pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
 pub use scan::Bad;
 pub use segment::log_path as segment_path;
+pub use transactions::{Enlisted, OpenTransaction};
 pub use trial::{open_bytes, open_journal_bytes};
 pub use verify::{
     IndexState, SegmentFile, SegmentFinding, SegmentVerified, Verified, dry_disk, segment_files,

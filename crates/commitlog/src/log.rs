@@ -26,8 +26,12 @@ use crate::options::SEGMENT_BYTES_MAX;
 use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
 use crate::segment::{self, Segment, Summary};
 use crate::shared::Shared;
+use crate::transactions::{Change, Transactions, concerns, is_control};
 use crate::wire::to_u64;
-use crate::{Error, LogReader, Options, Publish, RecoveryReport, StampKind, checkpoint, recovery};
+use crate::{
+    Error, KnownProducer, LogReader, Options, Publish, RecoveryReport, StampKind, checkpoint,
+    recovery,
+};
 
 /// Where a log begins, is durable, is readable, and ends:
 /// `log_start <= durable <= high_watermark <= log_end`.
@@ -69,6 +73,7 @@ pub struct Log {
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
     producers: Producers,
+    pub(crate) transactions: Transactions,
     pub(crate) mark: FlushMark,
     frozen: Option<Arc<str>>,
     /// The newest segment was written, or cut back, since its last sync.
@@ -102,6 +107,7 @@ impl Log {
             sync_gate: SyncGate::default(),
             first_append: (!recovered.active_is_empty).then_some(now),
             producers: recovered.producers,
+            transactions: recovered.transactions,
             mark: recovered.mark,
             options,
             frozen: None,
@@ -154,11 +160,13 @@ impl Log {
     /// [`Log::flush`], unless the options publish what is written.
     ///
     /// Batches of idempotent producers that are in the log already are not written again; the
-    /// outcome names where they are.
+    /// outcome names where they are. A batch of a transaction needs its producer to be
+    /// [enlisted](Log::enlisted); a marker ends the transaction here. Whose markers are taken is the
+    /// caller's to see to.
     ///
     /// # Errors
-    /// [`Error::BatchTooLarge`], [`Error::OutOfOrderSequence`], [`Error::ProducerFenced`]: nothing
-    /// was written. [`Error::Full`]: nothing was written, the log goes on. [`Error::Storage`],
+    /// [`Error::BatchTooLarge`], [`Error::OutOfOrderSequence`], [`Error::ProducerFenced`],
+    /// [`Error::NotInTransaction`]: nothing was written. [`Error::Full`]: nothing was written, the log goes on. [`Error::Storage`],
     /// [`Error::Frozen`]: the log is frozen.
     pub fn append(
         &mut self,
@@ -177,6 +185,12 @@ impl Log {
         self.write(&plan.bytes, position)?;
         self.producers
             .commit(plan.staged, self.options.producers_max);
+        for change in plan.changes {
+            // Before anybody can read the marker.
+            if let Some(range) = self.transactions.apply(change) {
+                self.shared.aborted.write().push(range);
+            }
+        }
         self.first_append.get_or_insert(now);
         self.since_checkpoint += to_u64(plan.bytes.len());
         self.active.push(&plan.written, now);
@@ -280,11 +294,21 @@ impl Log {
                 return Err(Error::BatchTooLarge { size, limit });
             }
             let identity = Identity::of(batch.header());
+            if is_control(batch.header()) {
+                self.plan_marker(&mut plan, batch, stamp, now)?;
+                continue;
+            }
             if let Some(identity) = identity
                 && let Verdict::Duplicate(sent) = self.producers.judge(&plan.staged, identity)?
             {
                 plan.note_duplicate(&sent);
                 continue;
+            }
+            if concerns(batch.header()) {
+                plan.changes
+                    .push(self.transactions.judge(batch, plan.next)?);
+            } else if self.transactions.is_open(batch.producer_id()) {
+                return Err(not_in_transaction(batch));
             }
             let (base, last) = plan.write(batch, stamp, self.options.leader_epoch)?;
             if let Some(identity) = identity {
@@ -294,6 +318,24 @@ impl Log {
         }
         plan.bytes = plan.bytes_mut.split().freeze();
         Ok(plan)
+    }
+
+    fn plan_marker(
+        &self,
+        plan: &mut Plan,
+        batch: &CheckedBatch,
+        stamp: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let Some(identity) = Identity::of(batch.header()) else {
+            return Err(not_in_transaction(batch));
+        };
+        self.producers.judge_marker(&plan.staged, identity)?;
+        plan.changes
+            .push(self.transactions.judge(batch, plan.next)?);
+        plan.write(batch, stamp, self.options.leader_epoch)?;
+        self.producers.stage_marker(&mut plan.staged, identity, now);
+        Ok(())
     }
 
     fn must_roll(&self, plan: &Plan, now: Timestamp) -> bool {
@@ -364,6 +406,11 @@ impl Log {
         self.producers.expire(self.options.producer_expiry, now);
     }
 
+    /// Producers that are remembered, by id.
+    pub fn producers(&self) -> Vec<KnownProducer> {
+        self.producers.list()
+    }
+
     pub(crate) fn first_append(&self) -> Option<Timestamp> {
         self.first_append
     }
@@ -387,6 +434,7 @@ impl Log {
             &segments,
             &self.shared.damage(),
             &self.producers,
+            (&self.transactions, &self.shared.aborted.read()),
         );
         let path = checkpoint::path(&self.shared.dir);
         let written = env::write_atomic(&*self.shared.disk, &path, &bytes);
@@ -416,12 +464,21 @@ pub(crate) fn is_full(error: &std::io::Error) -> bool {
     )
 }
 
+fn not_in_transaction(batch: &CheckedBatch) -> Error {
+    Error::NotInTransaction {
+        producer_id: batch.producer_id(),
+        epoch: batch.producer_epoch(),
+    }
+}
+
 /// What an append will do.
 struct Plan {
     bytes_mut: BytesMut,
     bytes: Bytes,
     written: Vec<(Header, u64)>,
     staged: Staged,
+    /// What becomes of transactions; empty, and so without memory, where there are none.
+    changes: Vec<Change>,
     base: Offset,
     next: Offset,
     outcome: AppendOutcome,
@@ -435,6 +492,7 @@ impl Plan {
             bytes: Bytes::new(),
             written: Vec::new(),
             staged: Staged::default(),
+            changes: Vec::new(),
             base: end,
             next: end,
             outcome: AppendOutcome {

@@ -37,6 +37,17 @@ struct Producer {
     last_used: Timestamp,
 }
 
+/// A producer that a log remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KnownProducer {
+    /// Its id and newest epoch.
+    pub producer: model::Producer,
+    /// The sequence of its last record in this epoch, if it wrote any.
+    pub last_sequence: Option<i32>,
+    /// When it wrote last, by the log's clock.
+    pub last_used: Timestamp,
+}
+
 /// What a batch of an idempotent producer names itself by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Identity {
@@ -120,8 +131,56 @@ impl Producers {
             Some(last) if sequence_after(last.last_sequence, 1) != batch.base_sequence => {
                 Err(out_of_order(sequence_after(last.last_sequence, 1)))
             }
+            // A marker ended the epoch before.
+            None if batch.base_sequence != 0 => Err(out_of_order(0)),
             _ => Ok(Verdict::Append),
         }
+    }
+
+    /// Judges a marker, which has no sequence.
+    pub(crate) fn judge_marker(&self, staged: &Staged, marker: Identity) -> Result<(), Error> {
+        let known = staged
+            .get(marker.producer_id)
+            .or_else(|| self.known.get(&marker.producer_id));
+        match known {
+            Some(known) if marker.epoch < known.epoch => Err(Error::ProducerFenced {
+                producer_id: marker.producer_id,
+                found: marker.epoch,
+                current: known.epoch,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stages a marker: one of a newer epoch ends the older one, and the next sequence is 0.
+    pub(crate) fn stage_marker(&self, staged: &mut Staged, marker: Identity, now: Timestamp) {
+        let known = staged
+            .get(marker.producer_id)
+            .or_else(|| self.known.get(&marker.producer_id));
+        // Of one that is unknown or forgotten there is nothing to end, and no sequence to expect.
+        let Some(known) = known else {
+            return;
+        };
+        let mut producer = known.clone();
+        if producer.epoch != marker.epoch {
+            producer.epoch = marker.epoch;
+            producer.sent.clear();
+        }
+        producer.last_used = now;
+        staged.changed.retain(|(id, _)| *id != marker.producer_id);
+        staged.changed.push((marker.producer_id, producer));
+    }
+
+    /// All that are remembered, by id.
+    pub(crate) fn list(&self) -> Vec<KnownProducer> {
+        let known = self.known.iter().map(|(id, known)| KnownProducer {
+            producer: model::Producer::new(*id, known.epoch),
+            last_sequence: known.sent.back().map(|sent| sent.last_sequence),
+            last_used: known.last_used,
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_unstable_by_key(|known| known.producer);
+        known
     }
 
     /// Stages a batch that will be written at these offsets.
@@ -170,6 +229,11 @@ impl Producers {
         let Some(identity) = Identity::of(header) else {
             return;
         };
+        if crate::transactions::is_control(header) {
+            let mut staged = Staged::default();
+            self.stage_marker(&mut staged, identity, now);
+            return self.commit(staged, producers_max);
+        }
         let base = Offset::from_i64(header.base_offset).unwrap_or_default();
         let last = base.plus(u64::try_from(header.last_offset_delta).unwrap_or_default());
         let stamped = (header.timestamp_kind() == TimestampKind::LogAppend)

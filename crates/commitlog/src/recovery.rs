@@ -33,6 +33,7 @@ use env::{DynDisk, DynFile, Open};
 use model::{Offset, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
+use crate::aborted::{AbortedIndex, outcome_of};
 use crate::checkpoint::{self, Checkpoint, Loaded};
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
@@ -42,6 +43,7 @@ use crate::scan::{self, Located, Step, Window};
 use crate::segment::{Segment, Summary, index_path, load_index, log_path, parse_name};
 use crate::shared::Shared;
 use crate::tail::Tail;
+use crate::transactions::{Transactions, concerns};
 use crate::wire::to_usize;
 use crate::{CheckpointState, Cut, Damage, Error, Options, Publish, RecoveryReport};
 
@@ -59,6 +61,7 @@ pub(crate) struct Recovered {
     pub(crate) file: DynFile,
     pub(crate) active_is_empty: bool,
     pub(crate) producers: Producers,
+    pub(crate) transactions: Transactions,
     pub(crate) mark: FlushMark,
 }
 
@@ -98,6 +101,8 @@ pub(crate) fn recover(
     let Recoverer {
         segments,
         producers,
+        transactions,
+        aborted,
         known_damage,
         log_start,
         ..
@@ -115,6 +120,7 @@ pub(crate) fn recover(
             segments: RwLock::new(segments),
             damage: RwLock::new(damage),
             tail: Mutex::new(Tail::new(options.tail_bytes.as_usize())),
+            aborted: RwLock::new(aborted),
             indexed: Mutex::default(),
             log_start: AtomicU64::new(report.log_start.get()),
             durable: AtomicU64::new(log_end.get()),
@@ -125,6 +131,7 @@ pub(crate) fn recover(
         active,
         file,
         producers,
+        transactions,
         mark,
     };
     Ok((recovered, report))
@@ -157,6 +164,8 @@ struct Recoverer<'a> {
     proven: Offset,
     log_start: Offset,
     producers: Producers,
+    transactions: Transactions,
+    aborted: AbortedIndex,
     segments: Vec<Arc<Segment>>,
 }
 
@@ -201,6 +210,8 @@ impl<'a> Recoverer<'a> {
             proven: first.max(flushed.unwrap_or_default()),
             log_start: first,
             producers: Producers::default(),
+            transactions: Transactions::default(),
+            aborted: AbortedIndex::default(),
             segments: Vec::with_capacity(bases.len() + 1),
             bases,
         };
@@ -211,6 +222,8 @@ impl<'a> Recoverer<'a> {
             new.proven = new.proven.max(checkpoint.recovery);
             new.log_start = checkpoint.log_start;
             new.producers = checkpoint.producers;
+            new.transactions = checkpoint.transactions;
+            new.aborted = checkpoint.aborted;
         }
         new.proven = new
             .proven
@@ -400,7 +413,13 @@ impl<'a> Recoverer<'a> {
             match scan::step(&mut window, position, expected).map_err(&read)? {
                 Step::End if expected < promised => break WalkEnd::Lost,
                 Step::End => break WalkEnd::Whole,
-                Step::Batch(batch) => self.learn(&batch, base, &mut summary, &mut index),
+                Step::Batch(batch) => {
+                    if concerns(&batch.header) && batch.base() >= self.replay_from {
+                        let bytes = window.get(position, to_usize(batch.size)).map_err(&read)?;
+                        self.learn_transaction(&batch, bytes.unwrap_or_default());
+                    }
+                    self.learn(&batch, base, &mut summary, &mut index);
+                }
                 Step::Bad if next.is_some() && expected >= promised => break WalkEnd::Lost,
                 Step::Bad => {
                     let after = scan::resync(&mut window, position + 1, expected).map_err(&read)?;
@@ -468,6 +487,13 @@ impl<'a> Recoverer<'a> {
             index.push(segment, batch.base(), batch.position, max);
         }
         summary.push(&batch.header, batch.position_end());
+    }
+
+    fn learn_transaction(&mut self, batch: &Located, bytes: &[u8]) {
+        let outcome = outcome_of(&batch.header, bytes);
+        if let Some(range) = self.transactions.replay(&batch.header, outcome) {
+            self.aborted.push(range);
+        }
     }
 
     /// Cuts a torn end, and makes what is kept durable.

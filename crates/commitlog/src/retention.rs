@@ -109,6 +109,7 @@ impl Log {
             segments: removed.len(),
             bytes: 0,
         };
+        self.shared.aborted.write().start_at(start);
         let mut failed = None;
         for segment in &removed {
             retained.bytes += segment.summary().size;

@@ -1,6 +1,6 @@
 //! What the writer and the readers of one log share.
 //!
-//! Lock order: `segments`, then `damage`, then `indexed`, then `tail`; a segment's own state comes last. No lock is
+//! Lock order: `segments`, then `damage`, then `indexed`, then `tail`, then `aborted`; a segment's own state comes last. No lock is
 //! held while a file is read.
 
 use std::collections::VecDeque;
@@ -12,6 +12,7 @@ use env::DynDisk;
 use model::Offset;
 use parking_lot::{Mutex, RwLock};
 
+use crate::aborted::AbortedIndex;
 use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::{Damage, Marks};
@@ -28,6 +29,8 @@ pub(crate) struct Shared {
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     pub(crate) damage: RwLock<Vec<Damage>>,
     pub(crate) tail: Mutex<Tail>,
+    /// Ranges that readers of what is committed leave out.
+    pub(crate) aborted: RwLock<AbortedIndex>,
     /// Closed segments whose index is in memory, the longest unused first.
     pub(crate) indexed: Mutex<VecDeque<Offset>>,
     pub(crate) log_start: AtomicU64,

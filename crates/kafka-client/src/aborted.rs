@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use kafka_wire::messages::fetch_response::AbortedTransaction;
 use record::CheckedBatch;
 
 /// An aborted transaction that an answer names.
@@ -12,6 +13,15 @@ use record::CheckedBatch;
 pub(crate) struct Aborted {
     pub(crate) producer: i64,
     pub(crate) first_offset: i64,
+}
+
+impl From<AbortedTransaction> for Aborted {
+    fn from(told: AbortedTransaction) -> Self {
+        Self {
+            producer: told.producer_id.0,
+            first_offset: told.first_offset,
+        }
+    }
 }
 
 /// The batches that hold records of users, without those of `aborted` transactions.

@@ -220,6 +220,8 @@ impl Admin {
             .with_partitions(vec![asked]);
         let request = ListOffsetsRequest::default()
             .with_replica_id((-1).into())
+            // As consumers read: not beyond an open transaction.
+            .with_isolation_level(1)
             .with_topics(vec![topic]);
         let answer: ListOffsetsResponse = self.connection.call(Api::ListOffsets, &request).await?;
         let found = answer

@@ -9,6 +9,7 @@ use kafka_wire::messages::{FetchRequest, FetchResponse};
 use model::{Offset, PartitionId, TopicName, TopicPartition};
 use record::CheckedBatch;
 
+use crate::aborted::{Aborted, visible};
 use crate::admin::{wire_index, wire_name};
 use crate::error::check;
 use crate::reader::batches;
@@ -50,8 +51,10 @@ pub struct Fetched {
     pub partition: TopicPartition,
     /// The offset asked for: records before it are to be skipped, batches come whole.
     pub from: Offset,
-    /// The batches, at least one.
+    /// The batches, at least one; no markers of transactions, and nothing that was aborted.
     pub batches: Vec<CheckedBatch>,
+    /// Where to read on: after the last batch, or after what was left out behind it.
+    pub(crate) next: Offset,
     /// First offset not yet readable at the server.
     pub high_watermark: Offset,
 }
@@ -101,6 +104,7 @@ impl Consumer {
     ) -> Result<Vec<CheckedBatch>, Error> {
         let asked = BTreeMap::from([(at.clone(), from)]);
         let mut fetched = self.ask(&asked).await?;
+        fetched.retain(|one| !one.batches.is_empty());
         Ok(fetched
             .pop()
             .map_or_else(Vec::new, |fetched| fetched.batches))
@@ -122,18 +126,16 @@ impl Consumer {
     /// [`Error::Refused`] with the code of the first partition that failed, e.g.
     /// `OffsetOutOfRange`; [`Error::Batch`]; those of [`Connection::call`].
     pub async fn poll(&mut self) -> Result<Vec<Fetched>, Error> {
-        let fetched = self.ask(&self.next).await?;
+        let mut fetched = self.ask(&self.next).await?;
         for one in &fetched {
-            if let Some(last) = one.batches.last() {
-                self.next
-                    .insert(one.partition.clone(), last.next_offset().max(one.from));
-            }
+            self.next.insert(one.partition.clone(), one.next);
         }
+        fetched.retain(|one| !one.batches.is_empty());
         Ok(fetched)
     }
 
     async fn ask(&self, asked: &BTreeMap<TopicPartition, Offset>) -> Result<Vec<Fetched>, Error> {
-        let request = fetch_request(&self.options, Isolation::Uncommitted, asked);
+        let request = fetch_request(&self.options, Isolation::Committed, asked);
         let answer: FetchResponse = self.connection.call(Api::Fetch, &request).await?;
         check(Api::Fetch, answer.error_code, None)?;
         let strange = || Error::Answer {
@@ -149,11 +151,14 @@ impl Consumer {
                 let partition = TopicPartition::new(name.clone(), PartitionId::new(index));
                 let from = *asked.get(&partition).ok_or_else(strange)?;
                 let batches = batches(data.records.unwrap_or_default(), from)?;
-                if !batches.is_empty() {
+                if let Some(last) = batches.last() {
+                    let aborted = data.aborted_transactions.unwrap_or_default().into_iter();
+                    let aborted = aborted.map(Aborted::from).collect();
                     fetched.push(Fetched {
                         partition,
                         from,
-                        batches,
+                        next: last.next_offset().max(from),
+                        batches: visible(batches, aborted),
                         high_watermark: Offset::from_i64(data.high_watermark).unwrap_or_default(),
                     });
                 }

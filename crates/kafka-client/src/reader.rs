@@ -266,19 +266,17 @@ impl Reader {
             Err(error) => return Err(error),
         }
         let batches = batches(data.records.unwrap_or_default(), from)?;
-        if let Some(last) = batches.last() {
-            self.positions
-                .insert(at.clone(), last.next_offset().max(from));
+        let next = batches
+            .last()
+            .map_or(from, |last| last.next_offset().max(from));
+        if !batches.is_empty() {
+            self.positions.insert(at.clone(), next);
         }
         let aborted = match self.isolation {
             Isolation::Uncommitted => Vec::new(),
             Isolation::Committed => {
                 let named = data.aborted_transactions.unwrap_or_default().into_iter();
-                let aborted = named.map(|one| Aborted {
-                    producer: one.producer_id.0,
-                    first_offset: one.first_offset,
-                });
-                aborted.collect()
+                named.map(Aborted::from).collect()
             }
         };
         let batches = visible(batches, aborted);
@@ -286,6 +284,7 @@ impl Reader {
             fetched.push(Fetched {
                 partition: at,
                 from,
+                next,
                 batches,
                 high_watermark: Offset::from_i64(data.high_watermark).unwrap_or_default(),
             });

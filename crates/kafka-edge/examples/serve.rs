@@ -12,6 +12,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use broker::{CoordinatorOptions, DynBroker, EmbeddedBroker, GroupCoordinator};
+use broker::{TransactionCoordinator, TransactionOptions};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use tokio_util::sync::CancellationToken;
 
@@ -58,7 +59,11 @@ async fn main() -> Result<(), Box<dyn Error>> {
         advertised,
         ..kafka_edge::Options::default()
     };
-    let mut service = kafka_edge::Service::new(options, broker, groups, clock)?;
+    let transactions =
+        TransactionCoordinator::new(broker.clone(), clock.clone(), TransactionOptions::default());
+    tokio::spawn(Arc::clone(&transactions).run(stop.clone()));
+    let mut service =
+        kafka_edge::Service::new(options, broker, groups, clock)?.with_transactions(transactions);
     let address = service.bind().await?;
     writeln!(std::io::stdout(), "{address}")?;
     let serving = tokio::spawn(service.run(stop.clone()));

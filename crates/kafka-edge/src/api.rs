@@ -18,3 +18,6 @@ pub(crate) mod produce;
 pub(crate) mod producer_ids;
 pub(crate) mod records;
 pub(crate) mod topics;
+pub(crate) mod transactions;
+pub(crate) mod txn_admin;
+pub(crate) mod txn_offsets;

@@ -9,8 +9,8 @@
 //!   leader first. Nothing of it was written, so that doubles nothing. (THROTTLING_QUOTA_EXCEEDED is for requests that
 //!   change topics, and producers do not expect it.)
 
-use broker::Error as BrokerError;
 use broker::coordinator::GroupError;
+use broker::{Error as BrokerError, TransactionError};
 use kafka_wire::ErrorCode;
 
 /// An error with a Kafka code.
@@ -37,6 +37,8 @@ impl Coded for BrokerError {
             Self::BatchTooLarge { .. } => ErrorCode::MessageTooLarge,
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
+            Self::NotInTransaction { .. } => ErrorCode::InvalidTxnState,
+            Self::ControlBatch { .. } => ErrorCode::InvalidRecord,
             Self::Reserved { .. } => ErrorCode::TopicAuthorizationFailed,
             Self::UnknownGroup { .. } => ErrorCode::GroupIdNotFound,
             Self::DiskFull { .. } | Self::Frozen { .. } | Self::Io { .. } => {
@@ -106,6 +108,30 @@ impl Coded for GroupError {
             Self::Refused(error) => error.kafka_code(),
             Self::Storage(_) | Self::Stopping => ErrorCode::CoordinatorNotAvailable,
             Self::Loading => ErrorCode::CoordinatorLoadInProgress,
+        }
+    }
+}
+
+impl Coded for transactions::Error {
+    fn kafka_code(&self) -> ErrorCode {
+        match self {
+            Self::WrongProducer { .. } => ErrorCode::InvalidProducerIdMapping,
+            Self::Fenced { .. } => ErrorCode::ProducerFenced,
+            Self::Busy => ErrorCode::ConcurrentTransactions,
+            Self::WrongPhase { .. } => ErrorCode::InvalidTxnState,
+            Self::Timeout { .. } => ErrorCode::InvalidTransactionTimeout,
+            Self::TooManyGroups { .. } | Self::TooManyIds { .. } => ErrorCode::PolicyViolation,
+        }
+    }
+}
+
+impl Coded for TransactionError {
+    fn kafka_code(&self) -> ErrorCode {
+        match self {
+            Self::Refused(error) => error.kafka_code(),
+            Self::Storage(_) | Self::Stopping => ErrorCode::CoordinatorNotAvailable,
+            Self::Loading => ErrorCode::CoordinatorLoadInProgress,
+            Self::Unsupported => ErrorCode::TransactionalIdAuthorizationFailed,
         }
     }
 }

@@ -1,11 +1,11 @@
 //! What every handler needs: the broker, the groups, the options, and who is asking.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use admission::{Admission, Pacer};
 use broker::coordinator::GroupCoordinator;
-use broker::{DynBroker, TopicInfo};
+use broker::{DynBroker, TopicInfo, TransactionCoordinator};
 use env::DynClock;
 use kafka_wire::messages::BrokerId;
 use kafka_wire::{EncodeError, ErrorCode, RequestHeader, StrBytes};
@@ -25,6 +25,8 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) broker: DynBroker,
     pub(crate) groups: Arc<GroupCoordinator>,
+    /// Given once at the start, or never: then transactions are refused.
+    pub(crate) transactions: OnceLock<Arc<TransactionCoordinator>>,
     pub(crate) clock: DynClock,
     pub(crate) metrics: Metrics,
     pub(crate) requests: Budget,
@@ -49,6 +51,7 @@ impl Shared {
             options,
             broker,
             groups,
+            transactions: OnceLock::new(),
             clock,
             metrics: Metrics::new(),
             configuring: Mutex::new(()),
@@ -106,6 +109,15 @@ impl Call {
     /// What the client calls itself; empty if it has no name.
     pub(crate) fn client(&self) -> &str {
         self.header.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// Who coordinates transactions.
+    ///
+    /// # Errors
+    /// Without them TRANSACTIONAL_ID_AUTHORIZATION_FAILED, which clients do not retry.
+    pub(crate) fn transactions(&self) -> Result<&Arc<TransactionCoordinator>, ErrorCode> {
+        let transactions = self.shared.transactions.get();
+        transactions.ok_or(ErrorCode::TransactionalIdAuthorizationFailed)
     }
 
     pub(crate) fn node(&self) -> BrokerId {

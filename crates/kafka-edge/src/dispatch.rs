@@ -6,7 +6,7 @@ use crate::answer::Answer;
 use crate::api::{
     cluster, configs, consumer_groups, coordinator, epochs, fetch, group_admin, group_offsets,
     list_offsets, log_dirs, membership, metadata, partitions, produce, producer_ids, records,
-    topics,
+    topics, transactions, txn_admin, txn_offsets,
 };
 use crate::context::{Call, Fatal};
 use crate::pressure;
@@ -63,6 +63,21 @@ pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fat
         Request::OffsetForLeaderEpoch(request) => {
             call.reply(&epochs::offset_for_leader_epoch(&call, request).await)
         }
+        Request::AddPartitionsToTxn(request) => {
+            call.reply(&transactions::add_partitions(&call, request).await)
+        }
+        Request::AddOffsetsToTxn(request) => {
+            call.reply(&transactions::add_offsets(&call, request).await)
+        }
+        Request::EndTxn(request) => call.reply(&transactions::end(&call, request).await),
+        Request::TxnOffsetCommit(request) => call.reply(&txn_offsets::commit(&call, request).await),
+        Request::DescribeProducers(request) => {
+            call.reply(&txn_admin::describe_producers(&call, request).await)
+        }
+        Request::DescribeTransactions(request) => {
+            call.reply(&txn_admin::describe(&call, request).await)
+        }
+        Request::ListTransactions(request) => call.reply(&txn_admin::list(&call, request).await),
         Request::DescribeConfigs(request) => call.reply(&configs::describe_configs(&call, request)),
         Request::AlterConfigs(request) => call.reply(&configs::alter_configs(&call, request).await),
         Request::IncrementalAlterConfigs(request) => {

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::Admission;
-use broker::DynBroker;
 use broker::coordinator::GroupCoordinator;
+use broker::{DynBroker, TransactionCoordinator};
 use env::DynClock;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
@@ -64,6 +64,14 @@ impl Service {
         if let Some(shared) = Arc::get_mut(&mut self.shared) {
             shared.admission = admission;
         }
+        self
+    }
+
+    /// Serves transactions too, coordinated by `transactions`. Without this they are refused.
+    #[must_use]
+    pub fn with_transactions(self, transactions: Arc<TransactionCoordinator>) -> Self {
+        // A second one would be a mistake of the caller's; the first stays.
+        let _first = self.shared.transactions.set(transactions);
         self
     }
 

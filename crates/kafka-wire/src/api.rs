@@ -81,6 +81,10 @@ apis! {
     DeleteRecords = 21, 0..=2, flexible 2;
     InitProducerId = 22, 0..=4, flexible 2;
     OffsetForLeaderEpoch = 23, 2..=4, flexible 4;
+    AddPartitionsToTxn = 24, 0..=3, flexible 3;
+    AddOffsetsToTxn = 25, 0..=3, flexible 3;
+    EndTxn = 26, 0..=3, flexible 3;
+    TxnOffsetCommit = 28, 0..=3, flexible 3;
     DescribeConfigs = 32, 1..=4, flexible 4;
     AlterConfigs = 33, 0..=2, flexible 2;
     DescribeLogDirs = 35, 1..=4, flexible 2;
@@ -92,6 +96,9 @@ apis! {
     DescribeCluster = 60, 0..=2, flexible 0;
     ConsumerGroupHeartbeat = 68, 0..=1, flexible 0;
     ConsumerGroupDescribe = 69, 0..=1, flexible 0;
+    DescribeProducers = 61, 0..=0, flexible 0;
+    DescribeTransactions = 65, 0..=0, flexible 0;
+    ListTransactions = 66, 0..=1, flexible 0;
     DescribeTopicPartitions = 75, 0..=0, flexible 0;
 }
 

@@ -3,8 +3,7 @@
 //! The generated encoder would copy every batch into one buffer. [`FetchAnswer`] writes what stands
 //! between batches into small buffers and hands out a list of pieces for a vectored write.
 //!
-//! Versions 4 to 12: the session id is always 0 (no sessions are kept), the list of aborted
-//! transactions null, the preferred replica -1. Source: FetchResponse.json of Kafka 4.1.
+//! Versions 4 to 12: the session id is always 0 (no sessions are kept), the preferred replica -1. Source: FetchResponse.json of Kafka 4.1.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -27,8 +26,13 @@ pub struct FetchedPartition {
     pub error_code: i16,
     /// First offset not yet readable; -1 when unknown.
     pub high_watermark: i64,
+    /// First offset of a transaction that is open, or the high watermark; -1 when unknown.
+    pub last_stable: i64,
     /// Oldest offset kept; -1 when unknown.
     pub log_start: i64,
+    /// Producer id and first offset of what was aborted among the batches; `None` for readers that
+    /// did not ask.
+    pub aborted: Option<Vec<(i64, i64)>>,
     /// Whole batches, one after another over all pieces.
     pub batches: Vec<Bytes>,
 }
@@ -84,12 +88,21 @@ impl FetchAnswer {
         self.tail.put_i32(partition.partition);
         self.tail.put_i16(partition.error_code);
         self.tail.put_i64(partition.high_watermark);
-        // Without transactions everything below the high watermark is stable.
-        self.tail.put_i64(partition.high_watermark);
+        self.tail.put_i64(partition.last_stable);
         if self.version >= 5 {
             self.tail.put_i64(partition.log_start);
         }
-        self.put_null_array(); // aborted transactions
+        match partition.aborted {
+            None => self.put_null_array(),
+            Some(aborted) => {
+                self.put_count(aborted.len());
+                for (producer_id, first) in aborted {
+                    self.tail.put_i64(producer_id);
+                    self.tail.put_i64(first);
+                    self.put_no_tags();
+                }
+            }
+        }
         if self.version >= 11 {
             self.tail.put_i32(-1); // preferred read replica
         }
@@ -210,14 +223,18 @@ mod tests {
                 partition: 0,
                 error_code: 0,
                 high_watermark: 9,
+                last_stable: 8,
                 log_start: 3,
+                aborted: Some(vec![(7, 5), (8, 6)]),
                 batches: vec![shared.clone(), Bytes::from_static(b"+more")],
             });
             answer.partition(FetchedPartition {
                 partition: 1,
                 error_code: 1,
                 high_watermark: -1,
+                last_stable: -1,
                 log_start: -1,
+                aborted: None,
                 batches: vec![],
             });
             answer.end_topic();
@@ -238,9 +255,15 @@ mod tests {
             assert_eq!(id, 77);
             assert_eq!(body.responses.len(), 2);
             let first = &body.responses[0].partitions[0];
-            assert_eq!((first.high_watermark, first.last_stable_offset), (9, 9));
+            assert_eq!((first.high_watermark, first.last_stable_offset), (9, 8));
             assert_eq!(first.records.as_deref(), Some(&b"batches of one+more"[..]));
-            assert!(first.aborted_transactions.is_none());
+            let aborted = first.aborted_transactions.as_ref().unwrap();
+            let aborted = aborted
+                .iter()
+                .map(|one| (one.producer_id.0, one.first_offset));
+            assert_eq!(aborted.collect::<Vec<_>>(), [(7, 5), (8, 6)]);
+            let second = &body.responses[0].partitions[1];
+            assert!(second.aborted_transactions.is_none());
             assert_eq!(body.responses[0].partitions[1].error_code, 1);
             assert_eq!(body.responses[1].topic.as_str(), long);
         }

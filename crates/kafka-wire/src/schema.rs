@@ -169,6 +169,37 @@ const OFFSET_FOR_LEADER_EPOCH: &[Field] = &[
     f(Structs(&[f(Text), f(Structs(&[f(I32), f(I32), f(I32)]))])),
 ];
 
+const ADD_PARTITIONS_TO_TXN: &[Field] = &[
+    f(Text),
+    f(I64),
+    f(I16),
+    f(Structs(&[f(Text), f(Values(&I32))])),
+];
+
+const ADD_OFFSETS_TO_TXN: &[Field] = &[f(Text), f(I64), f(I16), f(Text)];
+
+const END_TXN: &[Field] = &[f(Text), f(I64), f(I16), f(BOOL)];
+
+const TXN_OFFSET_COMMIT: &[Field] = &[
+    f(Text),
+    f(Text),
+    f(I64),
+    f(I16),
+    since(3, I32),
+    since(3, Text),
+    since(3, Text),
+    f(Structs(&[
+        f(Text),
+        f(Structs(&[f(I32), f(I64), since(2, I32), f(Text)])),
+    ])),
+];
+
+const DESCRIBE_PRODUCERS: &[Field] = &[f(Structs(&[f(Text), f(Values(&I32))]))];
+
+const DESCRIBE_TRANSACTIONS: &[Field] = &[f(Values(&Text))];
+
+const LIST_TRANSACTIONS: &[Field] = &[f(Values(&Text)), f(Values(&I64)), since(1, I64)];
+
 const DESCRIBE_CONFIGS: &[Field] = &[
     f(Structs(&[f(I8), f(Text), f(Values(&Text))])),
     f(BOOL),
@@ -245,6 +276,10 @@ pub(crate) const fn shape(api: Api) -> Shape {
         Api::DeleteRecords => DELETE_RECORDS,
         Api::InitProducerId => INIT_PRODUCER_ID,
         Api::OffsetForLeaderEpoch => OFFSET_FOR_LEADER_EPOCH,
+        Api::AddPartitionsToTxn => ADD_PARTITIONS_TO_TXN,
+        Api::AddOffsetsToTxn => ADD_OFFSETS_TO_TXN,
+        Api::EndTxn => END_TXN,
+        Api::TxnOffsetCommit => TXN_OFFSET_COMMIT,
         Api::DescribeConfigs => DESCRIBE_CONFIGS,
         Api::AlterConfigs => ALTER_CONFIGS,
         Api::DescribeLogDirs => DESCRIBE_LOG_DIRS,
@@ -256,6 +291,9 @@ pub(crate) const fn shape(api: Api) -> Shape {
         Api::DescribeCluster => DESCRIBE_CLUSTER,
         Api::ConsumerGroupHeartbeat => CONSUMER_GROUP_HEARTBEAT,
         Api::ConsumerGroupDescribe => CONSUMER_GROUP_DESCRIBE,
+        Api::DescribeProducers => DESCRIBE_PRODUCERS,
+        Api::DescribeTransactions => DESCRIBE_TRANSACTIONS,
+        Api::ListTransactions => LIST_TRANSACTIONS,
         Api::DescribeTopicPartitions => DESCRIBE_TOPIC_PARTITIONS,
     };
     // Fetch names the cluster in tagged field 0 (KIP-595).

@@ -163,6 +163,12 @@ impl Running {
             config.groups.options(),
         );
         groups.register(&mut registry);
+        let transactions = broker::TransactionCoordinator::new(
+            Arc::clone(&broker),
+            Arc::clone(&clock),
+            broker::TransactionOptions::default(),
+        );
+        transactions.register(&mut registry);
         let admission = Admission::new(config.admission(), Arc::clone(&clock));
         admission.register(&mut registry);
         let kafka = kafka_edge::Service::new(
@@ -174,13 +180,16 @@ impl Running {
             Arc::clone(&groups),
             Arc::clone(&clock),
         )?;
-        let mut kafka = kafka.with_admission(Arc::clone(&admission));
+        let mut kafka = kafka
+            .with_transactions(Arc::clone(&transactions))
+            .with_admission(Arc::clone(&admission));
         kafka.register(&mut registry);
         let kafka_address = kafka
             .bind()
             .await
             .map_err(|error| elsewhere(&error, "--kafka"))?;
         spine.spawn("groups", |shutdown| groups.run(shutdown));
+        spine.spawn("transactions", |shutdown| transactions.run(shutdown));
 
         // Samples.
         let retention = config.series_retention.get();

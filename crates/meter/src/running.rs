@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::time::Duration;
 
-use broker::{Broker, Place, ReadLimit, TopicInfo};
+use broker::{Broker, Place, ReadLimit, TopicInfo, read_committed};
 use model::{PartitionId, Position, Timestamp, TopicPartition};
 use record::{Batches, Record};
 use serde_json::Value;
@@ -102,8 +102,8 @@ impl Running {
         until: Position,
     ) -> Result<(), broker::Error> {
         while from < until {
-            let fetched = broker.read(at, from, READ_LIMIT).await?;
-            if fetched.batches.is_empty() {
+            let fetched = read_committed(broker, at, from, READ_LIMIT).await?;
+            if fetched.next <= from {
                 break;
             }
             each_event(&fetched.batches, at, from, Some(until), |event| {
@@ -145,8 +145,9 @@ impl Running {
                     all = false;
                     break;
                 }
-                let fetched = broker.read(&at, *next, READ_LIMIT).await?;
-                if fetched.batches.is_empty() {
+                // What was aborted is not counted, and what is open waits.
+                let fetched = read_committed(broker, &at, *next, READ_LIMIT).await?;
+                if fetched.next <= *next {
                     break;
                 }
                 left = left.saturating_sub(fetched.batches.len());

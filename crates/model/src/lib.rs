@@ -17,7 +17,9 @@ pub mod limits;
 mod names;
 mod numbers;
 mod time;
+mod transaction;
 
 pub use names::{GroupId, InvalidName, TopicId, TopicName, TopicPartition};
 pub use numbers::{Offset, PartitionId, Position};
 pub use time::Timestamp;
+pub use transaction::{Outcome, Producer};

@@ -103,6 +103,12 @@ impl BatchBuilder {
         self
     }
 
+    /// Marks the batch as one that no application sees.
+    pub(crate) fn control(&mut self) -> &mut Self {
+        self.attributes |= 0x20;
+        self
+    }
+
     /// Records so far.
     pub fn len(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)

@@ -37,6 +37,7 @@
 mod batch;
 mod builder;
 mod codec;
+mod control;
 mod error;
 mod header;
 mod iter;
@@ -49,6 +50,7 @@ mod xerial;
 pub use batch::{Batches, CheckedBatch, check, parse_all};
 pub use builder::BatchBuilder;
 pub use codec::Compression;
+pub use control::marker;
 pub use error::Error;
 pub use header::{HEADER_BYTES, Header, PREFIX_BYTES, TimestampKind};
 pub use iter::{HeaderIter, Headers, Record, RecordIter, Records};

@@ -1,7 +1,7 @@
 //! Record batches in few words.
 
 use bytes::Bytes;
-use model::{Offset, Timestamp};
+use model::{Offset, Producer, Timestamp};
 use record::{BatchBuilder, Batches, CheckedBatch, Compression};
 
 /// The timestamp records get unless a test says another.
@@ -28,6 +28,17 @@ pub fn batch_of<V: AsRef<[u8]>>(
     let mut builder = builder(WHEN, values);
     builder.producer(producer, epoch, sequence);
     builder.build()
+}
+
+/// A batch of a transaction.
+pub fn batch_in_transaction<V: AsRef<[u8]>>(
+    producer: Producer,
+    sequence: i32,
+    values: impl IntoIterator<Item = V>,
+) -> CheckedBatch {
+    let mut builder = builder(WHEN, values);
+    builder.producer(producer.id, producer.epoch, sequence);
+    builder.transactional().build()
 }
 
 fn builder<V: AsRef<[u8]>>(at: Timestamp, values: impl IntoIterator<Item = V>) -> BatchBuilder {

@@ -98,6 +98,21 @@ fn kafkajs_groups() -> Result<()> {
 }
 
 #[test]
+fn kafka_python_transactions() -> Result<()> {
+    proves(python()?, "transactions.py")
+}
+
+#[test]
+fn kafkajs_transactions() -> Result<()> {
+    proves(node()?, "transactions.mjs")
+}
+
+#[test]
+fn librdkafka_reads_and_writes_exactly_once_through_kills() -> Result<()> {
+    goes_on(python()?, "exactly_once.py")
+}
+
+#[test]
 fn records_groups_and_offsets_go_on_after_a_kill() -> Result<()> {
     let place = Place::new()?;
     let lantern = Lantern::start(&place, &["--no-agent"])?;

@@ -216,6 +216,19 @@ impl GroupCoordinator {
         Ok(unknown.into_iter().map(|(of, _)| of).collect())
     }
 
+    /// Whether `by` may stage offsets in a transaction. One that names no member may, as it did
+    /// before members were named in transactions.
+    ///
+    /// # Errors
+    /// [`GroupError::Refused`] as of [`Coordinator::may_commit`].
+    pub fn may_stage(&self, by: &MemberRef) -> Result<(), GroupError> {
+        let mut state = self.serving()?;
+        if by.generation < 0 && by.member.is_empty() && by.instance.is_none() {
+            return Ok(());
+        }
+        Ok(state.engine.may_commit(self.clock.monotonic(), by)?)
+    }
+
     /// What a group committed. `None` asks for every partition it ever committed. A group without
     /// commits answers with none.
     ///

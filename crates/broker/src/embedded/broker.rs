@@ -24,7 +24,7 @@ use super::{Drive, OpenError, Options, RecoveryReport, Shared, events, groups, o
 use super::{retention, store, topics};
 use crate::{
     Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, Durability, Error,
-    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec,
+    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog,
 };
 
 /// The broker inside Lantern: durable topics in one directory of this machine.
@@ -189,7 +189,7 @@ fn end(
 }
 
 /// Runs `work` where it may block on the disk.
-async fn blocking<T: Send + 'static>(
+pub(crate) async fn blocking<T: Send + 'static>(
     shared: &Arc<Shared>,
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,
 ) -> Result<T, Error> {
@@ -209,6 +209,7 @@ impl Broker for EmbeddedBroker {
             positions_are_offsets: true,
             durable_append: true,
             idempotent_append: true,
+            transactions: true,
         }
     }
 
@@ -286,12 +287,12 @@ impl Broker for EmbeddedBroker {
     ) -> BrokerFuture<'a, Fetched> {
         Box::pin(async move {
             let partition = self.shared.partition(at)?;
-            if let Some(fetched) = reads::warm(&self.shared, &partition, from, limit)? {
+            if let Some(fetched) = reads::warm(&self.shared, &partition, from, limit, false)? {
                 return Ok(fetched);
             }
             let shared = Arc::clone(&self.shared);
             blocking(&self.shared, move || {
-                reads::cold(&shared, &partition, from, limit)
+                reads::cold(&shared, &partition, from, limit, false)
             })
             .await
         })
@@ -384,5 +385,9 @@ impl Broker for EmbeddedBroker {
             let shared = Arc::clone(&self.shared);
             blocking(&self.shared, move || shared.new_producer_id()).await
         })
+    }
+
+    fn transactional(&self) -> Option<&dyn TransactionalLog> {
+        Some(&self.shared)
     }
 }

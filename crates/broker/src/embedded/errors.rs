@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use model::TopicPartition;
+use model::{Producer, TopicPartition};
 
 use super::CatalogError;
 use crate::Error;
@@ -144,6 +144,10 @@ pub(crate) fn of_log(partition: &TopicPartition, error: commitlog::Error) -> Err
             producer: producer_id,
             newest: current,
             found,
+        },
+        Log::NotInTransaction { producer_id, epoch } => Error::NotInTransaction {
+            partition,
+            producer: Producer::new(producer_id, epoch),
         },
         Log::Full { .. } => Error::DiskFull { partition },
         Log::Storage { source, .. } => Error::Frozen {

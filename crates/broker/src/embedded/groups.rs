@@ -62,11 +62,16 @@ pub(crate) async fn forget(
 pub(crate) async fn forget_topics_gone(shared: &Shared) -> Result<(), Error> {
     let topics = shared.topics.load_full();
     let gone = |topic: &TopicName| !topics.infos.contains_key(topic);
-    let stale = shared.progress.lock().commits_in(gone);
-    let records = stale
-        .iter()
-        .map(|(group, of)| (commit_key(group, of), None));
-    write(shared, records).await
+    let stale = stale_keys(&shared.progress.lock(), gone);
+    write(shared, stale.into_iter().map(|key| (key, None))).await
+}
+
+/// Keys of progress, committed or staged, in topics for which `gone` says so.
+fn stale_keys(progress: &Progress, gone: impl Fn(&TopicName) -> bool) -> Vec<Vec<u8>> {
+    let committed = progress.commits_in(&gone);
+    let mut keys = progress.staged().keys_in(&gone);
+    keys.extend(committed.iter().map(|(group, of)| commit_key(group, of)));
+    keys
 }
 
 /// Removes progress in topics whose deletion a crash interrupted. Only while the broker opens: it
@@ -74,10 +79,8 @@ pub(crate) async fn forget_topics_gone(shared: &Shared) -> Result<(), Error> {
 pub(crate) fn forget_at_open(shared: &Shared) -> Result<(), Error> {
     let topics = shared.topics.load_full();
     let gone = |topic: &TopicName| !topics.infos.contains_key(topic);
-    let stale = shared.progress.lock().commits_in(gone);
-    let records = stale
-        .iter()
-        .map(|(group, of)| (commit_key(group, of), None::<Vec<u8>>));
+    let stale = stale_keys(&shared.progress.lock(), gone);
+    let records = stale.into_iter().map(|key| (key, None::<Vec<u8>>));
     let now = shared.options.clock.now();
     let tombstones = batches(records, now);
     if tombstones.is_empty() {
@@ -104,7 +107,7 @@ fn append_here(shared: &Shared, batches: &[CheckedBatch]) -> Result<(), Error> {
     Ok(())
 }
 
-async fn write(
+pub(crate) async fn write(
     shared: &Shared,
     records: impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)>,
 ) -> Result<(), Error> {

@@ -11,7 +11,7 @@
 //!
 //! Read [`EmbeddedBroker`], then `writer` (how appends become durable), `partition` (the marks and
 //! who may see what), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
-//! committed), `retention`, `open` (the order in which a data directory comes to life).
+//! committed), `transactional` and `staged` (what counts together or not at all), `retention`, `open` (the order in which a data directory comes to life).
 
 mod broker;
 mod catalog;
@@ -31,8 +31,10 @@ mod reads;
 mod replies;
 mod report;
 mod retention;
+mod staged;
 mod store;
 mod topics;
+mod transactional;
 mod verify;
 mod writer;
 

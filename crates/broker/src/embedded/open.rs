@@ -391,7 +391,7 @@ fn replay(groups: &Partition, progress: &mut Progress) -> Result<(), Error> {
         at_least_one: true,
     };
     while from < groups.readable() {
-        let bytes = groups.read(from, limit)?;
+        let bytes = groups.read(from, limit, groups.readable())?;
         let before = from;
         for batch in record::Batches::new(bytes) {
             let batch = batch.map_err(|error| groups.corrupt(&error))?;

@@ -1,6 +1,7 @@
 //! One partition as the broker sees it: its log, its marks, and who waits for them.
 //!
-//! Three numbers say who may see what: `log_start <= readable <= end`. `end` moves when the writer
+//! Three numbers say who may see what: `log_start <= readable <= end`; a fourth, `unstable`, where
+//! readers of committed records stop before that. `end` moves when the writer
 //! writes. `readable`, the high watermark, moves when those bytes are as safe as the topic asks:
 //! after the flush, or after the write where the topic says `lantern.durability=written`. Readers
 //! look at `readable` alone, so no reader ever sees a record that a crash may take back (unless the
@@ -10,20 +11,24 @@
 //! before its watchers are woken, so a woken reader finds what it was woken for; only the writer
 //! appends and flushes, and everybody else who touches the log holds its lock for a moment.
 //!
-//! Not here: files, offsets, producer state (`commitlog`); rounds (`writer`).
+//! Not here: transactions (`stable`), files, offsets, producer state (`commitlog`); rounds (`writer`).
+
+mod stable;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
-use commitlog::{Journal, Log, LogId, LogReader, Publish, StampKind};
+use commitlog::{Enlisted, Journal, Log, LogId, LogReader, Publish, StampKind};
 use model::limits::GROUPS_TOPIC;
 use model::{Offset, PartitionId, Position, Timestamp, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
 use stdx::ByteSize;
 use tokio::sync::watch;
+
+use stable::{STABLE, unstable_of};
 
 use super::reads::offset_of;
 use super::writer::Waiter;
@@ -41,7 +46,12 @@ pub(crate) struct Partition {
     watch: Mutex<Watch>,
     log_start: AtomicU64,
     readable: AtomicU64,
+    /// The first offset of an open transaction, [`STABLE`] without one. Stored before `readable`, and
+    /// read after it, so that no reader takes an open transaction for a committed one.
+    unstable: AtomicU64,
     end: AtomicU64,
+    /// Who may write in a transaction.
+    enlisted: Enlisted,
     /// The topic lets readers see what is only written.
     publishes_written: AtomicBool,
     /// The last append failed for want of room.
@@ -127,6 +137,7 @@ impl Partition {
         );
         let (log, report) = opened.map_err(|error| errors::of_log(&id, error))?;
         let marks = log.marks();
+        let (unstable, enlisted) = (unstable_of(&log), log.enlisted());
         let partition = Self {
             reader: Some(log.reader()),
             inside: Mutex::new(Inside {
@@ -140,7 +151,9 @@ impl Partition {
             log_start: AtomicU64::new(marks.log_start.get()),
             // Recovery flushed what it kept, so all of it may be seen.
             readable: AtomicU64::new(marks.log_end.get()),
+            unstable: AtomicU64::new(unstable),
             end: AtomicU64::new(marks.log_end.get()),
+            enlisted,
             publishes_written: AtomicBool::new(config.durability == Durability::Written),
             full: AtomicBool::new(false),
             frozen_said: AtomicBool::new(false),
@@ -173,7 +186,9 @@ impl Partition {
             watch: Mutex::new(Watch::Unwatched),
             log_start: AtomicU64::new(0),
             readable: AtomicU64::new(0),
+            unstable: AtomicU64::new(STABLE),
             end: AtomicU64::new(0),
+            enlisted: Enlisted::default(),
             publishes_written: AtomicBool::new(false),
             full: AtomicBool::new(false),
             frozen_said: AtomicBool::new(true),
@@ -203,11 +218,14 @@ impl Partition {
         Offset::new(self.end.load(Ordering::Acquire))
     }
 
-    /// The three marks, in order even while they move: each is read before the one above it.
+    /// The marks, in order even while they move: each is read before the one above it.
     pub(crate) fn marks(&self) -> Marks {
+        let log_start = self.log_start();
+        let readable = self.readable();
         Marks {
-            log_start: self.log_start().into(),
-            high_watermark: self.readable().into(),
+            log_start: log_start.into(),
+            last_stable: self.stable(readable).into(),
+            high_watermark: readable.into(),
             log_end: self.end().into(),
         }
     }
@@ -244,6 +262,7 @@ impl Partition {
             }
         };
         let marks = log.marks();
+        self.note_unstable(log);
         self.end.store(marks.log_end.get(), Ordering::Release);
         if self.full.swap(false, Ordering::Relaxed) {
             events::disk_has_room(&self.id);
@@ -346,13 +365,25 @@ impl Partition {
 
     /// Shows readers everything written. Writer only.
     pub(crate) fn publish_written(&self) {
-        self.publish(self.end());
+        let end = self.end();
+        if self.unstable.load(Ordering::Relaxed) != STABLE
+            && let Some(log) = &mut self.inside.lock().log
+        {
+            log.settle_transactions(end);
+            self.note_unstable(log);
+        }
+        self.publish(end);
     }
 
     /// Shows readers everything flushed. Writer only.
     pub(crate) fn publish_flushed(&self) {
-        let inside = self.inside.lock();
-        let durable = inside.log.as_ref().map(|log| log.marks().durable);
+        let mut inside = self.inside.lock();
+        let durable = inside.log.as_mut().map(|log| {
+            let durable = log.marks().durable;
+            log.settle_transactions(durable);
+            self.note_unstable(log);
+            durable
+        });
         drop(inside);
         if let Some(durable) = durable {
             self.publish(durable);
@@ -581,15 +612,21 @@ impl Partition {
         &self,
         from: Offset,
         limit: ReadLimit,
+        until: Offset,
     ) -> Result<Option<Bytes>, Error> {
         let reader = self.reader()?;
-        Ok(reader.read_memory(from, limit.bytes, limit.at_least_one, self.readable()))
+        Ok(reader.read_memory(from, limit.bytes, limit.at_least_one, until))
     }
 
     /// Reads from wherever the batches are; blocks on the disk.
-    pub(crate) fn read(&self, from: Offset, limit: ReadLimit) -> Result<Bytes, Error> {
+    pub(crate) fn read(
+        &self,
+        from: Offset,
+        limit: ReadLimit,
+        until: Offset,
+    ) -> Result<Bytes, Error> {
         self.reader()?
-            .read(from, limit.bytes, limit.at_least_one, self.readable())
+            .read(from, limit.bytes, limit.at_least_one, until)
             .map_err(|error| errors::of_log(&self.id, error))
     }
 

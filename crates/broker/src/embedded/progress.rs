@@ -15,6 +15,7 @@ use model::{GroupId, TopicName, TopicPartition};
 use super::group_records::{
     KIND_COMMIT, commit_key, commit_value, parse_commit_key, parse_commit_value,
 };
+use super::staged::{KIND_STAGED, Staged, parse_staged_key};
 use crate::Commit;
 
 /// The live records of the topic.
@@ -24,6 +25,7 @@ pub(crate) struct Progress {
     /// Records of kinds that belong to someone else, by key.
     others: BTreeMap<Bytes, Bytes>,
     commits: usize,
+    staged: Staged,
 }
 
 /// What happened to a record that was applied.
@@ -38,6 +40,9 @@ pub(crate) enum Applied {
 impl Progress {
     /// Applies one record; without a value its key goes.
     pub(crate) fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Applied {
+        if key.first() == Some(&KIND_STAGED) {
+            return self.apply_staged(key, value);
+        }
         if key.first() != Some(&KIND_COMMIT) {
             match value {
                 Some(value) => {
@@ -61,6 +66,23 @@ impl Progress {
         Applied::Kept
     }
 
+    fn apply_staged(&mut self, key: &[u8], value: Option<&[u8]>) -> Applied {
+        let Some((producer_id, group, of)) = parse_staged_key(key) else {
+            return Applied::Unreadable;
+        };
+        match value.map(parse_commit_value) {
+            Some(Some(commit)) => self.staged.insert(producer_id, (group, of), commit),
+            Some(None) => return Applied::Unreadable,
+            None => self.staged.remove(producer_id, &(group, of)),
+        }
+        Applied::Kept
+    }
+
+    /// What waits for the end of transactions.
+    pub(crate) fn staged(&self) -> &Staged {
+        &self.staged
+    }
+
     fn insert(&mut self, group: GroupId, of: TopicPartition, commit: Commit) {
         let new = self.groups.entry(group).or_default().insert(of, commit);
         self.commits += usize::from(new.is_none());
@@ -78,7 +100,7 @@ impl Progress {
 
     /// Keys that are live.
     pub(crate) fn len(&self) -> usize {
-        self.commits + self.others.len()
+        self.commits + self.others.len() + self.staged.len()
     }
 
     /// What `group` committed, by partition.
@@ -113,7 +135,10 @@ impl Progress {
             })
         });
         let others = self.others.iter();
-        commits.chain(others.map(|(key, value)| (key.clone(), value.clone())))
+        let others = others.map(|(key, value)| (key.clone(), value.clone()));
+        let staged = self.staged.live();
+        let staged = staged.map(|(key, value)| (key.into(), value.into()));
+        commits.chain(others).chain(staged)
     }
 }
 
@@ -121,6 +146,7 @@ impl Progress {
 mod tests {
     use model::{PartitionId, Position, Timestamp};
 
+    use super::super::staged::staged_key;
     use super::*;
 
     fn group(id: &str) -> GroupId {
@@ -151,6 +177,8 @@ mod tests {
             progress.apply(&key, Some(&commit_value(&commit(position))));
         }
         progress.apply(b"\x02group a", Some(b"members"));
+        let staged = staged_key(7, &group("c"), &at("t", 0));
+        progress.apply(&staged, Some(&commit_value(&commit(5))));
         progress
     }
 
@@ -160,7 +188,7 @@ mod tests {
         let key = commit_key(&group("a"), &at("t", 0));
         progress.apply(&key, Some(&commit_value(&commit(9))));
         assert_eq!(progress.group(&group("a")).unwrap()[&at("t", 0)], commit(9));
-        assert_eq!(progress.len(), 4);
+        assert_eq!(progress.len(), 5);
     }
 
     #[test]
@@ -170,7 +198,7 @@ mod tests {
         progress.apply(&commit_key(&group("b"), &at("u", 7)), None);
         progress.apply(b"\x02group a", None);
         assert_eq!(progress.groups(), [group("a")]);
-        assert_eq!(progress.len(), 2);
+        assert_eq!(progress.len(), 3);
     }
 
     #[test]
@@ -182,6 +210,7 @@ mod tests {
         }
         assert_eq!(again.groups, progress.groups);
         assert_eq!(again.others, progress.others);
+        assert_eq!(again.staged, progress.staged);
         assert_eq!(again.len(), progress.len());
     }
 
@@ -189,6 +218,25 @@ mod tests {
     fn commits_of_a_topic_that_is_gone_are_found() {
         let gone = sample().commits_in(|topic| topic.as_str() == "t");
         assert_eq!(gone, [(group("a"), at("t", 0)), (group("a"), at("t", 1))]);
+    }
+
+    #[test]
+    fn staged_progress_is_not_committed_and_goes_by_its_own_key() {
+        let mut progress = sample();
+        assert_eq!(progress.group(&group("c")), None);
+        assert_eq!(
+            progress.staged().partitions(&group("c")),
+            [at("t", 0)].into()
+        );
+        let key = staged_key(8, &group("c"), &at("t", 0));
+        progress.apply(&key, Some(&commit_value(&commit(6))));
+        progress.apply(&staged_key(7, &group("c"), &at("t", 0)), None);
+        assert_eq!(progress.staged().partitions(&group("c")).len(), 1);
+        assert_eq!(progress.staged().of(8).len(), 1);
+        assert_eq!(
+            progress.staged().keys_in(|topic| topic.as_str() == "t"),
+            [key]
+        );
     }
 
     #[test]

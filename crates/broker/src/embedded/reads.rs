@@ -63,6 +63,11 @@ fn admit(
 ) -> Result<Admitted, Error> {
     let (topic, partition) = shared.topic_and_partition(to)?;
     let limit = topic.info.config.batch_bytes.as_usize();
+    if batches.iter().any(CheckedBatch::is_control) {
+        return Err(Error::ControlBatch {
+            partition: to.clone(),
+        });
+    }
     if let Some(large) = batches.iter().find(|batch| batch.size() > limit) {
         return Err(Error::BatchTooLarge {
             topic: to.topic.clone(),
@@ -83,17 +88,19 @@ pub(crate) fn warm(
     partition: &Partition,
     from: Position,
     limit: ReadLimit,
+    committed: bool,
 ) -> Result<Option<Fetched>, Error> {
     let marks = partition.marks();
     let offset = partition.offset_to_read(from, marks)?;
-    if from >= marks.high_watermark {
+    let until = partition.until(committed);
+    if offset >= until {
         return Ok(Some(Fetched {
             batches: bytes::Bytes::new(),
             next: from,
             marks,
         }));
     }
-    let batches = partition.read_memory(offset, limit)?;
+    let batches = partition.read_memory(offset, limit, until)?;
     Ok(batches.map(|batches| fetched(shared, partition, offset, batches)))
 }
 
@@ -103,9 +110,10 @@ pub(crate) fn cold(
     partition: &Partition,
     from: Position,
     limit: ReadLimit,
+    committed: bool,
 ) -> Result<Fetched, Error> {
     let offset = partition.offset_to_read(from, partition.marks())?;
-    let batches = partition.read(offset, limit)?;
+    let batches = partition.read(offset, limit, partition.until(committed))?;
     shared.metrics.cold_reads.inc();
     Ok(fetched(shared, partition, offset, batches))
 }

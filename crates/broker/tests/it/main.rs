@@ -9,4 +9,5 @@ mod pressure;
 mod simulation;
 mod storage;
 mod support;
+mod transactions;
 mod verify;

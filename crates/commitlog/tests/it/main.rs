@@ -18,4 +18,5 @@ mod kit;
 mod recovery;
 mod rot;
 mod simulation;
+mod transactions;
 mod verify;

@@ -1,9 +1,10 @@
-//! FindCoordinator: this node coordinates every group.
+//! FindCoordinator: this node coordinates every group and every transaction.
 
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::find_coordinator_response::Coordinator;
 use kafka_wire::messages::{BrokerId, FindCoordinatorRequest, FindCoordinatorResponse};
 use model::GroupId;
+use transactions::TransactionalId;
 
 use crate::context::{Call, text};
 
@@ -22,7 +23,7 @@ pub(crate) fn find_coordinator(
     let (host, port) = call.endpoint();
     if call.version() >= SEVERAL_SINCE {
         let answers = request.coordinator_keys.into_iter().map(|key| {
-            let refusal = check(request.key_type, &key);
+            let refusal = check(call, request.key_type, &key);
             let answer = Coordinator::default().with_key(key);
             match refusal {
                 None => answer
@@ -39,7 +40,7 @@ pub(crate) fn find_coordinator(
         });
         return FindCoordinatorResponse::default().with_coordinators(answers.collect());
     }
-    match check(request.key_type, &request.key) {
+    match check(call, request.key_type, &request.key) {
         None => FindCoordinatorResponse::default()
             .with_node_id(call.node())
             .with_host(host)
@@ -53,18 +54,23 @@ pub(crate) fn find_coordinator(
     }
 }
 
-fn check(key_type: i8, key: &str) -> Option<(ErrorCode, &'static str)> {
+fn check(call: &Call, key_type: i8, key: &str) -> Option<(ErrorCode, &'static str)> {
     match key_type {
         GROUP => (),
-        // Final for clients, where "not available" would be asked again for ever.
         TRANSACTION => {
-            let code = ErrorCode::TransactionalIdAuthorizationFailed;
-            return Some((code, "transactions are not served"));
+            if let Err(code) = call.transactions() {
+                return Some((code, "transactions are not served"));
+            }
+            let refused = TransactionalId::new(key).err();
+            return refused.map(|_| {
+                let reason = "a transactional id has 1 to 255 bytes";
+                (ErrorCode::InvalidRequest, reason)
+            });
         }
         _ => {
             return Some((
                 ErrorCode::InvalidRequest,
-                "only groups have coordinators here",
+                "only groups and transactions have coordinators here",
             ));
         }
     }

@@ -25,6 +25,9 @@ use crate::context::{Call, Fatal};
 use crate::pressure;
 use part::Part;
 
+/// The isolation level of readers that stop where a transaction is open.
+const READ_COMMITTED: i8 = 1;
+
 /// Serves Fetch.
 pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, Fatal> {
     let (version, id) = (call.version(), call.header.correlation_id);
@@ -43,10 +46,11 @@ pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, 
             owed,
         ));
     }
+    let committed = request.isolation_level == READ_COMMITTED;
     let mut parts = Vec::new();
     for topic in &request.topics {
         for partition in &topic.partitions {
-            parts.push(Part::new(call, topic.topic.as_str(), partition));
+            parts.push(Part::new(call, topic.topic.as_str(), partition, committed));
         }
     }
     let mut reading = Reading::new(call, &request);

@@ -22,7 +22,7 @@ use kafka_wire::messages::{
     OffsetFetchRequest, OffsetFetchResponse, TopicName as WireName,
 };
 use kafka_wire::{ErrorCode, StrBytes};
-use model::TopicPartition;
+use model::{GroupId, TopicPartition};
 
 use super::membership::group_id;
 use crate::codes::Coded;
@@ -141,7 +141,7 @@ pub(crate) async fn offset_fetch(call: &Call, request: OffsetFetchRequest) -> Of
                     .collect()
             });
             let found = match may_fetch(call, &asked) {
-                Ok(()) => committed(call, &asked.group_id, of).await,
+                Ok(()) => committed(call, &asked.group_id, of, request.require_stable).await,
                 Err(code) => Err(code),
             };
             groups.push(group_answer(call, found).with_group_id(asked.group_id));
@@ -154,7 +154,7 @@ pub(crate) async fn offset_fetch(call: &Call, request: OffsetFetchRequest) -> Of
             .map(|topic| (&topic.name, &*topic.partition_indexes))
             .collect()
     });
-    match committed(call, &request.group_id, of).await {
+    match committed(call, &request.group_id, of, request.require_stable).await {
         Ok(found) => OffsetFetchResponse::default().with_topics(topics_answer(call, found)),
         // Version 1 has nowhere else to say it than in a partition; clients of it see no offsets
         // and ask again.
@@ -181,8 +181,15 @@ async fn committed(
     call: &Call,
     group: &str,
     of: Option<Vec<(&WireName, &[i32])>>,
+    require_stable: bool,
 ) -> Result<Found, ErrorCode> {
     let group = group_id(group)?;
+    // Looked at first: what is settled in between is seen as staged, and asked for again.
+    let unstable = if require_stable {
+        staged(call, &group)?
+    } else {
+        BTreeSet::new()
+    };
     let asked = of.as_ref().map(|topics| {
         let all = topics.iter().flat_map(|(topic, indexes)| {
             indexes
@@ -194,12 +201,17 @@ async fn committed(
     let committed = call.shared.groups.committed(&group, asked).await;
     let committed = committed.map_err(|error| error.kafka_code())?;
     let Some(topics) = of else {
-        return Ok(by_topic(committed));
+        return Ok(by_topic(committed, unstable));
     };
     let known: BTreeMap<TopicPartition, Option<Commit>> = committed.into_iter().collect();
     let found = topics.into_iter().map(|(topic, indexes)| {
         let partitions = indexes.iter().map(|index| {
-            let commit = partition(topic, *index).map(|of| known.get(&of).cloned().flatten());
+            let commit = partition(topic, *index).and_then(|of| {
+                if unstable.contains(&of) {
+                    return Err(ErrorCode::UnstableOffsetCommit);
+                }
+                Ok(known.get(&of).cloned().flatten())
+            });
             (*index, commit)
         });
         (topic.clone(), partitions.collect())
@@ -207,14 +219,30 @@ async fn committed(
     Ok(found.collect())
 }
 
-fn by_topic(committed: Vec<(TopicPartition, Option<Commit>)>) -> Found {
+/// Partitions whose offset a transaction may change any moment.
+fn staged(call: &Call, group: &GroupId) -> Result<BTreeSet<TopicPartition>, ErrorCode> {
+    let Some(log) = call.broker().transactional() else {
+        return Ok(BTreeSet::new());
+    };
+    // As for all trouble of the broker's with groups.
+    log.staged(group)
+        .map_err(|_| ErrorCode::CoordinatorNotAvailable)
+}
+
+fn by_topic(
+    committed: Vec<(TopicPartition, Option<Commit>)>,
+    unstable: BTreeSet<TopicPartition>,
+) -> Found {
+    let mut all: BTreeMap<TopicPartition, Result<Option<Commit>, ErrorCode>> = committed
+        .into_iter()
+        .map(|(of, commit)| (of, Ok(commit)))
+        .collect();
+    let unstable = unstable.into_iter();
+    all.extend(unstable.map(|of| (of, Err(ErrorCode::UnstableOffsetCommit))));
     let mut topics: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for (of, commit) in committed {
+    for (of, commit) in all {
         let index = i32::try_from(of.partition.get()).unwrap_or(i32::MAX);
-        topics
-            .entry(of.topic)
-            .or_default()
-            .push((index, Ok(commit)));
+        topics.entry(of.topic).or_default().push((index, commit));
     }
     let topics = topics.into_iter();
     topics

@@ -12,6 +12,9 @@ use model::Timestamp;
 use crate::codes::Coded;
 use crate::context::{Call, check_leader_epoch, offset, partition};
 
+/// The isolation level of readers that stop where a transaction is open.
+const READ_COMMITTED: i8 = 1;
+
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
@@ -21,6 +24,7 @@ const MAX_TIMESTAMP_SINCE: i16 = 7;
 
 /// Serves ListOffsets. Nothing at or after a time is offset -1, which is no error.
 pub(crate) async fn list_offsets(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let committed = request.isolation_level == READ_COMMITTED;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -29,7 +33,7 @@ pub(crate) async fn list_offsets(call: &Call, request: ListOffsetsRequest) -> Li
                 .with_partition_index(asked.partition_index)
                 .with_timestamp(-1)
                 .with_offset(-1);
-            partitions.push(match find(call, &topic.name, asked).await {
+            partitions.push(match find(call, &topic.name, asked, committed).await {
                 Ok(None) => answer,
                 Ok(Some(found)) => {
                     let epoch = if call.version() >= 4 { 0 } else { -1 };
@@ -60,6 +64,7 @@ async fn find(
     call: &Call,
     topic: &str,
     asked: &ListOffsetsPartition,
+    committed: bool,
 ) -> Result<Option<Found>, ErrorCode> {
     let at = partition(topic, asked.partition_index)?;
     check_leader_epoch(asked.current_leader_epoch)?;
@@ -70,8 +75,19 @@ async fn find(
         time if time >= 0 => Place::Time(Timestamp::from_millis(time)),
         _ => return Err(ErrorCode::InvalidRequest),
     };
-    call.broker()
-        .find(&at, place)
-        .await
-        .map_err(|error| error.kafka_code())
+    let coded = |error: broker::Error| error.kafka_code();
+    let found = call.broker().find(&at, place).await.map_err(coded)?;
+    if !committed {
+        return Ok(found);
+    }
+    // The end of what is committed is before an open transaction, and nothing beyond is found.
+    let stable = call.broker().marks(&at).await.map_err(coded)?.last_stable;
+    Ok(match place {
+        Place::Latest => found.map(|found| Found {
+            position: found.position.min(stable),
+            ..found
+        }),
+        Place::Earliest => found,
+        Place::Time(_) | Place::MaxTimestamp => found.filter(|found| found.position < stable),
+    })
 }

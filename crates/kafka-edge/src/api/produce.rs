@@ -142,8 +142,7 @@ fn prepare(
         return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
     }
     if transactional {
-        let reason = "transactions are not served";
-        return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
+        check_coordinator(call)?;
     }
     let to = partition(topic, data.index)?;
     if to.topic.is_internal() && to.topic.as_str() != METRICS_TOPIC {
@@ -157,7 +156,8 @@ fn prepare(
         return Err(ErrorCode::UnknownTopicOrPartition.into());
     }
     let limit = info.config.batch_bytes.as_usize();
-    let batches = check_batches(call.version(), limit, data.records.clone())?;
+    let records = data.records.clone();
+    let batches = check_batches(call.version(), transactional, limit, records)?;
     let durability = if acks == -1 {
         info.config.durability
     } else {
@@ -170,8 +170,24 @@ fn prepare(
     })
 }
 
+/// Whether a batch of a transaction can be judged: right after a start who is in one is not known yet.
+fn check_coordinator(call: &Call) -> Result<(), Refusal> {
+    match call.transactions() {
+        Ok(transactions) if transactions.is_ready() => Ok(()),
+        Ok(_) => {
+            let reason = "transactions are being loaded";
+            Err(Refusal::new(ErrorCode::NotLeaderOrFollower, reason))
+        }
+        Err(_) => {
+            let reason = "transactions are not served";
+            Err(Refusal::new(ErrorCode::InvalidTxnState, reason))
+        }
+    }
+}
+
 fn check_batches(
     version: i16,
+    transactional: bool,
     limit: usize,
     records: Option<Bytes>,
 ) -> Result<Vec<CheckedBatch>, Refusal> {
@@ -195,8 +211,8 @@ fn check_batches(
             let reason = "clients cannot write control batches";
             return Err(Refusal::new(ErrorCode::InvalidRecord, reason));
         }
-        if batch.is_transactional() {
-            let reason = "transactions are not served";
+        if batch.is_transactional() && !transactional {
+            let reason = "a batch of a transaction needs a request with its transactional id";
             return Err(Refusal::new(ErrorCode::InvalidTxnState, reason));
         }
         if version < ZSTD_SINCE && batch.compression() == Compression::Zstd {

@@ -1,7 +1,7 @@
 //! Topics, configuration, records: what administrators may do, and the codes of what they may not.
 
 use kafka_wire::messages::*;
-use kafka_wire::{Api, ErrorCode, StrBytes};
+use kafka_wire::{Api, ErrorCode};
 use uuid::Uuid;
 
 use crate::support::{Raw, Server, batch, text, wire_name};
@@ -424,21 +424,6 @@ async fn clients_cannot_bring_about_more_partitions_than_the_server_holds() {
         .filter(|topic| topic.error_code == 3)
         .count();
     assert_eq!(left, 200, "one request does not go on for ever");
-}
-
-#[tokio::test]
-async fn transactions_are_refused_for_good() {
-    let server = Server::start().await;
-    let mut client = server.client().await;
-    let request = InitProducerIdRequest::default()
-        .with_transactional_id(Some(TransactionalId(StrBytes::from_static_str("tx"))));
-    let answer: InitProducerIdResponse = client.call(Api::InitProducerId, 4, &request).await;
-    assert_eq!((answer.error_code, answer.producer_id.0), (53, -1));
-    let request = FindCoordinatorRequest::default()
-        .with_key(text("tx"))
-        .with_key_type(1);
-    let answer: FindCoordinatorResponse = client.call(Api::FindCoordinator, 3, &request).await;
-    assert_eq!(answer.error_code, 53);
 }
 
 #[tokio::test]

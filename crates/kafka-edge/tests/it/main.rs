@@ -17,3 +17,4 @@ mod pressure;
 mod produce;
 mod service;
 mod support;
+mod transactions;

@@ -380,6 +380,77 @@ async fn every_version_of_every_api_is_answered() {
         }
     );
     every!(
+        AddPartitionsToTxn,
+        |_| {
+            let asked = add_partitions_to_txn_request::AddPartitionsToTxnTopic::default()
+                .with_name(name())
+                .with_partitions(vec![0]);
+            AddPartitionsToTxnRequest::default()
+                .with_v3_and_below_transactional_id(TransactionalId(text("nobody")))
+                .with_v3_and_below_topics(vec![asked])
+        },
+        |version, answer: AddPartitionsToTxnResponse| {
+            let topic = &answer.results_by_topic_v3_and_below[0];
+            assert_eq!(
+                topic.results_by_partition[0].partition_error_code, 49,
+                "{version}"
+            );
+        }
+    );
+    every!(
+        AddOffsetsToTxn,
+        |_| AddOffsetsToTxnRequest::default()
+            .with_transactional_id(TransactionalId(text("nobody")))
+            .with_group_id(group()),
+        |version, answer: AddOffsetsToTxnResponse| assert_eq!(answer.error_code, 49, "{version}")
+    );
+    every!(
+        EndTxn,
+        |_| EndTxnRequest::default().with_transactional_id(TransactionalId(text("nobody"))),
+        |version, answer: EndTxnResponse| assert_eq!(answer.error_code, 49, "{version}")
+    );
+    every!(
+        TxnOffsetCommit,
+        |_| {
+            let part = txn_offset_commit_request::TxnOffsetCommitRequestPartition::default();
+            let asked = txn_offset_commit_request::TxnOffsetCommitRequestTopic::default()
+                .with_name(name())
+                .with_partitions(vec![part]);
+            TxnOffsetCommitRequest::default()
+                .with_transactional_id(TransactionalId(text("nobody")))
+                .with_group_id(group())
+                .with_topics(vec![asked])
+        },
+        |version, answer: TxnOffsetCommitResponse| {
+            assert_eq!(answer.topics[0].partitions[0].error_code, 49, "{version}");
+        }
+    );
+    every!(
+        DescribeProducers,
+        |_| {
+            let asked = describe_producers_request::TopicRequest::default()
+                .with_name(name())
+                .with_partition_indexes(vec![0]);
+            DescribeProducersRequest::default().with_topics(vec![asked])
+        },
+        |_, answer: DescribeProducersResponse| {
+            assert_eq!(answer.topics[0].partitions[0].error_code, 0);
+        }
+    );
+    every!(
+        DescribeTransactions,
+        |_| DescribeTransactionsRequest::default()
+            .with_transactional_ids(vec![TransactionalId(text("nobody"))]),
+        |_, answer: DescribeTransactionsResponse| {
+            assert_eq!(answer.transaction_states[0].error_code, 105);
+        }
+    );
+    every!(
+        ListTransactions,
+        |_| ListTransactionsRequest::default(),
+        |_, answer: ListTransactionsResponse| assert_eq!(answer.error_code, 0)
+    );
+    every!(
         OffsetForLeaderEpoch,
         |_| {
             let asked = offset_for_leader_epoch_request::OffsetForLeaderPartition::default();

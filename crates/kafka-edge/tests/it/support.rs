@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use admission::Admission;
 use broker::{CoordinatorOptions, DynBroker, EmbeddedBroker, GroupCoordinator};
+use broker::{TransactionCoordinator, TransactionOptions};
 use bytes::{Bytes, BytesMut};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use kafka_edge::{Options, Service};
@@ -58,7 +59,10 @@ impl Server {
         };
         let groups = GroupCoordinator::new(broker.clone(), clock.clone(), entropy, quick);
         tokio::spawn(Arc::clone(&groups).run(stop.clone()));
-        while !groups.is_ready() {
+        let limits = TransactionOptions::default();
+        let transactions = TransactionCoordinator::new(broker.clone(), clock.clone(), limits);
+        tokio::spawn(Arc::clone(&transactions).run(stop.clone()));
+        while !groups.is_ready() || !transactions.is_ready() {
             tokio::task::yield_now().await;
         }
         let options = Options {
@@ -69,6 +73,7 @@ impl Server {
         let admission = Admission::new(admits, clock.clone());
         admission.register(&mut registry);
         let service = Service::new(options, broker, groups, clock).unwrap();
+        let service = service.with_transactions(transactions);
         let mut service = service.with_admission(admission.clone());
         service.register(&mut registry);
         let address = service.bind().await.unwrap();

@@ -257,6 +257,44 @@ fn sample(api: Api, version: i16) -> Bytes {
                 .with_partitions(vec![partition.clone(), partition]);
             encode!(OffsetForLeaderEpochRequest::default().with_topics(vec![data.clone(), data]));
         }
+        Api::AddPartitionsToTxn => {
+            use add_partitions_to_txn_request::*;
+            let data = AddPartitionsToTxnTopic::default()
+                .with_name(topic("orders"))
+                .with_partitions(vec![0, 1]);
+            encode!(
+                AddPartitionsToTxnRequest::default()
+                    .with_v3_and_below_transactional_id(TransactionalId(text("tx")))
+                    .with_v3_and_below_topics(vec![data.clone(), data])
+            );
+        }
+        Api::AddOffsetsToTxn => encode!(
+            AddOffsetsToTxnRequest::default()
+                .with_transactional_id(TransactionalId(text("tx")))
+                .with_group_id(group())
+        ),
+        Api::EndTxn => {
+            encode!(EndTxnRequest::default().with_transactional_id(TransactionalId(text("tx"))));
+        }
+        Api::TxnOffsetCommit => {
+            use txn_offset_commit_request::*;
+            let partition = TxnOffsetCommitRequestPartition::default()
+                .with_committed_offset(7)
+                .with_committed_metadata(Some(text("note")));
+            let data = TxnOffsetCommitRequestTopic::default()
+                .with_name(topic("orders"))
+                .with_partitions(vec![partition.clone(), partition]);
+            let mut request = TxnOffsetCommitRequest::default()
+                .with_transactional_id(TransactionalId(text("tx")))
+                .with_group_id(group())
+                .with_topics(vec![data.clone(), data]);
+            if version >= 3 {
+                request = request
+                    .with_member_id(text("me"))
+                    .with_group_instance_id(Some(text("i")));
+            }
+            encode!(request);
+        }
         Api::DescribeConfigs => {
             use describe_configs_request::*;
             let resource = DescribeConfigsResource::default()
@@ -351,6 +389,22 @@ fn sample(api: Api, version: i16) -> Bytes {
         Api::ConsumerGroupDescribe => {
             encode!(ConsumerGroupDescribeRequest::default().with_group_ids(vec![group(), group()]));
         }
+        Api::DescribeProducers => {
+            use describe_producers_request::*;
+            let data = TopicRequest::default()
+                .with_name(topic("orders"))
+                .with_partition_indexes(vec![0, 1]);
+            encode!(DescribeProducersRequest::default().with_topics(vec![data.clone(), data]));
+        }
+        Api::DescribeTransactions => {
+            let ids = vec![TransactionalId(text("a")), TransactionalId(text("b"))];
+            encode!(DescribeTransactionsRequest::default().with_transactional_ids(ids));
+        }
+        Api::ListTransactions => encode!(
+            ListTransactionsRequest::default()
+                .with_state_filters(vec![text("Ongoing"), text("Empty")])
+                .with_producer_id_filters(vec![ProducerId(1), ProducerId(2)])
+        ),
         Api::DescribeTopicPartitions => {
             use describe_topic_partitions_request::*;
             let data = TopicRequest::default().with_name(topic("orders"));

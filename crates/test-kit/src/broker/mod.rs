@@ -6,6 +6,7 @@ mod groups;
 mod idempotence;
 mod reading;
 mod topics;
+mod transactions;
 
 use broker::{
     Broker, Commit, Durability, DynBroker, Fetched, Marks, ReadLimit, TopicConfig, TopicInfo,
@@ -21,6 +22,7 @@ pub use groups::*;
 pub use idempotence::*;
 pub use reading::*;
 pub use topics::*;
+pub use transactions::*;
 
 /// How the suite starts and ends a broker. One harness is one set of data; a new one is fresh.
 pub trait BrokerHarness: Send {
@@ -74,6 +76,9 @@ macro_rules! broker_conformance {
             progress_survives_stop_and_crash,
             forgotten_progress_stays_forgotten,
             progress_of_a_deleted_topic_is_forgotten,
+            a_transaction_is_seen_when_it_is_committed,
+            nobody_writes_into_a_transaction_uninvited,
+            staged_progress_counts_when_it_is_settled,
         );
     };
     (@cases $make:expr, $($case:ident),+ $(,)?) => {

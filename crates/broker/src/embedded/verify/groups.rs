@@ -71,10 +71,10 @@ fn check_records(shared: &Shared, into: &mut Verified) -> Result<(), Error> {
         bytes: READ_BYTES,
         at_least_one: true,
     };
-    let mut from = groups.log_start();
-    while from < groups.readable() {
+    let (mut from, end) = (groups.log_start(), groups.readable());
+    while from < end {
         let before = from;
-        for batch in Batches::new(groups.read(from, limit)?) {
+        for batch in Batches::new(groups.read(from, limit, end)?) {
             let batch = batch.map_err(|error| groups.corrupt(&error))?;
             from = batch.last_offset().next();
             let records = batch.records().map_err(|error| groups.corrupt(&error))?;

@@ -9,6 +9,7 @@
 //! What is checked is listed in `oracle`.
 
 mod oracle;
+mod transactions;
 mod world;
 
 use world::World;

@@ -1,6 +1,6 @@
 //! One partition of one fetch: where it reads, and what it has read so far.
 
-use broker::{Marks, ReadLimit};
+use broker::{Aborted, Fetched, Marks, ReadLimit};
 use bytes::Bytes;
 use kafka_wire::messages::fetch_request::FetchPartition;
 use kafka_wire::{ErrorCode, FetchedPartition};
@@ -17,6 +17,9 @@ pub(super) struct Part {
     at: Option<Source>,
     refusal: Option<ErrorCode>,
     marks: Option<Marks>,
+    /// Only what is committed, and what was aborted, is asked for.
+    committed: bool,
+    aborted: Vec<Aborted>,
     batches: Vec<Bytes>,
     bytes: usize,
     bytes_max: usize,
@@ -31,12 +34,14 @@ struct Source {
 }
 
 impl Part {
-    pub(super) fn new(call: &Call, topic: &str, asked: &FetchPartition) -> Self {
+    pub(super) fn new(call: &Call, topic: &str, asked: &FetchPartition, committed: bool) -> Self {
         let mut part = Self {
             index: asked.partition,
             at: None,
             refusal: None,
             marks: None,
+            committed,
+            aborted: Vec::new(),
             batches: Vec::new(),
             bytes: 0,
             bytes_max: usize::try_from(asked.partition_max_bytes).unwrap_or(0),
@@ -71,6 +76,9 @@ impl Part {
         let high_watermark = *source.watch.borrow_and_update();
         match &mut self.marks {
             Some(marks) if self.refusal.is_none() => {
+                if marks.last_stable == marks.high_watermark && !self.committed {
+                    marks.last_stable = marks.last_stable.max(high_watermark);
+                }
                 marks.high_watermark = marks.high_watermark.max(high_watermark);
                 source.next < high_watermark
             }
@@ -88,12 +96,9 @@ impl Part {
             bytes: limit,
             at_least_one,
         };
-        match call
-            .broker()
-            .read(&source.partition, source.next, limit)
-            .await
-        {
-            Ok(fetched) => {
+        match source.read(call, limit, self.committed).await {
+            Ok((fetched, aborted)) => {
+                self.aborted.extend(aborted);
                 let bytes = fetched.batches.len();
                 self.marks = Some(fetched.marks);
                 if bytes > 0 {
@@ -129,20 +134,45 @@ impl Part {
         Some(async { source.watch.changed().await.is_ok() })
     }
 
-    pub(super) fn into_answer(self, call: &Call) -> FetchedPartition {
+    pub(super) fn into_answer(mut self, call: &Call) -> FetchedPartition {
+        // Two reads may both touch one; clients take them in the order of their beginnings.
+        self.aborted
+            .sort_unstable_by_key(|range| (range.first, range.producer_id));
+        self.aborted.dedup();
+        let aborted = self.aborted.iter();
+        let aborted = aborted.map(|range| (range.producer_id, offset(range.first)));
+        let aborted = self.committed.then(|| aborted.collect());
         let error_code = self.refusal.map_or(0, |code| call.refuse(code));
         let marks = self.marks.filter(|_| error_code == 0);
         FetchedPartition {
             partition: self.index,
             error_code,
             high_watermark: marks.map_or(-1, |marks| offset(marks.high_watermark)),
+            last_stable: marks.map_or(-1, |marks| offset(marks.last_stable)),
             log_start: marks.map_or(-1, |marks| offset(marks.log_start)),
+            aborted,
             batches: self.batches,
         }
     }
 }
 
 impl Source {
+    async fn read(
+        &self,
+        call: &Call,
+        limit: ReadLimit,
+        committed: bool,
+    ) -> Result<(Fetched, Vec<Aborted>), broker::Error> {
+        let broker = call.broker();
+        if committed && let Some(log) = broker.transactional() {
+            let read = log.read_committed(&self.partition, self.next, limit);
+            let read = read.await?;
+            return Ok((read.fetched, read.aborted));
+        }
+        let read = broker.read(&self.partition, self.next, limit).await?;
+        Ok((read, Vec::new()))
+    }
+
     fn new(call: &Call, topic: &str, asked: &FetchPartition) -> Result<Self, ErrorCode> {
         let partition = partition(topic, asked.partition)?;
         check_leader_epoch(asked.current_leader_epoch)?;

@@ -1,0 +1,21 @@
+//! Why a call about a transaction failed, in the kinds a caller must tell apart.
+
+/// Why a call about a transaction failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransactionError {
+    /// The state of the transactional id does not allow it.
+    #[error(transparent)]
+    Refused(#[from] transactions::Error),
+    /// The broker could not store. Lantern or the machine is to blame.
+    #[error("the transaction's data could not be stored")]
+    Storage(#[from] crate::Error),
+    /// Transactions are still being read back after a start.
+    #[error("transactions are being loaded")]
+    Loading,
+    /// Lantern is stopping.
+    #[error("the transaction coordinator is stopping")]
+    Stopping,
+    /// The broker behind has no transactions.
+    #[error("this broker has no transactions")]
+    Unsupported,
+}
