@@ -94,11 +94,11 @@ apis! {
     ListPartitionReassignments = 46, 0..=0, flexible 0;
     OffsetDelete = 47, 0..=0, flexible NEVER;
     DescribeCluster = 60, 0..=2, flexible 0;
-    ConsumerGroupHeartbeat = 68, 0..=1, flexible 0;
-    ConsumerGroupDescribe = 69, 0..=1, flexible 0;
     DescribeProducers = 61, 0..=0, flexible 0;
     DescribeTransactions = 65, 0..=0, flexible 0;
     ListTransactions = 66, 0..=1, flexible 0;
+    ConsumerGroupHeartbeat = 68, 0..=1, flexible 0;
+    ConsumerGroupDescribe = 69, 0..=1, flexible 0;
     DescribeTopicPartitions = 75, 0..=0, flexible 0;
 }
 

@@ -70,11 +70,11 @@ requests! {
     ListPartitionReassignments(ListPartitionReassignmentsRequest),
     OffsetDelete(OffsetDeleteRequest),
     DescribeCluster(DescribeClusterRequest),
-    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
-    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
     DescribeProducers(DescribeProducersRequest),
     DescribeTransactions(DescribeTransactionsRequest),
     ListTransactions(ListTransactionsRequest),
+    ConsumerGroupHeartbeat(ConsumerGroupHeartbeatRequest),
+    ConsumerGroupDescribe(ConsumerGroupDescribeRequest),
     DescribeTopicPartitions(DescribeTopicPartitionsRequest),
 }
 

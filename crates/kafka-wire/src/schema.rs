@@ -289,11 +289,11 @@ pub(crate) const fn shape(api: Api) -> Shape {
         Api::ListPartitionReassignments => LIST_PARTITION_REASSIGNMENTS,
         Api::OffsetDelete => OFFSET_DELETE,
         Api::DescribeCluster => DESCRIBE_CLUSTER,
-        Api::ConsumerGroupHeartbeat => CONSUMER_GROUP_HEARTBEAT,
-        Api::ConsumerGroupDescribe => CONSUMER_GROUP_DESCRIBE,
         Api::DescribeProducers => DESCRIBE_PRODUCERS,
         Api::DescribeTransactions => DESCRIBE_TRANSACTIONS,
         Api::ListTransactions => LIST_TRANSACTIONS,
+        Api::ConsumerGroupHeartbeat => CONSUMER_GROUP_HEARTBEAT,
+        Api::ConsumerGroupDescribe => CONSUMER_GROUP_DESCRIBE,
         Api::DescribeTopicPartitions => DESCRIBE_TOPIC_PARTITIONS,
     };
     // Fetch names the cluster in tagged field 0 (KIP-595).

@@ -141,7 +141,7 @@ mod tests {
         };
         let (a, b) = ("a", "b");
         let id = |id| TransactionalId::new(id).unwrap();
-        assert_eq!(key(&id("shop")), b"\x10\x00shop");
+        assert_eq!(key(&id("shop")), b"\x20\x00shop");
         let mut loaded = Loaded::default();
         loaded.apply(&key(&id(a)), Some(&first.encode()));
         loaded.apply(&key(&id(b)), Some(&first.encode()));
@@ -149,8 +149,8 @@ mod tests {
         loaded.apply(&key(&id(b)), None);
         loaded.apply(b"\x01\x00\x04shop\x00\x00\x00\x02orders", Some(b"x"));
         assert_eq!(loaded.unreadable, 0);
-        loaded.apply(b"\x10\x09a", Some(b"x"));
-        loaded.apply(b"\x10\x00", None);
+        loaded.apply(b"\x20\x09a", Some(b"x"));
+        loaded.apply(b"\x20\x00", None);
         loaded.apply(&key(&id(a)), Some(b"x"));
         assert_eq!(loaded.unreadable, 3);
         assert_eq!(loaded.transactions, BTreeMap::from([(id(a), second)]));
