@@ -147,7 +147,12 @@ impl Delayed {
 
     /// A scan that should be made now, of a log that ends at `end`; [`Self::scanned`] takes what it found.
     pub fn scan(&mut self, end: Position) -> Option<Scan> {
-        let idle = self.scanning.is_none() && self.wheel.is_empty() && self.due.is_empty();
+        // Whoever scans deletes what lies before the first record that waits: nothing that is due sooner may be under way.
+        let idle = self.scanning.is_none()
+            && self.wheel.is_empty()
+            && self.due.is_empty()
+            && self.under_way.is_empty()
+            && self.asides.is_empty();
         let from = self.horizon.filter(|_| idle)?;
         self.scanning = Some(end);
         Some(Scan {

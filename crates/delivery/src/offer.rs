@@ -74,6 +74,8 @@ pub struct Lease<T> {
 pub struct Leased<T> {
     /// What was offered.
     pub payload: T,
+    /// What orders it: after one of a chain failed, the others of this lease must not be called.
+    pub chain: Option<(SourceId, u64)>,
     /// This attempt, from 1.
     pub attempt: u32,
     /// How long it may still take; `None`: no deadline.

@@ -122,7 +122,8 @@ impl Finished {
     }
 
     /// With what was known of records that are not read again yet, from `read_to` on.
-    pub(crate) fn with_unread(mut self, read_to: Position, known: &Self) -> Self {
+    #[must_use]
+    pub fn with_unread(mut self, read_to: Position, known: &Self) -> Self {
         let unread = known.runs.iter().filter(|(_, last)| *last >= read_to);
         let runs = unread.map(|(first, last)| ((*first).max(read_to), *last));
         self.runs.extend(runs);

@@ -342,6 +342,7 @@ impl<T: Clone> Queue<T> {
             });
             records.push(Leased {
                 payload: entry.offer.payload.clone(),
+                chain,
                 attempt: u32::try_from(entry.failures.len())
                     .unwrap_or(u32::MAX)
                     .saturating_add(1),

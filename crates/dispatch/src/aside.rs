@@ -120,7 +120,11 @@ impl Asides {
     }
 
     /// A scan of the topic that should be made now.
-    pub(crate) fn scan(&mut self) -> Option<(TopicPartition, Scan)> {
+    pub(crate) fn scan(&mut self, queue: &Queue<Held>) -> Option<(TopicPartition, Scan)> {
+        if self.fetching {
+            return None;
+        }
+        self.delayed.finished(queue.position(self.source));
         let end = *self.end.as_ref()?.borrow();
         Some((self.at.clone(), self.delayed.scan(end)?))
     }

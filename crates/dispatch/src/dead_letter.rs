@@ -48,9 +48,11 @@ pub(crate) fn is_usual(topic: &TopicName) -> bool {
     topic.as_str().ends_with(SUFFIX)
 }
 
-/// Writes a dead letter; durable when ready.
+/// Writes a dead letter; durable when ready. Not `whole`: without the value, whose size a header tells, for a topic that
+/// takes no batch as large as that.
 pub(crate) async fn bury(
     letter: &DeadLetter,
+    whole: bool,
     spec: &Spec,
     broker: &dyn Broker,
     clock: &dyn Clock,
@@ -58,6 +60,8 @@ pub(crate) async fn bury(
     let name = topic_of(&letter.held.partition.topic, spec);
     let config = TopicConfig {
         retention: Some(spec.dead_letters_kept),
+        // A letter is larger than the record was, and not compressed.
+        batch_bytes: stdx::ByteSize::from_bytes(model::limits::BATCH_BYTES_MAX as u64),
         ..TopicConfig::default()
     };
     let topic = TopicSpec {
@@ -67,7 +71,7 @@ pub(crate) async fn bury(
     };
     let topic = ensure_topic(broker, topic).await?;
     let to = PartitionId::new(letter.held.partition.partition.get() % topic.partitions.max(1));
-    let batch = batch(letter, spec, clock);
+    let batch = batch(letter, whole, spec, clock);
     broker
         .append(
             &TopicPartition::new(name, to),
@@ -78,7 +82,7 @@ pub(crate) async fn bury(
     Ok(())
 }
 
-fn batch(letter: &DeadLetter, spec: &Spec, clock: &dyn Clock) -> record::CheckedBatch {
+fn batch(letter: &DeadLetter, whole: bool, spec: &Spec, clock: &dyn Clock) -> record::CheckedBatch {
     let now = clock.now();
     let mut builder = BatchBuilder::new(Compression::None);
     let Some(record) = letter.held.shared.get() else {
@@ -113,7 +117,11 @@ fn batch(letter: &DeadLetter, spec: &Spec, clock: &dyn Clock) -> record::Checked
         own.iter()
             .map(|(name, value)| (*name, Some(value.as_bytes()))),
     );
-    builder.push(now, record.key, record.value, &all);
+    let size = record.value.map_or(0, <[u8]>::len).to_string();
+    if !whole {
+        all.push((headers::DLQ_VALUE_BYTES, Some(size.as_bytes())));
+    }
+    builder.push(now, record.key, record.value.filter(|_| whole), &all);
     builder.build()
 }
 

@@ -22,6 +22,34 @@ pub struct Delivery {
     /// How long the attempt may take: what is left until the record's deadline, if it has one.
     pub remaining: Option<Duration>,
     pub(crate) shared: SharedRecord,
+    /// What orders it among the others of one call.
+    pub(crate) chain: Option<Chain>,
+}
+
+/// One partition and key.
+pub(crate) type Chain = (::delivery::SourceId, u64);
+
+/// Chains in which a record of this call was not taken: what follows in them must not be called, as that would be
+/// out of order. Whatever is said of it, it comes again.
+#[derive(Debug, Default)]
+pub(crate) struct Broken(Vec<Chain>);
+
+impl Broken {
+    /// The outcome of a record that follows one that was not taken.
+    pub(crate) fn held_back(&self, delivery: &Delivery) -> Option<Outcome> {
+        let held_back = delivery.chain.is_some_and(|chain| self.0.contains(&chain));
+        held_back.then(|| Outcome::Failed {
+            error: "held back behind a record of its key".to_owned(),
+            after: None,
+        })
+    }
+
+    /// Takes note of an outcome.
+    pub(crate) fn note(&mut self, delivery: &Delivery, outcome: &Outcome) {
+        if *outcome != Outcome::Done {
+            self.0.extend(delivery.chain);
+        }
+    }
 }
 
 impl Delivery {
@@ -101,7 +129,12 @@ where
     fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
         Box::pin(async move {
             let mut outcomes = Vec::with_capacity(deliveries.len());
+            let mut broken = Broken::default();
             for delivery in deliveries {
+                if let Some(outcome) = broken.held_back(delivery) {
+                    outcomes.push(outcome);
+                    continue;
+                }
                 let outcome = match delivery.json::<T>() {
                     Ok(event) => match (self.function)(event, delivery.clone()).await {
                         Ok(()) => Outcome::Done,
@@ -114,6 +147,7 @@ where
                         error: format!("the value is no such event: {error}"),
                     },
                 };
+                broken.note(delivery, &outcome);
                 outcomes.push(outcome);
             }
             outcomes

@@ -28,6 +28,8 @@ pub const DLQ_LISTENER: &str = "x-dlq-listener";
 pub const DLQ_REASON: &str = "x-dlq-reason";
 /// Its attempts, a JSON list of `{"at": "RFC 3339 time", "error": "…"}`.
 pub const DLQ_ATTEMPTS: &str = "x-dlq-attempts";
+/// Bytes of a value that was left out, as the topic of dead letters takes none as large.
+pub const DLQ_VALUE_BYTES: &str = "x-dlq-value-bytes";
 
 /// What every header of a dead letter's own begins with.
 pub const DLQ_PREFIX: &str = "x-dlq-";

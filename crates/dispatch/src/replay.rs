@@ -107,10 +107,13 @@ impl Run<'_> {
                 break;
             }
             for shared in some {
-                self.letter(at, &shared, &known, &mut progress).await?;
+                if let Err(error) = self.letter(at, &shared, &known, &mut progress).await {
+                    self.commit(at, &progress, &known).await?;
+                    return Err(error);
+                }
                 self.told.send_replace(self.replayed);
             }
-            self.commit(at, &progress).await?;
+            self.commit(at, &progress, &known).await?;
         }
         Ok(())
     }
@@ -229,14 +232,22 @@ impl Run<'_> {
         }))
     }
 
-    async fn commit(&self, at: &TopicPartition, progress: &Progress) -> Result<(), LetterError> {
+    async fn commit(
+        &self,
+        at: &TopicPartition,
+        progress: &Progress,
+        known: &Finished,
+    ) -> Result<(), LetterError> {
         if self.replay.dry_run {
             return Ok(());
         }
         let commit = Commit {
             position: progress.position(),
             leader_epoch: None,
-            metadata: progress.finished().note(),
+            metadata: progress
+                .finished()
+                .with_unread(progress.read_end(), known)
+                .note(),
             at: self.clock.now(),
         };
         self.broker

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::{Found, LeaseId, Offer, Outcome, Queue, Reason, SpentId};
+use delivery::{Found, LeaseId, Offer, Outcome, Policy, Queue, Reason, SpentId};
 use flow::{Breaker, BreakerOptions, BreakerState, Call, TokenBucket};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinError, JoinSet};
@@ -33,6 +33,8 @@ const TICK: Duration = Duration::from_millis(200);
 const LOOK_TICKS: u32 = 5;
 /// Pause after a dead letter could not be written.
 const BURY_AGAIN: Duration = Duration::from_secs(1);
+/// How much longer a lease is than the call it is for.
+const LEASE_GRACE: Duration = Duration::from_secs(10);
 
 /// A spec and who answers for it.
 pub(crate) struct Prepared {
@@ -97,8 +99,9 @@ impl Running {
     ) -> Self {
         let now = orders.borrow_and_update().clone();
         let spec = &now.prepared.spec;
+        metrics.paused.set(i64::from(now.paused));
         Self {
-            queue: Queue::new(spec.policy),
+            queue: Queue::new(with_grace(spec.policy)),
             bucket: spec.rate.map(TokenBucket::new),
             breaker: Breaker::new(BreakerOptions::default()),
             context,
@@ -163,6 +166,8 @@ impl Running {
     fn go_on(&mut self) {
         let now = self.context.clock.monotonic();
         self.queue.expire_leases(now, self.context.jitter());
+        // Also when no call may be made: what is over must not wake the loop again and again.
+        self.queue.wake(now);
         while !self.now.paused && self.calls.len() < self.spec().concurrency {
             if !self.call(now) {
                 break;
@@ -182,7 +187,6 @@ impl Running {
 
     /// Makes one call if something is ready and it may.
     fn call(&mut self, now: Duration) -> bool {
-        self.queue.wake(now);
         if self.queue.ready() == 0 || now < self.not_before {
             return false;
         }
@@ -226,6 +230,7 @@ impl Running {
                     attempt: leased.attempt,
                     remaining: leased.remaining,
                     shared: leased.payload.shared,
+                    chain: leased.chain,
                 };
                 if leased.attempt == 1 {
                     let delay = wall.since(delivery.record().timestamp);
@@ -238,8 +243,14 @@ impl Running {
             Arc::clone(&self.now.prepared.listener),
             Arc::clone(&self.context.clock),
         );
+        let call_max = self.spec().policy.lease;
         let task = self.work.spawn(async move {
-            let outcomes = listener.deliver(&deliveries).await;
+            // A call ends before its lease: a record is never with two calls at once.
+            let outcomes = tokio::time::timeout(call_max, listener.deliver(&deliveries)).await;
+            let outcomes = outcomes.unwrap_or_else(|_| {
+                let error = format!("no answer within {call_max:?}");
+                vec![Outcome::Failed { error, after: None }; deliveries.len()]
+            });
             let took = clock.monotonic().saturating_sub(now);
             Work::Answered {
                 lease: lease.id,
@@ -273,7 +284,7 @@ impl Running {
         let Some(asides) = &mut self.asides else {
             return;
         };
-        if let Some((at, scan)) = asides.scan() {
+        if let Some((at, scan)) = asides.scan(&self.queue) {
             let context = Arc::clone(&self.context);
             self.work
                 .spawn(async move { Work::Scanned(aside::scan(&context, &at, scan).await) });
@@ -401,7 +412,13 @@ impl Running {
             let (context, prepared) = (Arc::clone(&self.context), Arc::clone(&self.now.prepared));
             self.work.spawn(async move {
                 let spec = &prepared.spec;
-                while let Err(error) = bury(&letter, spec, &*context.broker, &*context.clock).await {
+                let (broker, clock) = (&*context.broker, &*context.clock);
+                let mut whole = true;
+                while let Err(error) = bury(&letter, whole, spec, broker, clock).await {
+                    if whole && matches!(error, broker::Error::BatchTooLarge { .. }) {
+                        whole = false;
+                        continue;
+                    }
                     warn!(listener = spec.name, %error, "A dead letter cannot be written; trying again.");
                     tokio::time::sleep(BURY_AGAIN).await;
                 }
@@ -508,7 +525,7 @@ impl Running {
             self.breaker = Breaker::new(BreakerOptions::default());
         }
         self.not_before = Duration::ZERO;
-        self.queue.set_policy(new.policy);
+        self.queue.set_policy(with_grace(new.policy));
         self.now = orders;
     }
 
@@ -536,11 +553,13 @@ impl Running {
     /// Lets what is under way end, and stores how far it is.
     async fn drain(mut self, drain: Duration) {
         let deadline = Instant::now() + drain;
-        while !self.calls.is_empty() || self.committing {
+        // Also copies and dead letters: they are durable, and their records would come again.
+        while !self.work.is_empty() {
             match tokio::time::timeout_at(deadline, self.work.join_next_with_id()).await {
                 Ok(Some(ended)) => self.ended(ended),
                 Ok(None) | Err(_) => break,
             }
+            self.bury();
         }
         let commits = self.commits();
         if !commits.is_empty()
@@ -548,6 +567,14 @@ impl Running {
         {
             warn!(listener = self.spec().name, %error, "A listener's last progress was not stored.");
         }
+    }
+}
+
+/// Leases end after the calls they are for.
+fn with_grace(policy: Policy) -> Policy {
+    Policy {
+        lease: policy.lease + LEASE_GRACE,
+        ..policy
     }
 }
 

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 
 use crate::aside::{Aside, NEAR};
 use crate::context::Context;
+use crate::headers;
 use crate::intake::{Read, Reader};
 use crate::meaning::{Now, deliver_at, is_for_another, offer};
 use crate::metrics::ListenerMetrics;
@@ -105,6 +106,8 @@ impl Sources {
             if let Some(source) = self.by_name.remove(&name) {
                 queue.remove_source(source.id);
             }
+            // What is read again must not be taken for its own duplicate.
+            self.duplicates.remove(&name.topic);
         }
         let mut new = Vec::new();
         for topic in &spec.topics {
@@ -157,10 +160,10 @@ impl Sources {
                 (position, String::new())
             };
             // A topic that was deleted and made anew begins anew.
-            let position = if position > marks.log_end {
-                marks.log_start
+            let (position, note) = if position > marks.log_end {
+                (marks.log_start, String::new())
             } else {
-                position
+                (position, note)
             };
             begins.push((name, topic, position, note));
         }
@@ -266,6 +269,7 @@ impl Sources {
                 }
                 queue.remove_source(source.id);
                 self.by_name.remove(&**name);
+                self.duplicates.remove(&name.topic);
             }
         }
         asides
@@ -369,7 +373,10 @@ impl Offers<'_> {
         if Position::from(record.offset) < from || is_for_another(&record, &self.spec.name) {
             return;
         }
+        // A record that was sent again for this listener is meant to come again.
+        let sent_again = record.headers.get(headers::LISTENER).is_some();
         if let Some((header, known)) = &mut self.duplicates
+            && !sent_again
             && let Some(Some(id)) = record.headers.get(header)
             && known.is_duplicate(id, record.timestamp.millis())
         {

@@ -254,8 +254,10 @@ impl ListenerFile {
             path: self.path.clone(),
             reason,
         };
-        let document: Document =
-            serde_saphyr::from_str(&self.text).map_err(|error| vec![problem(error.to_string())])?;
+        let document: Document = serde_saphyr::from_str(&self.text).map_err(|error| {
+            // Without the line itself, which may hold secrets.
+            vec![problem(error.without_snippet().to_string())]
+        })?;
         let mut wrong = Vec::new();
         let spec = check(document, &mut wrong);
         match spec {
@@ -308,7 +310,12 @@ fn check(document: Document, wrong: &mut Vec<String>) -> Option<Spec> {
             .starvation
             .map_or(Policy::default().starvation, HumanDuration::get),
         lease: match &kind {
-            Some(Kind::Webhook(webhook)) => webhook.timeout + LEASE_GRACE,
+            // A batch that is refused is tried record by record.
+            Some(Kind::Webhook(webhook)) => {
+                let requests = if batch > 1 { batch + 1 } else { 1 };
+                let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+                webhook.timeout.saturating_mul(requests) + LEASE_GRACE
+            }
             _ => Policy::default().lease,
         },
     };

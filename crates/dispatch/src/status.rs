@@ -44,7 +44,7 @@ pub struct Shown {
     pub name: String,
     /// Its topics.
     pub topics: Vec<String>,
-    /// Where records go: a URL without what may be secret, or `native NAME`.
+    /// Where records go: the origin of a URL, as its path may be secret, or `native NAME`.
     pub target: String,
     /// Its group, for lag by Kafka tools.
     pub group: String,

@@ -41,10 +41,8 @@ impl Shelf {
             name: spec.name.clone(),
             topics: spec.topics.iter().map(ToString::to_string).collect(),
             target: match &spec.kind {
-                Kind::Webhook(webhook) => {
-                    let url = &webhook.url;
-                    format!("{}{}", url.origin().ascii_serialization(), url.path())
-                }
+                // Paths of webhooks are secrets as often as not.
+                Kind::Webhook(webhook) => webhook.url.origin().ascii_serialization(),
                 Kind::Native(name) => format!("native {name}"),
             },
             group: group_name(&spec.name),

@@ -19,7 +19,7 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AF
 use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::delivery::{Delivery, Listener, Outcomes};
+use crate::delivery::{Broken, Delivery, Listener, Outcomes};
 use crate::headers;
 use crate::spec::Webhook;
 
@@ -68,8 +68,17 @@ impl WebhookListener {
         })
     }
 
-    async fn attempt(&self, deliveries: &[Delivery]) -> Outcome {
+    async fn attempt(&self, deliveries: &[Delivery], begin: Duration) -> Outcome {
+        // What earlier requests of this call took is gone from the deadline.
+        let spent = self.clock.monotonic().saturating_sub(begin);
         let left = deliveries.iter().filter_map(|one| one.remaining).min();
+        let left = left.map(|left| left.saturating_sub(spent));
+        if left.is_some_and(|left| left.is_zero()) {
+            return Outcome::Failed {
+                error: "its deadline passed before it could be sent".to_owned(),
+                after: None,
+            };
+        }
         let timeout = left.map_or(self.spec.timeout, |left| left.min(self.spec.timeout));
         let mut sent = HeaderMap::new();
         let body = match deliveries {
@@ -107,14 +116,21 @@ impl WebhookListener {
 impl Listener for WebhookListener {
     fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
         Box::pin(async move {
-            let outcome = self.attempt(deliveries).await;
+            let begin = self.clock.monotonic();
+            let outcome = self.attempt(deliveries, begin).await;
             if deliveries.len() == 1 || !matches!(outcome, Outcome::Refused { .. }) {
                 return vec![outcome; deliveries.len()];
             }
             // One record may have spoiled it for all: each is tried alone, in order.
             let mut outcomes = Vec::with_capacity(deliveries.len());
+            let mut broken = Broken::default();
             for delivery in deliveries {
-                outcomes.push(self.attempt(std::slice::from_ref(delivery)).await);
+                let outcome = match broken.held_back(delivery) {
+                    Some(outcome) => outcome,
+                    None => self.attempt(std::slice::from_ref(delivery), begin).await,
+                };
+                broken.note(delivery, &outcome);
+                outcomes.push(outcome);
             }
             outcomes
         })

@@ -236,6 +236,9 @@ async fn a_listener_gets_every_event_and_gives_up_into_dead_letters() -> Result<
     })
     .await?;
     let table = command(&lantern, &["listeners"])?;
-    assert!(table.contains("billing") && table.contains(&url), "{table}");
+    assert!(
+        table.contains("billing") && table.contains(url.trim_end_matches("/orders")),
+        "{table}"
+    );
     Ok(())
 }

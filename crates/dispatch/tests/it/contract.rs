@@ -333,3 +333,40 @@ async fn a_record_for_one_listener_goes_to_that_one_only() {
     rig.until_finished().await;
     assert_eq!(rig.probe.values(), ["2", "3"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_too_large_for_its_topic_loses_its_value_and_holds_nobody_back() {
+    let rig = Rig::new();
+    rig.topic("orders", 1).await;
+    rig.topic("orders.dlq", 1).await;
+    rig.listener("{topics: orders, native: probe}").await;
+    rig.probe.script(|_, _| Answer {
+        after: Duration::ZERO,
+        outcome: Outcome::Refused {
+            error: "nonsense".into(),
+        },
+    });
+    let value = "x".repeat((1 << 20) - 100);
+    rig.produce("orders", 0, &[("a", &value, NONE)]).await;
+    rig.until_finished().await;
+    let letters = rig.records("orders.dlq").await;
+    assert_eq!((letters.len(), letters[0].1.len()), (1, 0));
+    assert_eq!(letters[0].2["x-dlq-value-bytes"], value.len().to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_never_answers_ends_and_its_record_is_tried_again() {
+    let rig = Rig::new();
+    rig.topic("orders", 1).await;
+    rig.listener("{topics: orders, native: probe, concurrency: 1, retry: {initial: 10ms}}")
+        .await;
+    rig.probe.script(|delivery, _| match delivery.attempt {
+        1 => Answer::done(3_600_000),
+        _ => Answer::done(0),
+    });
+    rig.produce("orders", 0, &[("a", "1", NONE)]).await;
+    rig.until_finished().await;
+    let seen = rig.probe.seen.lock().clone();
+    assert_eq!((seen.len(), seen[1].attempt), (2, 2));
+    assert!(seen[1].at - seen[0].at >= 60_000, "a minute: {seen:?}");
+}
