@@ -135,7 +135,7 @@ impl Finished {
         self.runs.is_empty()
     }
 
-    /// The note, at most [`NOTE_BYTES_MAX`]; empty for nothing.
+    /// The note, at most 4 KiB; empty for nothing.
     pub fn note(&self) -> String {
         use std::fmt::Write;
         let mut note = String::new();

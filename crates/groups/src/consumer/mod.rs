@@ -41,7 +41,7 @@
 //! more than the group does. Changes of one group are stored one batch at a time, whole or not at all:
 //! a partition's new owner can never be on disk while its old one still is (`ledger`).
 //!
-//! Invariants: see [`invariants`](mod@invariants). Not here: the wire (`kafka-edge`), timers and
+//! Invariants: see `invariants`. Not here: the wire (`kafka-edge`), timers and
 //! storage (`broker::coordinator`), members of the classic protocol inside such a group (KIP-848's
 //! online migration is refused; an empty group changes its protocol freely). Racks are kept and shown,
 //! and no assignor looks at them.
