@@ -111,12 +111,12 @@ impl Handle {
         Ok(())
     }
 
-    /// Whether a file would be taken by itself.
+    /// Whether a file would be taken by itself; answers the name of its listener.
     ///
     /// # Errors
     /// Every [`Problem`].
-    pub fn check(&self, file: &ListenerFile) -> Result<(), Vec<Problem>> {
-        self.parse(file).map(drop)
+    pub fn check(&self, file: &ListenerFile) -> Result<String, Vec<Problem>> {
+        Ok(self.parse(file)?.name)
     }
 
     fn parse(&self, file: &ListenerFile) -> Result<Spec, Vec<Problem>> {

@@ -23,6 +23,7 @@ pub(crate) fn listeners(flags: &ServerFlags) -> Result<ExitCode> {
         }
         if items.is_empty() {
             println!("No listeners. Put one into conf.d: docs/operate/listeners.md");
+            return Ok(ExitCode::SUCCESS);
         }
         let mut table = vec![
             ["NAME", "TOPICS", "TARGET", "STATE", "LAG", "DONE", "FAILED"]

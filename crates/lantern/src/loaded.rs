@@ -204,10 +204,20 @@ impl Loaded {
             }
         }
         let mut listeners: Vec<ListenerFile> = Vec::new();
+        let mut names = std::collections::BTreeSet::new();
         for File { path, text } in sorted.listeners {
             let file = ListenerFile { path, text };
             match self.targets.listeners.check(&file) {
-                Ok(()) => listeners.push(file),
+                // The first of a name is good: a second one must not take it, and all others, down.
+                Ok(name) if names.contains(&name) => {
+                    let shown = file.path.display();
+                    let text = format!("{shown}: metadata.name: listener '{name}' comes twice");
+                    problems.push(Refusal::new(shown, text));
+                }
+                Ok(name) => {
+                    names.insert(name);
+                    listeners.push(file);
+                }
                 Err(found) => problems.extend(found.iter().map(Refusal::from)),
             }
         }
