@@ -2,14 +2,16 @@
 
 use anyhow::{Result, bail};
 
-use crate::{run, setup};
+use crate::{peers, run, setup};
 
 pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["smoke", rest @ ..] => smoke(rest),
+        ["bus", rest @ ..] => bus(rest),
         [] => {
             println!(
-                "smoke   the figures of docs/figures.md (--minutes N for the board, default 5)"
+                "smoke   the figures of docs/figures.md (--minutes N for the board, default 5)\n\
+                 bus     the bus beside its peers, docs/benchmarks/bus.md (--quick for a look, --help)"
             );
             Ok(())
         }
@@ -17,8 +19,18 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     }
 }
 
-fn smoke(args: &[&str]) -> Result<()> {
-    setup::node("tests/e2e")?;
+/// Load for a long time: `--duration 1h`.
+pub(crate) fn soak(args: &[&str]) -> Result<()> {
+    build()?;
+    let program = run::root().join("target/release/bench");
+    run::check(
+        run::command(&program.to_string_lossy())
+            .arg("soak")
+            .args(args),
+    )
+}
+
+fn build() -> Result<()> {
     run::check(&mut run::cargo(&[
         "build",
         "--quiet",
@@ -27,11 +39,94 @@ fn smoke(args: &[&str]) -> Result<()> {
         "lantern",
         "-p",
         "bench",
-    ]))?;
+    ]))
+}
+
+fn smoke(args: &[&str]) -> Result<()> {
+    setup::node("tests/e2e")?;
+    build()?;
     let program = run::root().join("target/release/bench");
     run::check(
         run::command(&program.to_string_lossy())
             .arg("smoke")
             .args(args),
     )
+}
+
+/// The comparison of the bus; Lantern itself is built unless another is named.
+fn bus(args: &[&str]) -> Result<()> {
+    let mut build = vec!["build", "--quiet", "--release", "-p", "bench"];
+    let named = |flag: &str| args.iter().any(|arg| arg.split('=').next() == Some(flag));
+    if !named("--lantern") && !named("--help") {
+        build.extend(["-p", "lantern"]);
+    }
+    run::check(&mut run::cargo(&build))?;
+    if !named("--help") {
+        peers::install(&asked(args));
+    }
+    let program = run::root().join("target/release/bench");
+    run::check(
+        run::command(&program.to_string_lossy())
+            .arg("bus")
+            .args(args),
+    )
+}
+
+/// The peers in `--against NAME,…`; all without it.
+fn asked<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let after = args.iter().position(|arg| *arg == "--against");
+    let after = after.and_then(|at| args.get(at + 1).copied());
+    let list = after.or_else(|| args.iter().find_map(|arg| arg.strip_prefix("--against=")));
+    list.map_or_else(|| peers::ALL.to_vec(), |list| list.split(',').collect())
+}
+
+/// The comparison with Lantern alone: that the generator, the reading back and the pipeline work.
+pub(crate) fn bus_smoke() -> Result<()> {
+    run::check(&mut run::cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "lantern",
+    ]))?;
+    run::check(&mut run::cargo(&[
+        "run",
+        "--quiet",
+        "-p",
+        "bench",
+        "--",
+        "bus",
+        "--against",
+        "lantern",
+        "--rounds",
+        "1",
+        "--seconds",
+        "1",
+        "--warm-seconds",
+        "0",
+        "--batches",
+        "1,100",
+        "--partitions",
+        "3",
+        "--classes",
+        "d2",
+        "--only",
+        "acks,pipeline",
+        "--no-page",
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_peers_that_are_asked_for_are_installed() {
+        assert_eq!(asked(&["--quick"]), peers::ALL);
+        assert_eq!(
+            asked(&["--against", "redis,crossbeam"]),
+            ["redis", "crossbeam"]
+        );
+        assert_eq!(asked(&["--against=nats", "--quick"]), ["nats"]);
+    }
 }

@@ -14,7 +14,7 @@ const RUSTFLAGS: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-
     -Ccodegen-units=1";
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
-const SECONDS_DEFAULT: u32 = 60;
+const SECONDS_DEFAULT: u32 = 30;
 /// More than this resident memory is a finding: every decoder bounds what it allocates.
 const RSS_LIMIT_MIB: u32 = 1_024;
 
@@ -34,7 +34,7 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Every target for a minute.
+/// Every target for half a minute.
 pub(crate) fn smoke() -> Result<()> {
     run_targets(SECONDS_DEFAULT, &targets()?)
 }
@@ -90,6 +90,9 @@ fn run_targets(seconds: u32, names: &[String]) -> Result<()> {
                 .join("release")
                 .join(name);
             let log = fs::File::create(artifacts.join("log.txt"))?;
+            // What people would write, to begin with; what is found goes into the corpus.
+            let seeds = root.join("fuzz/seeds").join(name);
+            let seeds = seeds.is_dir().then_some(seeds);
             let child = run::command(&program.to_string_lossy())
                 .arg(format!("-max_total_time={seconds}"))
                 .arg(format!("-rss_limit_mb={RSS_LIMIT_MIB}"))
@@ -98,6 +101,7 @@ fn run_targets(seconds: u32, names: &[String]) -> Result<()> {
                 .arg("-print_final_stats=1")
                 .arg(format!("-artifact_prefix={}/", artifacts.display()))
                 .arg(&corpus)
+                .args(seeds)
                 .stderr(log)
                 .spawn()
                 .with_context(|| format!("fuzz target {name}"))?;

@@ -8,8 +8,11 @@
 
 mod bench;
 mod fuzz;
+mod nightly;
+mod peers;
 mod run;
 mod setup;
+mod suites;
 mod test;
 mod tidy;
 mod web;
@@ -26,6 +29,9 @@ usage: cargo xtask COMMAND
   fuzz [SECONDS] [TARGET …]
                   run each fuzz target (or the named ones) for so many seconds (default 60)
   bench NAME      run a benchmark; `cargo xtask bench` names them
+  soak [--duration 1h]
+                  load for a long time, see that memory stays flat, write docs/benchmarks/soak.md
+  nightly         10,000 seeds of the simulation, 1,000 kills under load, long fuzzing
   setup           install what the tests need (Debian, npm and PyPI packages)
 
 example: cargo xtask test fmt clippy unit
@@ -41,6 +47,8 @@ fn main() -> ExitCode {
         ["web", "--check"] => web::check(),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
+        ["soak", rest @ ..] => bench::soak(rest),
+        ["nightly"] => nightly::run(),
         ["setup"] => setup::all(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

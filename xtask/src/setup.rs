@@ -1,19 +1,20 @@
 //! Installs what the tests need and is not there yet: Debian packages, the Python environment and
-//! the Node packages of `tests/e2e`, cargo-deny.
+//! the Node packages of `tests/e2e`, foreign test suites, cargo-deny.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::run;
+use crate::{run, suites};
 
 /// Programs the tests start, with the Debian package each comes from.
-const PROGRAMS: [(&str, &str); 5] = [
+const PROGRAMS: [(&str, &str); 6] = [
     ("kcat", "kcat"),
     ("chromium", "chromium"),
     ("cc", "gcc"),
     ("c++", "g++"),
+    ("make", "make"),
     ("python3", "python3"),
 ];
 
@@ -28,7 +29,8 @@ pub(crate) fn all() -> Result<()> {
     debian()?;
     python()?;
     node("tests/e2e")?;
-    node("web")
+    node("web")?;
+    suites::usual()
 }
 
 /// Debian packages; asks the package manager only when something is missing.

@@ -1,11 +1,12 @@
 //! The whole check, step by step. Every step runs even when an earlier one failed, so that one run
 //! shows all there is to mend; what a failed step produces is not used.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 
-use crate::{fuzz, run, setup, tidy, web};
+use crate::{bench, fuzz, run, setup, tidy, web};
 
 struct Step {
     name: &'static str,
@@ -13,7 +14,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "setup",
         what: "install what the tests need",
@@ -40,6 +41,11 @@ const STEPS: [Step; 10] = [
         run: unit,
     },
     Step {
+        name: "models",
+        what: "the broadcast ring under every order of its threads",
+        run: models,
+    },
+    Step {
         name: "doc",
         what: "documentation builds, links hold",
         run: doc,
@@ -60,8 +66,13 @@ const STEPS: [Step; 10] = [
         run: e2e,
     },
     Step {
+        name: "bus",
+        what: "the load generator of the comparison, with Lantern alone",
+        run: bench::bus_smoke,
+    },
+    Step {
         name: "fuzz",
-        what: "every decoder, a minute each",
+        what: "every decoder, half a minute each",
         run: fuzz::smoke,
     },
 ];
@@ -145,6 +156,27 @@ fn unit() -> Result<()> {
         "--exclude",
         "e2e",
     ]))
+}
+
+/// Model checks with loom. Another `cfg` compiles everything anew, so in a target directory of their own.
+fn models() -> Result<()> {
+    let target = std::env::var_os("CARGO_TARGET_DIR");
+    let target = target.map_or_else(|| run::root().join("target"), PathBuf::from);
+    let test = [
+        "test",
+        "--quiet",
+        "--release",
+        "-p",
+        "stdx",
+        "--lib",
+        "loom_",
+    ];
+    run::check(
+        run::cargo(&test)
+            .env("CARGO_TARGET_DIR", target.join("models"))
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("RUSTFLAGS", "--cfg loom"),
+    )
 }
 
 fn doc() -> Result<()> {

@@ -250,7 +250,7 @@ impl Webhook {
         let started = self.clock.monotonic();
         let answer = match request.send().await {
             Ok(answer) => answer,
-            Err(error) => return Attempt::Again(causes(&error.without_url())),
+            Err(error) => return Attempt::Again(stdx::causes(&error.without_url())),
         };
         let took = self.clock.monotonic().saturating_sub(started);
         self.shared.metrics.send_seconds.observe(took.as_secs_f64());
@@ -279,17 +279,6 @@ enum Attempt {
 async fn gone(shutdown: &CancellationToken) {
     shutdown.cancelled().await;
     tokio::time::sleep(DRAIN / 2).await;
-}
-
-/// An error with what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }
 
 /// Labels with those put on everything that leaves.

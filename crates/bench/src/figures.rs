@@ -19,6 +19,8 @@ use e2e::Place;
 use crate::page::{Row, put, table};
 use crate::{Smoke, machine};
 
+pub(crate) use idle::resident_mib;
+
 type Measure = fn(&Smoke) -> Result<Vec<Row>>;
 
 const FIGURES: [(&str, Measure); 11] = [

@@ -1,6 +1,7 @@
-//! Drives the release binary as its users do and writes what was measured into `docs/figures.md`.
+//! Drives the release binary as its users do and writes what was measured into `docs/figures.md`, and the comparison of
+//! the bus with its peers into `docs/benchmarks/bus.md`.
 //!
-//! Read first: [`figures`], one module per figure. A figure starts a Lantern of its own on free ports with
+//! Read first: [`figures`], one module per figure; [`bus`], the comparison. A figure starts a Lantern of its own on free ports with
 //! fresh data, measures from outside, and gives rows of a table. Where latency is measured at a rate, sends
 //! are scheduled by the clock and measured from their scheduled time, so that a stall counts for every
 //! record that had to wait for it.
@@ -13,9 +14,11 @@
     reason = "a command line tool prints"
 )]
 
+mod bus;
 mod figures;
 mod machine;
 mod page;
+mod soak;
 mod spread;
 
 use std::process::ExitCode;
@@ -34,6 +37,14 @@ enum Command {
     /// Measure what docs/figures.md shows and write it there
     #[command(after_help = "Example:\n  cargo xtask bench smoke --only ready,webhook")]
     Smoke(Smoke),
+    /// Compare the bus with its peers and write docs/benchmarks/bus.md
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench bus --quick\n  cargo xtask bench bus --against redis,nats,kafka --rounds 5 --batches 100 --partitions 1"
+    )]
+    Bus(bus::Bus),
+    /// Load for a long time and see that memory stays flat; writes docs/benchmarks/soak.md
+    #[command(after_help = "Example:\n  cargo xtask soak --duration 1h")]
+    Soak(soak::Soak),
 }
 
 /// What to measure.
@@ -54,11 +65,15 @@ struct Smoke {
 }
 
 fn main() -> ExitCode {
-    let Command::Smoke(smoke) = Cli::parse().command;
-    match figures::run(&smoke) {
+    let measured = match Cli::parse().command {
+        Command::Smoke(smoke) => figures::run(&smoke),
+        Command::Bus(bus) => bus::run(&bus),
+        Command::Soak(soak) => soak::run(&soak).map(|()| true),
+    };
+    match measured {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("bench: some figures could not be measured; the page says which");
+            eprintln!("bench: not all could be measured; what is above and the page say what not");
             ExitCode::FAILURE
         }
         Err(error) => {

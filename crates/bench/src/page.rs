@@ -1,4 +1,4 @@
-//! `docs/figures.md`: text by hand, tables between markers.
+//! Pages of `docs/` that show figures: text by hand, tables between markers.
 
 use anyhow::{Context, Result};
 
@@ -52,7 +52,7 @@ pub(crate) fn table(rows: &[Row], machine: &str) -> String {
 pub(crate) fn put(page: &str, name: &str, table: &str) -> Result<String> {
     let begin = format!("<!-- generated: {name} -->\n");
     let end = "<!-- end -->";
-    let missing = || format!("docs/figures.md has no place for '{name}': add {begin}{end}");
+    let missing = || format!("the page has no place for '{name}': add {begin}{end}");
     let from = page.find(&begin).with_context(missing)? + begin.len();
     let length = page[from..].find(end).with_context(missing)?;
     Ok(format!(

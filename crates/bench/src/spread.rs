@@ -24,6 +24,12 @@ impl Spread {
             .saturating_record(u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1));
     }
 
+    /// The same time of `count` things.
+    pub(crate) fn add_many(&mut self, time: Duration, count: u64) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
+        self.0.saturating_record_n(micros, count);
+    }
+
     /// The value that a share of `q` percent does not exceed, in milliseconds.
     pub(crate) fn at(&self, q: f64) -> f64 {
         self.0.value_at_percentile(q) as f64 / 1_000.0

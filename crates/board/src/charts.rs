@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use broker::{Delays, PlaceDelay};
+use delay::SliceSeen;
 use frame::Point;
 use model::Timestamp;
 use promql::{Prepared, RangeSeries, Value};
@@ -31,11 +33,7 @@ pub(crate) struct ChartState {
 impl ChartState {
     pub(crate) fn new(plan: &ChartPlan, cells: &mut Cells) -> Self {
         let window_ms = plan.window.as_secs_f64() * 1000.0;
-        let at = cells.add_chart(
-            plan.id,
-            window_ms,
-            matches!(plan.lines, Lines::Dynamic { .. }),
-        );
+        let at = cells.add_chart(plan.id, window_ms, plan.lines.come_and_go());
         if let Lines::Fixed(lines) = &plan.lines {
             for (place, line) in lines.iter().enumerate() {
                 cells.insert_series(at, place, line.cell, &line.label.en);
@@ -90,6 +88,8 @@ impl ChartState {
                     self.fill(chart, cells, place, series);
                 }
             }
+            // The broker has their past.
+            Lines::Delays { .. } => (),
         }
         self.last = Some(now);
     }
@@ -124,6 +124,7 @@ impl ChartState {
         let fresh = match &chart.lines {
             Lines::Fixed(lines) => lines.iter().any(|line| fresh[line.query]),
             Lines::Dynamic { query, .. } => fresh[*query],
+            Lines::Delays { .. } => false,
         };
         let early = self
             .last
@@ -170,6 +171,54 @@ impl ChartState {
                         .retain(|_, cell| place_of(cells, self.at, *cell).is_some());
                 }
             }
+            Lines::Delays { .. } => (),
+        }
+    }
+
+    /// Shows how late groups are: a series per group and partition, a point per slice. The slice that is not over
+    /// is told again each time, and once more when it is.
+    pub(crate) fn take_delays(
+        &mut self,
+        plan: &Plan,
+        cells: &mut Cells,
+        next_cell: &mut u32,
+        delays: &Delays,
+        now: Timestamp,
+    ) {
+        let chart = &plan.charts[self.at];
+        let Lines::Delays { legend, limit, .. } = &chart.lines else {
+            return;
+        };
+        let oldest = now.minus(chart.window).millis() as f64;
+        let shown = |place: &&PlaceDelay| !place.seen.slices.is_empty();
+        let mut places: Vec<&PlaceDelay> = delays.places.iter().filter(shown).collect();
+        // Where there is no room for all, the latest are seen.
+        places.sort_by_key(|place| {
+            let worst = place.seen.slices.iter().filter_map(SliceSeen::worst_ms);
+            std::cmp::Reverse(worst.max())
+        });
+        for delay in places {
+            let partition = delay.of.partition.to_string();
+            let labels = Labels::of(&[
+                ("group", delay.group.as_str()),
+                ("topic", delay.of.topic.as_str()),
+                ("partition", partition.as_str()),
+            ]);
+            if self.dynamic.len() >= *limit && !self.dynamic.contains_key(&labels) {
+                continue;
+            }
+            let place = self.place(cells, next_cell, legend.as_ref(), &labels);
+            for slice in &delay.seen.slices {
+                let t_ms = slice.begin.millis() as f64;
+                if let Some(worst) = slice.worst_ms().filter(|_| t_ms > oldest) {
+                    let v = worst as f64 / 1_000.0;
+                    cells.push_point(self.at, place, Point { t_ms, v });
+                }
+            }
+        }
+        if cells.drop_silent_series(self.at, oldest) > 0 {
+            self.dynamic
+                .retain(|_, cell| place_of(cells, self.at, *cell).is_some());
         }
     }
 

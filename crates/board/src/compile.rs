@@ -12,14 +12,15 @@ use serde_saphyr::{Location, Spanned};
 
 use crate::limits;
 use crate::plan::{
-    AlertsPlan, ChartPlan, CountPlan, LaneContent, LanePlan, MarqueeItem, Plan, TickerPlan,
-    ValuePlan,
+    AlertsPlan, ChartPlan, CountPlan, LaneContent, LanePlan, MarqueeItem, Plan, TablePlan,
+    TickerPlan, ValuePlan,
 };
 use crate::playlist::Entry;
 use crate::problem::{Problem, path_at};
 use crate::schema;
 use crate::text::Text;
 
+mod heatmap;
 mod lanes;
 mod value;
 
@@ -99,6 +100,7 @@ struct Compiler<'a> {
     charts: Vec<ChartPlan>,
     tickers: Vec<TickerPlan>,
     alerts: Vec<AlertsPlan>,
+    tables: Vec<TablePlan>,
     counts: Vec<CountPlan>,
 }
 
@@ -114,6 +116,7 @@ impl<'a> Compiler<'a> {
             charts: Vec::new(),
             tickers: Vec::new(),
             alerts: Vec::new(),
+            tables: Vec::new(),
             counts: Vec::new(),
         }
     }
@@ -177,6 +180,7 @@ impl<'a> Compiler<'a> {
             charts: std::mem::take(&mut self.charts),
             tickers: std::mem::take(&mut self.tickers),
             alerts: std::mem::take(&mut self.alerts),
+            tables: std::mem::take(&mut self.tables),
             queries: std::mem::take(&mut self.queries),
             counts: std::mem::take(&mut self.counts),
             first_free_cell: self.next_id,
@@ -248,6 +252,7 @@ impl<'a> Compiler<'a> {
             }
             schema::Lane::Alerts(it) => self.alert_lane(&format!("{path}.alerts"), it),
             schema::Lane::Ticker(it) => self.ticker(&format!("{path}.ticker"), *it),
+            schema::Lane::Table(it) => self.table(&format!("{path}.table"), it),
         };
         LanePlan {
             id,

@@ -44,11 +44,19 @@ fn lane(plan: &Plan, lane: &LanePlan) -> Value {
         ),
         LaneContent::Alerts(at) => ("alerts", "cell", json!(plan.alerts[*at].cell)),
         LaneContent::Ticker(at) => ("ticker", "cell", json!(plan.tickers[*at].cell)),
+        LaneContent::Table(at) => ("table", "cell", json!(plan.tables[*at].cell)),
     };
     let mut value = json!({ "id": lane.id, "kind": kind, "title": lane.title, key: content });
     match &lane.content {
         LaneContent::Marquee { visible, .. } => value["visible"] = json!(visible),
         LaneContent::Ticker(at) => value["rows"] = json!(plan.tickers[*at].rows),
+        LaneContent::Table(at) => {
+            let table = &plan.tables[*at];
+            value["label"] = json!(table.label);
+            let columns = table.columns.iter();
+            let columns = columns.map(|it| json!({ "label": it.label, "unit": it.unit }));
+            value["columns"] = columns.collect();
+        }
         LaneContent::Charts(_) | LaneContent::Stats(_) | LaneContent::Alerts(_) => (),
     }
     value
@@ -73,7 +81,7 @@ fn stat(plan: &Plan, at: usize) -> Value {
 
 fn chart(chart: &ChartPlan) -> Value {
     let series: Vec<Value> = match &chart.lines {
-        Lines::Dynamic { .. } => Vec::new(),
+        Lines::Dynamic { .. } | Lines::Delays { .. } => Vec::new(),
         Lines::Fixed(lines) => lines
             .iter()
             .map(|line| json!({ "cell": line.cell, "label": line.label }))
@@ -86,8 +94,13 @@ fn chart(chart: &ChartPlan) -> Value {
         "window_ms": u64::try_from(chart.window.as_millis()).unwrap_or(u64::MAX),
         "stack": chart.stack,
         "series": series,
-        "dynamic": matches!(chart.lines, Lines::Dynamic { .. }),
+        "dynamic": chart.lines.come_and_go(),
     });
+    if let Some(steps) = &chart.steps {
+        value["draw"] = json!("heatmap");
+        value["steps"] = json!(steps);
+        value["step_ms"] = json!(u64::try_from(chart.step.as_millis()).unwrap_or(u64::MAX));
+    }
     for (key, bound) in [("min", chart.min), ("max", chart.max)] {
         if let Some(bound) = bound {
             value[key] = json!(bound);

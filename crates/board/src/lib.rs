@@ -34,6 +34,7 @@ mod runner;
 mod schema;
 mod screen;
 mod service;
+mod table;
 mod template;
 mod text;
 mod topic;

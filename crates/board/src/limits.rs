@@ -35,6 +35,15 @@ pub const STEP_MIN: Duration = Duration::from_millis(50);
 /// Points a chart aims for across its window.
 pub const CHART_POINTS: u32 = 300;
 
+/// Columns a heat map aims for across its window: wide enough to be told apart on a phone.
+pub const HEATMAP_COLUMNS: u32 = 30;
+
+/// Values at which the colour of a heat map changes, at most: more shades nobody tells apart.
+pub const HEATMAP_STEPS_MAX: usize = 7;
+
+/// Rows of a table, at most and unless it says otherwise.
+pub const TABLE_ROWS: (u32, u32) = (100, 20);
+
 /// Shortest and longest window of a rate that is counted from events.
 pub const RATE_WINDOW: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::DelayFilter;
 use frame::Level;
 use frameclock::Rate;
 use model::TopicName;
@@ -30,6 +31,7 @@ pub(crate) struct Plan {
     pub(crate) charts: Vec<ChartPlan>,
     pub(crate) tickers: Vec<TickerPlan>,
     pub(crate) alerts: Vec<AlertsPlan>,
+    pub(crate) tables: Vec<TablePlan>,
     /// Each query once, however often the board uses it.
     pub(crate) queries: Vec<Expr>,
     /// Each counting source once per value that shows it.
@@ -56,6 +58,7 @@ pub(crate) enum LaneContent {
     Stats(Vec<usize>),
     Alerts(usize),
     Ticker(usize),
+    Table(usize),
 }
 
 #[derive(Debug)]
@@ -96,6 +99,8 @@ pub(crate) struct ChartPlan {
     pub(crate) stack: bool,
     pub(crate) min: Option<f64>,
     pub(crate) max: Option<f64>,
+    /// For a heat map: the values at which its colour changes, ascending.
+    pub(crate) steps: Option<Vec<f64>>,
     pub(crate) lines: Lines,
 }
 
@@ -109,6 +114,32 @@ pub(crate) enum Lines {
         legend: Option<Template>,
         limit: usize,
     },
+    /// One series per group and partition, from what the broker measures.
+    Delays {
+        filter: DelayFilter,
+        legend: Option<Template>,
+        limit: usize,
+    },
+}
+
+/// Rows by label, a column per query.
+#[derive(Debug)]
+pub(crate) struct TablePlan {
+    pub(crate) cell: u32,
+    /// Labels that name a row.
+    pub(crate) by: Vec<String>,
+    /// Over the names.
+    pub(crate) label: Text,
+    pub(crate) rows: usize,
+    pub(crate) columns: Vec<ColumnPlan>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ColumnPlan {
+    pub(crate) label: Text,
+    pub(crate) unit: Unit,
+    pub(crate) query: usize,
+    pub(crate) levels: Option<Thresholds>,
 }
 
 #[derive(Debug)]
@@ -229,12 +260,22 @@ impl Thresholds {
     }
 }
 
+impl Lines {
+    /// Whether displays learn the series from frames, as they come and go.
+    pub(crate) fn come_and_go(&self) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Dynamic { .. } | Self::Delays { .. } => true,
+        }
+    }
+}
+
 impl ChartPlan {
     /// Most points it may have.
     pub(crate) fn points_most(&self) -> usize {
         let series = match &self.lines {
             Lines::Fixed(lines) => lines.len(),
-            Lines::Dynamic { limit, .. } => *limit,
+            Lines::Dynamic { limit, .. } | Lines::Delays { limit, .. } => *limit,
         };
         // Points may come a fifth closer than the step; one stays from before the window.
         let each = self.window.as_millis() * 5 / (self.step.as_millis().max(1) * 4) + 2;

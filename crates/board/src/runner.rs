@@ -38,6 +38,9 @@ const LINGER: Duration = Duration::from_secs(5);
 /// Longest time without a frame: displays see that the board is alive.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
 
+/// How often it is looked how late groups are.
+const DELAYS_EVERY: Duration = Duration::from_secs(1);
+
 /// How often figures are taken over into metrics.
 const FIGURES_EVERY: Duration = Duration::from_secs(1);
 
@@ -128,6 +131,7 @@ struct Session<'a> {
     started: Duration,
     last_frame: Duration,
     last_figures: Duration,
+    last_delays: Option<Duration>,
     last_seen: Duration,
     _watches: WatchGuard,
     /// Ends with the session.
@@ -193,6 +197,7 @@ impl<'a> Session<'a> {
             started: start,
             last_frame: start,
             last_figures: start,
+            last_delays: None,
             last_seen: start,
             _watches: watches,
             _followers: followers,
@@ -275,8 +280,28 @@ impl<'a> Session<'a> {
             let alerts = Arc::clone(&self.alerts.borrow_and_update());
             self.screen.set_alerts(&alerts, now);
         }
+        self.take_delays(now);
         let done = self.screen.evaluate(&self.sources.store, now);
         self.count(done);
+    }
+
+    fn take_delays(&mut self, now: Timestamp) {
+        let monotonic = self.sources.clock.monotonic();
+        let early = |last| monotonic.saturating_sub(last) < DELAYS_EVERY;
+        if self.last_delays.is_some_and(early) || !self.screen.shows_delays() {
+            return;
+        }
+        self.last_delays = Some(monotonic);
+        let asked: Vec<_> = self
+            .screen
+            .filters()
+            .map(|(at, it)| (at, it.clone()))
+            .collect();
+        for (chart, filter) in asked {
+            if let Some(delays) = self.sources.broker.delays(&filter) {
+                self.screen.take_delays(chart, &delays, now);
+            }
+        }
     }
 
     fn take_touches(&mut self) {

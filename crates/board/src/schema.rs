@@ -59,6 +59,7 @@ pub(crate) enum Lane {
     Stats(Stats),
     Alerts(Alerts),
     Ticker(Box<Ticker>),
+    Table(Table),
 }
 
 #[derive(Debug, Deserialize)]
@@ -160,6 +161,49 @@ pub(crate) struct Chart {
     pub(crate) limit: Option<Spanned<u32>>,
     #[serde(default)]
     pub(crate) series: Vec<Series>,
+    #[serde(default)]
+    pub(crate) draw: Draw,
+    pub(crate) delays: Option<Spanned<DelaySource>>,
+    pub(crate) steps: Option<Spanned<Vec<f64>>>,
+}
+
+/// How a chart shows its series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Draw {
+    /// A line each.
+    #[default]
+    Lines,
+    /// A row each, coloured by value.
+    Heatmap,
+}
+
+/// How late consumer groups are, by group and partition.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DelaySource {
+    pub(crate) group: Option<Spanned<String>>,
+    pub(crate) topic: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    pub(crate) title: Option<Text>,
+    pub(crate) by: Spanned<Vec<String>>,
+    pub(crate) label: Spanned<Text>,
+    pub(crate) rows: Option<Spanned<u32>>,
+    pub(crate) columns: Spanned<Vec<Column>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Column {
+    pub(crate) label: Spanned<Text>,
+    pub(crate) query: Spanned<String>,
+    #[serde(default)]
+    pub(crate) unit: Unit,
+    pub(crate) levels: Option<Spanned<Levels>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker::{DelayFilter, Delays};
 use frame::{LaneHead, Level};
 use model::Timestamp;
 use series::{Store, Touched, WatchId};
@@ -22,6 +23,7 @@ use crate::plan::{LaneContent, Lines, Plan, Source, ValuePlan};
 use crate::playlist::{Playlist, PlaylistState, Turn};
 use crate::queries::{QueryState, Sample};
 use crate::schema::Show;
+use crate::table;
 use crate::template::Field;
 use crate::topic::{RowBuilder, Taken};
 
@@ -74,6 +76,10 @@ impl Screen {
         }
         for alerts in &plan.alerts {
             cells.add_alerts(alerts.cell);
+        }
+        // Their rows are complete sets, as those of alerts are, and stand behind them.
+        for table in &plan.tables {
+            cells.add_alerts(table.cell);
         }
         let charts = plan
             .charts
@@ -191,6 +197,12 @@ impl Screen {
                 now,
             );
         }
+        for (at, plan) in self.plan.tables.iter().enumerate() {
+            if plan.columns.iter().any(|column| fresh[column.query]) {
+                let rows = table::rows(plan, &self.queries);
+                self.cells.set_alerts(self.plan.alerts.len() + at, rows);
+            }
+        }
         self.show_values(now, |value| {
             let own = matches!(value.source, Source::Query(query) if fresh[query]);
             own || value.with.iter().any(|(_, query)| fresh[*query])
@@ -227,6 +239,31 @@ impl Screen {
         self.show_values(now, |value| {
             matches!(value.source, Source::Count(count) if plan.counts[count].topic == *topic)
         });
+    }
+
+    /// Whether a chart shows how late groups are.
+    pub(crate) fn shows_delays(&self) -> bool {
+        self.filters().next().is_some()
+    }
+
+    /// What its charts want to know of how late groups are, by chart.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = (usize, &DelayFilter)> {
+        let charts = self.plan.charts.iter().enumerate();
+        charts.filter_map(|(at, chart)| match &chart.lines {
+            Lines::Delays { filter, .. } => Some((at, filter)),
+            Lines::Fixed(_) | Lines::Dynamic { .. } => None,
+        })
+    }
+
+    /// Shows in `chart` how late groups are.
+    pub(crate) fn take_delays(&mut self, chart: usize, delays: &Delays, now: Timestamp) {
+        self.charts[chart].take_delays(
+            &self.plan,
+            &mut self.cells,
+            &mut self.next_cell,
+            delays,
+            now,
+        );
     }
 
     /// Shows these alerts.
@@ -335,6 +372,7 @@ fn queries(plan: &Plan) -> Vec<QueryState> {
         let used: Vec<usize> = match &chart.lines {
             Lines::Fixed(lines) => lines.iter().map(|line| line.query).collect(),
             Lines::Dynamic { query, .. } => vec![*query],
+            Lines::Delays { .. } => Vec::new(),
         };
         for query in used {
             // A little less than the step, so that samples that come each step are not skipped over.

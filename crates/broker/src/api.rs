@@ -16,7 +16,7 @@ use model::{
 use record::CheckedBatch;
 use stdx::ByteSize;
 
-use crate::TransactionalLog;
+use crate::{Cleanup, DelayFilter, Delays, Demand, Feed, TransactionalLog, Wanted, Wish};
 
 /// What a broker call returns: a boxed future, so that `dyn Broker` works.
 pub type BrokerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
@@ -116,6 +116,21 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     /// [`Error::UnknownPartition`].
     fn watch(&self, of: &TopicPartition) -> Result<tokio::sync::watch::Receiver<Position>, Error>;
 
+    /// Counts what is published in one partition towards `demand`, as `wish` says, until it is met or dropped.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn want(&self, of: &TopicPartition, wish: Wish, demand: &Arc<Demand>) -> Result<Wanted, Error>;
+
+    /// What is published in one partition from now on, handed over in memory; `None` where there is no such
+    /// thing.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    fn feed(&self, _of: &TopicPartition) -> Result<Option<Box<dyn Feed>>, Error> {
+        Ok(None)
+    }
+
     /// Finds a position by its meaning.
     ///
     /// For a time: the first record with that timestamp or later, `None` when there is none.
@@ -161,6 +176,12 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     /// What coordinators of transactions need; `None` where
     /// [`transactions`](Capabilities::transactions) says that there are none.
     fn transactional(&self) -> Option<&dyn TransactionalLog> {
+        None
+    }
+
+    /// How late the groups are that `filter` picks; `None` where nobody measures it. Takes milliseconds when there
+    /// are thousands of places, and touches no disk.
+    fn delays(&self, _filter: &DelayFilter) -> Option<Delays> {
         None
     }
 }
@@ -223,6 +244,8 @@ pub struct TopicConfig {
     pub timestamps: TimestampKind,
     /// What `acks=all` waits for. Default [`Durability::Flushed`].
     pub durability: Durability,
+    /// Whether old segments go, or old values of keys, and when.
+    pub cleanup: Cleanup,
     /// Keys that are kept and shown but that Lantern does not act on.
     pub inert: BTreeMap<String, String>,
 }
@@ -237,6 +260,7 @@ impl Default for TopicConfig {
             batch_bytes: ByteSize::from_bytes(model::limits::BATCH_BYTES_DEFAULT as u64),
             timestamps: TimestampKind::Create,
             durability: Durability::Flushed,
+            cleanup: Cleanup::default(),
             inert: BTreeMap::new(),
         }
     }
@@ -461,6 +485,14 @@ pub enum Error {
         /// Where.
         partition: TopicPartition,
     },
+    /// Records without a key, which a compacted topic cannot take: nothing of the append was written.
+    #[error("topic '{topic}' is compacted and takes only records with a key")]
+    Keyless {
+        /// The topic.
+        topic: TopicName,
+        /// Which records of the append, from 0; the first of them if there are many.
+        records: Vec<u32>,
+    },
     /// A topic that Lantern itself keeps its state in: it cannot be deleted or reshaped.
     #[error("topic '{topic}' belongs to Lantern itself: {reason}")]
     Reserved {
@@ -498,6 +530,8 @@ pub enum Error {
         partition: TopicPartition,
         /// What is wrong.
         reason: Arc<str>,
+        /// Where reading may go on behind the damage, if that is known.
+        until: Option<Position>,
     },
     /// An input or output error of the machine.
     #[error("storage failed: {action}")]
@@ -541,6 +575,7 @@ impl Error {
             | Self::ProducerFenced { .. }
             | Self::NotInTransaction { .. }
             | Self::ControlBatch { .. }
+            | Self::Keyless { .. }
             | Self::Reserved { .. }
             | Self::UnknownGroup { .. } => Recovery::Reject,
         }

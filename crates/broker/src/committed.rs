@@ -67,8 +67,13 @@ pub fn visible(batches: &Bytes, aborted: &[Aborted]) -> Bytes {
     }
 }
 
+/// Whether a batch is part of a transaction, or a marker.
+pub(crate) fn concerns_transactions(header: &Header) -> bool {
+    header.attributes & (TRANSACTIONAL | CONTROL) != 0
+}
+
 fn is_hidden(header: &Header, aborted: &[Aborted]) -> bool {
-    if header.attributes & (TRANSACTIONAL | CONTROL) == 0 {
+    if !concerns_transactions(header) {
         return false;
     }
     let base = Position::from(Offset::from_i64(header.base_offset).unwrap_or_default());

@@ -7,6 +7,7 @@
 //! "Topic-Level Configs"), so that existing tools and scripts work. Not here: what a key does to
 //! the log, which is `embedded`.
 
+mod cleanup;
 mod keys;
 
 use std::collections::BTreeMap;
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use stdx::ByteSize;
 
+pub use cleanup::{Cleanup, CleanupPolicy, DirtyRatio};
 pub use keys::KEYS;
 
 use crate::{Durability, Error, TimestampKind, TopicConfig};
@@ -106,6 +108,18 @@ impl TopicConfig {
         let value = value.map_or(key.default, str::trim);
         key.check(value)?;
         match key.name {
+            "cleanup.policy" => self.cleanup.policy = CleanupPolicy::of(value),
+            "delete.retention.ms" => {
+                self.cleanup.delete_retention = Duration::from_millis(unsigned(value));
+            }
+            "max.compaction.lag.ms" => {
+                self.cleanup.max_lag =
+                    (value != key.default).then(|| Duration::from_millis(unsigned(value)));
+            }
+            "min.cleanable.dirty.ratio" => self.cleanup.dirty_ratio = DirtyRatio::of(value),
+            "min.compaction.lag.ms" => {
+                self.cleanup.min_lag = Duration::from_millis(unsigned(value));
+            }
             "lantern.durability" => {
                 self.durability = match value {
                     "written" => Durability::Written,
@@ -177,6 +191,14 @@ impl TopicConfig {
                 Some(_) => (),
             }
         }
+        let Cleanup {
+            min_lag, max_lag, ..
+        } = self.cleanup;
+        if max_lag.is_some_and(|max| max < min_lag) {
+            let value = min_lag.as_millis().to_string();
+            let reason = "it must not be longer than max.compaction.lag.ms";
+            return Err(invalid("min.compaction.lag.ms", &value, reason));
+        }
         self.entries()
             .iter()
             .try_for_each(|entry| entry.key.check(&entry.value))
@@ -191,6 +213,14 @@ impl TopicConfig {
         let bytes = |size: ByteSize| size.bytes().to_string();
         let none = || "-1".to_owned();
         match key.name {
+            "cleanup.policy" => self.cleanup.policy.text().to_owned(),
+            "delete.retention.ms" => millis(self.cleanup.delete_retention),
+            "max.compaction.lag.ms" => {
+                let max = self.cleanup.max_lag;
+                max.map_or_else(|| key.default.to_owned(), millis)
+            }
+            "min.cleanable.dirty.ratio" => self.cleanup.dirty_ratio.get().to_string(),
+            "min.compaction.lag.ms" => millis(self.cleanup.min_lag),
             "lantern.durability" => match self.durability {
                 Durability::Flushed => "flushed".to_owned(),
                 Durability::Written => "written".to_owned(),
@@ -315,6 +345,34 @@ mod tests {
         assert_eq!(config("segment.bytes", "1024").segment_bytes.bytes(), 1024);
         assert_eq!(config("segment.ms", "7").segment_age.as_millis(), 7);
         assert_eq!(config("max.message.bytes", "99").batch_bytes.bytes(), 99);
+        let cleanup = |key, value| config(key, value).cleanup;
+        let both = cleanup("cleanup.policy", "compact, delete").policy;
+        assert!(both.compacts() && both.deletes());
+        assert!(!cleanup("cleanup.policy", "compact").policy.deletes());
+        let millis = Duration::from_millis;
+        assert_eq!(
+            cleanup("delete.retention.ms", "5").delete_retention,
+            millis(5)
+        );
+        assert_eq!(cleanup("min.compaction.lag.ms", "6").min_lag, millis(6));
+        assert_eq!(
+            cleanup("max.compaction.lag.ms", "7").max_lag,
+            Some(millis(7))
+        );
+        let ratio = cleanup("min.cleanable.dirty.ratio", "0.25").dirty_ratio;
+        assert_eq!(ratio.get(), 0.25);
+    }
+
+    #[test]
+    fn a_record_cannot_stay_longer_than_it_may() {
+        let mut config = read("max.compaction.lag.ms", "7").unwrap();
+        config.set("min.compaction.lag.ms", Some("8")).unwrap();
+        match config.validate() {
+            Err(Error::InvalidConfig { key, .. }) => assert_eq!(key, "min.compaction.lag.ms"),
+            other => panic!("{other:?}"),
+        }
+        config.set("min.compaction.lag.ms", Some("7")).unwrap();
+        config.validate().unwrap();
     }
 
     #[test]
@@ -343,9 +401,9 @@ mod tests {
 
     #[test]
     fn inert_keys_are_kept_and_shown_and_a_default_is_forgotten() {
-        let mut config = read("cleanup.policy", "compact, delete").unwrap();
-        assert_eq!(config.to_map()["cleanup.policy"], "compact, delete");
-        config.set("cleanup.policy", None).unwrap();
+        let mut config = read("compression.type", "zstd").unwrap();
+        assert_eq!(config.to_map()["compression.type"], "zstd");
+        config.set("compression.type", None).unwrap();
         assert_eq!(config, TopicConfig::default());
     }
 
@@ -358,11 +416,14 @@ mod tests {
             ("segment.bytes", "65536"),
             ("lantern.durability", "written"),
             ("compression.type", "zstd"),
+            ("cleanup.policy", "delete,compact"),
+            ("min.cleanable.dirty.ratio", "0.1"),
+            ("delete.retention.ms", "0"),
         ] {
             config.set(key, Some(value)).unwrap();
         }
         let map = config.to_map();
-        assert_eq!(map.len(), 5);
+        assert_eq!(map.len(), 8);
         let again = TopicConfig::from_entries(
             &TopicConfig::default(),
             map.iter()

@@ -45,16 +45,19 @@
 //! ```
 //!
 //! In reading order: `api` (the trait and its words), `config` (topic configuration as text),
-//! `embedded` (the broker of this machine), [`coordinator`] (members of consumer groups),
-//! `transactional` and [`transaction_coordinator`] (what counts together or not at all), `tail`,
-//! `committed` and `ensure` (helpers over any broker).
+//! `embedded` (the broker of this machine), `delays` (how late consumers are), [`coordinator`] (members of consumer groups),
+//! `transactional` and [`transaction_coordinator`] (what counts together or not at all), `feed` and `demand` (being
+//! told of what is new), `tail`, `committed` and `ensure` (helpers over any broker).
 
 mod api;
 mod committed;
 mod config;
 pub mod coordinator;
+mod delays;
+mod demand;
 mod embedded;
 mod ensure;
+mod feed;
 mod tail;
 pub mod transaction_coordinator;
 mod transactional;
@@ -62,15 +65,19 @@ mod transactional;
 pub use api::*;
 pub use committed::{read_committed, visible};
 pub use config::{
-    ConfigEntry, ConfigKey, ConfigKind, KEYS, SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
+    Cleanup, CleanupPolicy, ConfigEntry, ConfigKey, ConfigKind, DirtyRatio, KEYS,
+    SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,
 };
 pub use coordinator::{CoordinatorOptions, GroupCoordinator, GroupError};
+pub use delays::{DelayFilter, Delays, GroupDelay, PlaceDelay};
+pub use demand::{Demand, Wanted, Wish};
 pub use embedded::{
     CatalogError, Drive, EmbeddedBroker, Finding, GroupsVerified, KIND_COMMIT, KIND_GROUP,
     OpenError, Options, PartitionReport, PartitionVerified, RecoveryReport, StartAction, Verified,
     VerifyError, VerifyOptions, VerifyProgress, VerifyStage, verify,
 };
 pub use ensure::ensure_topic;
+pub use feed::{Fed, Feed};
 pub use tail::{TAIL_BYTES, Tail};
 pub use transaction_coordinator::{TransactionCoordinator, TransactionError, TransactionOptions};
 pub use transactional::{Aborted, Committed, ProducerStatus, TransactionalLog, Unfinished};

@@ -1,15 +1,23 @@
 //! Following one partition: read what is there, then wait for more.
 //!
+//! ```text
+//!   log ──read──> … ──the feed has it──> feed ──wait, take──> … ──lapped, or a transaction──> log ──> …
+//! ```
+//! What is old comes from the log; what was just published comes from the broker's [`Feed`], where it has one,
+//! without a copy and without a look at the log. A follower that is too slow for the feed goes on in the log and comes back.
+//!
 //! Invariants: every batch readable and committed after the start is handed out once and in order, and
 //! no other (markers and aborted batches are passed over); waiting costs
 //! nothing until the high watermark moves; dropping the future of [`Tail::next`] loses nothing.
 //!
 //! Not here: sharing one read among many followers, and leases or acknowledgements.
 
+use std::future::poll_fn;
+
 use model::{Position, TopicPartition};
 use tokio::sync::watch;
 
-use crate::{DynBroker, Error, Fetched, Place, ReadLimit, read_committed};
+use crate::{DynBroker, Error, Fed, Feed, Fetched, Place, ReadLimit, read_committed};
 
 /// Bytes one [`Tail::next`] returns at most, unless told otherwise; one larger batch still comes.
 pub const TAIL_BYTES: usize = 1 << 20;
@@ -32,7 +40,15 @@ pub struct Tail {
     partition: TopicPartition,
     next: Position,
     limit: ReadLimit,
-    watch: watch::Receiver<Position>,
+    source: Source,
+}
+
+/// How it hears of what is new.
+#[derive(Debug)]
+enum Source {
+    /// And gets it.
+    Feed(Box<dyn Feed>),
+    Watch(watch::Receiver<Position>),
 }
 
 impl Tail {
@@ -45,7 +61,10 @@ impl Tail {
         partition: TopicPartition,
         start: Position,
     ) -> Result<Self, Error> {
-        let watch = broker.watch(&partition)?;
+        let source = match broker.feed(&partition)? {
+            Some(feed) => Source::Feed(feed),
+            None => Source::Watch(broker.watch(&partition)?),
+        };
         Ok(Self {
             broker,
             partition,
@@ -54,7 +73,7 @@ impl Tail {
                 bytes: TAIL_BYTES,
                 at_least_one: true,
             },
-            watch,
+            source,
         })
     }
 
@@ -79,6 +98,16 @@ impl Tail {
     #[must_use]
     pub fn with_bytes(mut self, bytes: usize) -> Self {
         self.limit.bytes = bytes;
+        self
+    }
+
+    /// Looks so many times for something new before it gives up the processor: shorter waits, for a task that
+    /// has a processor of its own. Default 0.
+    #[must_use]
+    pub fn with_spin(mut self, turns: u32) -> Self {
+        if let Source::Feed(feed) = &mut self.source {
+            feed.set_spin(turns);
+        }
         self
     }
 
@@ -108,14 +137,24 @@ impl Tail {
     /// deleted, [`Error::Stopping`] when the broker stops.
     pub async fn next(&mut self) -> Result<Fetched, Error> {
         loop {
-            // Seen before the read: whatever is published after this line wakes the wait below.
-            self.watch.borrow_and_update();
+            if let Source::Watch(watch) = &mut self.source {
+                // Seen before the read: whatever is published after this line wakes the wait below.
+                watch.borrow_and_update();
+            }
             if let Some(fetched) = self.try_next().await? {
                 return Ok(fetched);
             }
-            if self.watch.changed().await.is_err() {
+            if !self.published().await {
                 return Err(self.why_closed());
             }
+        }
+    }
+
+    /// Waits for something new; `false` if there will never be anything.
+    async fn published(&mut self) -> bool {
+        match &mut self.source {
+            Source::Feed(feed) => poll_fn(|context| feed.poll_published(context)).await,
+            Source::Watch(watch) => watch.changed().await.is_ok(),
         }
     }
 
@@ -126,6 +165,16 @@ impl Tail {
     /// As [`Tail::next`].
     pub async fn try_next(&mut self) -> Result<Option<Fetched>, Error> {
         loop {
+            if let Source::Feed(feed) = &mut self.source {
+                match feed.take(self.next, self.limit) {
+                    Fed::Batches(fetched) => {
+                        self.next = fetched.next;
+                        return Ok(Some(fetched));
+                    }
+                    Fed::End => return Ok(None),
+                    Fed::Log => {}
+                }
+            }
             let read = read_committed(&*self.broker, &self.partition, self.next, self.limit);
             let fetched = read.await?;
             if !fetched.batches.is_empty() {

@@ -90,6 +90,14 @@ impl AbortedIndex {
         }
     }
 
+    /// Forgets ranges whose markers are gone: a reader who is told of one would wait for its marker,
+    /// and leave out what the producer wrote after it.
+    pub(crate) fn forget(&mut self, markers: &[Offset]) {
+        self.ranges
+            .retain(|range| markers.binary_search(&range.last).is_err());
+        self.page = None;
+    }
+
     pub(crate) fn encode(&self, to: &mut Vec<u8>) {
         to.extend_from_slice(&self.complete_from.get().to_le_bytes());
         let count = u32::try_from(self.ranges.len()).unwrap_or(u32::MAX);

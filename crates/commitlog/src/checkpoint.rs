@@ -6,15 +6,16 @@
 //! back records deleted from inside the oldest segment, nothing else.
 //!
 //! ```text
-//!  "LNCP" │ version 2 (u32) │ clean (u8) │ log start (u64) │ recovery offset (u64)
-//!  │ segments (u32) { base │ next │ size (u64 each) │ max timestamp (i64) │ its batch (u64) │ last append (i64) }*
+//!  "LNCP" │ version 3 (u32) │ clean (u8) │ log start (u64) │ recovery offset (u64)
+//!  │ segments (u32) { base │ next │ size (u64 each) │ max timestamp (i64) │ its batch (u64) │ last append (i64)
+//!      │ cleaned as generation, or 0 │ cleaned until, or 0 (u64 each) }*
 //!  │ damages (u32) { segment │ position │ position end │ from │ until (u64 each) }*
 //!  │ producers (see `producers`)
 //!  │ open transactions (u32) { producer (i64) │ epoch (i16) │ first (u64) }*
 //!  │ aborted: complete from (u64) │ ranges (u32) { producer (i64) │ first │ marker (u64 each) }*
 //!  │ crc32c (u32)
 //! ```
-//! Version 1 ends with the producers and is read as well.
+//! Version 2 has no cleaned segments, version 1 ends with the producers; both are read as well.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,13 +25,17 @@ use model::{Offset, Timestamp};
 
 use crate::Damage;
 use crate::aborted::AbortedIndex;
+use crate::names::{Cleaned, SegmentName};
 use crate::producers::Producers;
 use crate::segment::Summary;
 use crate::transactions::Transactions;
 use crate::wire::{self, Fields};
 
 const MAGIC: [u8; 4] = *b"LNCP";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+
+/// Before segments were cleaned.
+const VERSION_WITHOUT_CLEANING: u32 = 2;
 
 /// Before there were transactions.
 const VERSION_WITHOUT_TRANSACTIONS: u32 = 1;
@@ -46,7 +51,7 @@ pub(crate) struct Checkpoint {
     /// Everything before this offset is described here.
     pub(crate) recovery: Offset,
     /// In order; the last was open for appends.
-    pub(crate) segments: Vec<(Offset, Summary)>,
+    pub(crate) segments: Vec<(SegmentName, Summary)>,
     pub(crate) damage: Vec<Damage>,
     pub(crate) producers: Producers,
     pub(crate) transactions: Transactions,
@@ -61,25 +66,28 @@ pub(crate) fn path(dir: &Path) -> PathBuf {
 pub(crate) fn encode(
     clean: bool,
     (log_start, recovery): (Offset, Offset),
-    segments: &[(Offset, Summary)],
+    segments: &[(SegmentName, Summary)],
     damage: &[Damage],
     producers: &Producers,
     (transactions, aborted): (&Transactions, &AbortedIndex),
 ) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256 + segments.len() * 48);
+    let mut bytes = Vec::with_capacity(256 + segments.len() * 64);
     bytes.extend_from_slice(&MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());
     bytes.push(u8::from(clean));
     bytes.extend_from_slice(&log_start.get().to_le_bytes());
     bytes.extend_from_slice(&recovery.get().to_le_bytes());
     put_count(&mut bytes, segments.len());
-    for (base, summary) in segments {
-        bytes.extend_from_slice(&base.get().to_le_bytes());
+    for (name, summary) in segments {
+        bytes.extend_from_slice(&name.base.get().to_le_bytes());
         bytes.extend_from_slice(&summary.next.get().to_le_bytes());
         bytes.extend_from_slice(&summary.size.to_le_bytes());
         bytes.extend_from_slice(&summary.max_timestamp.millis().to_le_bytes());
         bytes.extend_from_slice(&summary.max_batch.get().to_le_bytes());
         bytes.extend_from_slice(&summary.last_append.millis().to_le_bytes());
+        let cleaned = name.cleaned.map_or(0, |cleaned| cleaned.next.get());
+        bytes.extend_from_slice(&name.generation().to_le_bytes());
+        bytes.extend_from_slice(&cleaned.to_le_bytes());
     }
     put_count(&mut bytes, damage.len());
     for damage in damage {
@@ -107,7 +115,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         return None;
     }
     let version = fields.u32()?;
-    if !matches!(version, VERSION_WITHOUT_TRANSACTIONS | VERSION) {
+    if !(VERSION_WITHOUT_TRANSACTIONS..=VERSION).contains(&version) {
         return None;
     }
     let [clean] = fields.take()?;
@@ -123,7 +131,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
             max_batch: Offset::new(fields.u64()?),
             last_append: Timestamp::from_millis(fields.i64()?),
         };
-        segments.push((base, summary));
+        let cleaned = if version > VERSION_WITHOUT_CLEANING {
+            let (generation, next) = (fields.u64()?, Offset::new(fields.u64()?));
+            (generation > 0).then_some(Cleaned { next, generation })
+        } else {
+            None
+        };
+        segments.push((SegmentName { base, cleaned }, summary));
     }
     let mut damage = Vec::new();
     for _ in 0..fields.u32()? {
@@ -172,5 +186,65 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> io::Result<Loaded> {
         }
         Err(error) if error.kind() == io::ErrorKind::FileTooLarge => Ok(Loaded::Doubtful),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn segments() -> Vec<(SegmentName, Summary)> {
+        let summary = |next| Summary {
+            next: Offset::new(next),
+            size: 100,
+            max_timestamp: Timestamp::from_millis(7),
+            max_batch: Offset::new(1),
+            last_append: Timestamp::from_millis(8),
+        };
+        let cleaned = SegmentName {
+            base: Offset::ZERO,
+            cleaned: Some(Cleaned {
+                next: Offset::new(5),
+                generation: 3,
+            }),
+        };
+        let appended = SegmentName::appended(Offset::new(5));
+        vec![(cleaned, summary(5)), (appended, summary(9))]
+    }
+
+    fn written() -> Vec<u8> {
+        encode(
+            true,
+            (Offset::new(2), Offset::new(9)),
+            &segments(),
+            &[],
+            &Producers::default(),
+            (&Transactions::default(), &AbortedIndex::default()),
+        )
+    }
+
+    #[test]
+    fn a_checkpoint_says_what_was_cleaned() {
+        let read = decode(&written()).unwrap();
+        assert_eq!(read.segments, segments());
+        assert_eq!(
+            (read.log_start, read.recovery),
+            (Offset::new(2), Offset::new(9))
+        );
+    }
+
+    #[test]
+    fn checkpoints_from_before_segments_were_cleaned_are_read() {
+        let mut old = wire::unseal(&written()).unwrap().to_vec();
+        old[4..8].copy_from_slice(&VERSION_WITHOUT_CLEANING.to_le_bytes());
+        // Behind magic, version, clean, two offsets and the count; each had 48 bytes.
+        let first = 4 + 4 + 1 + 16 + 4;
+        old.drain(first + 112..first + 128);
+        old.drain(first + 48..first + 64);
+        wire::seal(&mut old);
+        let read = decode(&old).unwrap();
+        let mut expected = segments();
+        expected[0].0 = SegmentName::appended(Offset::ZERO);
+        assert_eq!(read.segments, expected);
     }
 }

@@ -1,8 +1,8 @@
 //! What the names in a log's directory, and in a journal's, mean. For those who look for strangers.
 
+use crate::names::SegmentName;
 use crate::recovery::QUARANTINE;
-use crate::segment::parse_name;
-use crate::{checkpoint, flush_mark, journal};
+use crate::{checkpoint, clean, flush_mark, journal};
 use std::path::Path;
 
 /// What a file beside a log is.
@@ -26,16 +26,20 @@ pub enum FileKind {
 pub fn log_file(name: &str) -> FileKind {
     let at = |path: std::path::PathBuf| path.as_os_str() == name;
     let here = Path::new("");
-    if parse_name(name, ".log").is_some() {
+    if SegmentName::parse(name).is_some() {
         FileKind::Log
-    } else if parse_name(name, ".index").is_some()
+    } else if SegmentName::parse_index(name).is_some()
         || at(checkpoint::path(here))
         || at(flush_mark::path(here))
+        || at(clean::mark::path(here))
     {
         FileKind::Beside
     } else if name
         .strip_suffix(env::TEMPORARY_SUFFIX)
-        .is_some_and(|replaced| log_file(replaced) == FileKind::Beside)
+        .is_some_and(|replaced| {
+            let cleaned = SegmentName::parse(replaced).is_some_and(|name| name.cleaned.is_some());
+            cleaned || log_file(replaced) == FileKind::Beside
+        })
     {
         FileKind::Temporary
     } else if name == QUARANTINE {
@@ -69,7 +73,12 @@ mod tests {
         assert_eq!(log("00000000000000000000.index"), FileKind::Beside);
         assert_eq!(log("checkpoint"), FileKind::Beside);
         assert_eq!(log("flushed"), FileKind::Beside);
+        assert_eq!(log("cleaned"), FileKind::Beside);
         assert_eq!(log("checkpoint.tmp"), FileKind::Temporary);
+        let cleaned = "00000000000000000000-00000000000000000300-0000000002";
+        assert_eq!(log(&format!("{cleaned}.log")), FileKind::Log);
+        assert_eq!(log(&format!("{cleaned}.index")), FileKind::Beside);
+        assert_eq!(log(&format!("{cleaned}.log.tmp")), FileKind::Temporary);
         assert_eq!(log("quarantine"), FileKind::Quarantine);
         for strange in ["", "0.log", "00000000000000000000.log.tmp", "notes.txt"] {
             assert_eq!(log(strange), FileKind::Unknown, "{strange}");

@@ -20,7 +20,7 @@ use model::Offset;
 use parking_lot::Mutex;
 
 use crate::flush_mark::FlushMark;
-use crate::segment::log_path;
+use crate::names::SegmentName;
 use crate::wire::to_u64;
 use crate::{Error, Log};
 
@@ -157,8 +157,8 @@ impl Log {
 }
 
 /// Brings back what a journal has of the log in `dir`, before [`Log::open`]: writes the bytes
-/// at their places, in order, and syncs. Segments that are gone were removed by retention, and their
-/// writes are passed over. Doing it again changes nothing.
+/// at their places, in order, and syncs. Segments that are gone were removed by retention or cleaned,
+/// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
 /// # Errors
 /// [`Error::Io`]: part of it may be done.
@@ -170,7 +170,7 @@ pub fn redo(disk: &dyn Disk, dir: &Path, writes: &[Write]) -> Result<(), Error> 
             .is_none_or(|(segment, ..)| *segment != write.segment)
         {
             sync(open.take())?;
-            let path = log_path(dir, write.segment);
+            let path = SegmentName::appended(write.segment).log_path(dir);
             match disk.open(&path, Open::Write) {
                 Ok(file) => open = Some((write.segment, path, file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,

@@ -2,14 +2,14 @@
 //! small appends to many logs durable at once.
 //!
 //! Read first: [`Log`], which one writer appends to and flushes; [`LogReader`], which anybody clones
-//! and reads with; [`RecoveryReport`], what opening found; [`Journal`].
+//! and reads with; [`RecoveryReport`], what opening found; [`Journal`]; [`clean()`], which keeps the last record of each key.
 //!
 //! Invariants: offsets are assigned without gaps and only grow;
 //! `log_start <= high_watermark <= log_end`; what [`Log::flush`] vouched for is there after any crash,
 //! unchanged, or reported as [`Damage`]; a retried idempotent batch gets its original offset, also
 //! after a crash; a failed fsync freezes the log. Indexes, the checkpoint's summaries and the flush
 //! mark are caches, and so is the index of aborted transactions: the log can be opened without them.
-//! Not here: replication, groups, threads, clocks. Bytes: `docs/format/segment.md`; why:
+//! After compaction a batch may stand for offsets without a record. Not here: replication, groups, threads, clocks. Bytes: `docs/format/segment.md`; why:
 //! `docs/decisions/0004-fsync-failure-and-corruption.md`.
 //!
 //! ```
@@ -44,6 +44,7 @@
 
 mod aborted;
 mod checkpoint;
+mod clean;
 mod damage;
 mod error;
 mod files;
@@ -53,6 +54,7 @@ mod index;
 mod journal;
 mod journaled;
 mod log;
+mod names;
 mod options;
 mod producers;
 mod reader;
@@ -69,6 +71,7 @@ mod verify;
 mod wire;
 
 pub use aborted::AbortedRange;
+pub use clean::{CleanOptions, CleanReport, Dirtiness, LogHolder, clean};
 pub use damage::Damage;
 pub use error::{Error, Recovery};
 pub use files::{FileKind, journal_file, log_file};
@@ -78,13 +81,14 @@ pub use journal::{
 };
 pub use journaled::{Unsettled, Write, redo};
 pub use log::{AppendOutcome, Log, Marks};
+pub use names::segment_path;
 pub use options::{Options, Publish, Retention, StampKind};
 pub use producers::KnownProducer;
 pub use reader::LogReader;
 pub use report::{CheckpointState, Cut, RecoveryReport};
 pub use retention::Retained;
 pub use scan::Bad;
-pub use segment::log_path as segment_path;
+pub use tail::{Chunk, take as take_batches};
 pub use transactions::{Enlisted, OpenTransaction};
 pub use trial::{open_bytes, open_journal_bytes};
 pub use verify::{

@@ -14,18 +14,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use env::{Disk, DynDisk, DynFile, Open};
 use model::{Offset, Timestamp};
 use record::{CheckedBatch, Header, Stamp, StampTime};
+use stdx::PoolBuffer;
 
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
 use crate::journaled::{Pending, SyncGate, Write, sync_through};
+use crate::names::SegmentName;
 use crate::options::SEGMENT_BYTES_MAX;
 use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
-use crate::segment::{self, Segment, Summary};
+use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
+use crate::tail::Chunk;
 use crate::transactions::{Change, Transactions, concerns, is_control};
 use crate::wire::to_u64;
 use crate::{
@@ -72,7 +75,7 @@ pub struct Log {
     pub(crate) sync_gate: SyncGate,
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
-    producers: Producers,
+    pub(crate) producers: Producers,
     pub(crate) transactions: Transactions,
     pub(crate) mark: FlushMark,
     frozen: Option<Arc<str>>,
@@ -82,6 +85,8 @@ pub struct Log {
     pub(crate) since_checkpoint: u64,
     /// What a journal could make durable instead of a flush.
     pub(crate) pending: Pending,
+    /// What the last append wrote, until somebody takes it.
+    newest: Option<Chunk>,
 }
 
 impl Log {
@@ -114,6 +119,7 @@ impl Log {
             dirty: false,
             since_checkpoint: 0,
             pending: Pending::default(),
+            newest: None,
         };
         log.mark.set(report.log_end);
         // A cache: without it the next start scans again what this one scanned.
@@ -174,15 +180,19 @@ impl Log {
         now: Timestamp,
     ) -> Result<AppendOutcome, Error> {
         self.check_frozen()?;
+        self.newest = None;
         let plan = self.plan(batches, now)?;
         if plan.bytes.is_empty() {
             return Ok(plan.outcome);
         }
-        if self.must_roll(&plan, now) {
-            self.roll(now)?;
-        }
-        let position = self.active.summary().size;
-        self.write(&plan.bytes, position)?;
+        let position = self.place(&plan, now).inspect_err(|error| {
+            if matches!(error, Error::Full { .. }) {
+                let sent = batches.iter().map(CheckedBatch::header);
+                self.producers.refuse(sent);
+            }
+        })?;
+        self.producers
+            .accept(batches.iter().map(CheckedBatch::header));
         self.producers
             .commit(plan.staged, self.options.producers_max);
         for change in plan.changes {
@@ -206,6 +216,11 @@ impl Log {
             Publish::Written => 0,
         };
         self.pending.push(write, limit);
+        self.newest = Some(Chunk {
+            base: plan.base,
+            next: plan.next,
+            bytes: plan.bytes.clone(),
+        });
         self.shared
             .tail
             .lock()
@@ -214,6 +229,12 @@ impl Log {
             .log_end
             .store(plan.next.get(), Ordering::Release);
         Ok(plan.outcome)
+    }
+
+    /// What the last append wrote, for those who hand it on in memory; `None` if it wrote nothing, or
+    /// this was asked before.
+    pub fn take_newest(&mut self) -> Option<Chunk> {
+        self.newest.take()
     }
 
     /// Makes everything appended durable: one fdatasync. The mark moves only on success.
@@ -281,9 +302,8 @@ impl Log {
     /// Judges every batch and encodes those to be written, changing nothing.
     fn plan(&self, batches: &[CheckedBatch], now: Timestamp) -> Result<Plan, Error> {
         let limit = self.options.batch_bytes.as_usize();
-        let mut plan = Plan::at(self.marks().log_end);
-        plan.bytes_mut
-            .reserve(batches.iter().map(CheckedBatch::size).sum());
+        let room = batches.iter().map(CheckedBatch::size).sum();
+        let mut plan = Plan::at(self.marks().log_end, self.shared.pool.take(room));
         let stamp = match self.options.stamp {
             StampKind::Create => None,
             StampKind::LogAppend => Some(now),
@@ -316,7 +336,10 @@ impl Log {
                     .stage(&mut plan.staged, identity, (base, last), stamp, now);
             }
         }
-        plan.bytes = plan.bytes_mut.split().freeze();
+        plan.bytes = plan
+            .buffer
+            .take()
+            .map_or_else(Bytes::new, PoolBuffer::freeze);
         Ok(plan)
     }
 
@@ -352,6 +375,16 @@ impl Log {
     }
 
     /// Writes at the end of the newest segment; on failure the file is as it was before.
+    /// Writes a planned append, in a new segment if it is time for one; answers where.
+    fn place(&mut self, plan: &Plan, now: Timestamp) -> Result<u64, Error> {
+        if self.must_roll(plan, now) {
+            self.roll(now)?;
+        }
+        let position = self.active.summary().size;
+        self.write(&plan.bytes, position)?;
+        Ok(position)
+    }
+
     fn write(&mut self, bytes: &Bytes, position: u64) -> Result<(), Error> {
         self.dirty = true;
         let Err(source) = self.file.write_all_at(bytes, position) else {
@@ -372,8 +405,9 @@ impl Log {
     pub(crate) fn roll(&mut self, now: Timestamp) -> Result<(), Error> {
         self.flush()?;
         let base = self.marks().log_end;
+        let name = SegmentName::appended(base);
         let dir = self.shared.dir.clone();
-        let path = segment::log_path(&dir, base);
+        let path = name.log_path(&dir);
         let file = match create_segment(&*self.shared.disk, &path) {
             Ok(file) => file,
             Err(source) if is_full(&source) => return Err(Error::Full { path, source }),
@@ -386,7 +420,7 @@ impl Log {
         self.active.keep_index(&dir);
         let summary = Summary::empty(base, now);
         let index = Some(Index::default());
-        let segment = Segment::new(&self.shared.disk, &dir, base, summary, index);
+        let segment = Segment::new(&self.shared.disk, &dir, name, summary, index);
         let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
         self.shared.segments.write().push(Arc::clone(&segment));
         self.shared.note_index(&self.active);
@@ -422,11 +456,11 @@ impl Log {
         if self.dirty || marks.durable != marks.log_end {
             return Ok(());
         }
-        let segments: Vec<(Offset, Summary)> = self
+        let segments: Vec<(SegmentName, Summary)> = self
             .shared
             .segments()
             .iter()
-            .map(|segment| (segment.base(), segment.summary()))
+            .map(|segment| (segment.name(), segment.summary()))
             .collect();
         let bytes = checkpoint::encode(
             clean,
@@ -473,7 +507,8 @@ fn not_in_transaction(batch: &CheckedBatch) -> Error {
 
 /// What an append will do.
 struct Plan {
-    bytes_mut: BytesMut,
+    /// What is stamped, until all of it is.
+    buffer: Option<PoolBuffer>,
     bytes: Bytes,
     written: Vec<(Header, u64)>,
     staged: Staged,
@@ -486,9 +521,9 @@ struct Plan {
 }
 
 impl Plan {
-    fn at(end: Offset) -> Self {
+    fn at(end: Offset, buffer: PoolBuffer) -> Self {
         Self {
-            bytes_mut: BytesMut::new(),
+            buffer: Some(buffer),
             bytes: Bytes::new(),
             written: Vec::new(),
             staged: Staged::default(),
@@ -534,7 +569,7 @@ impl Plan {
         leader_epoch: i32,
     ) -> Result<(Offset, Offset), Error> {
         let base = self.next;
-        let count = u64::from(batch.record_count());
+        let count = batch.header().offsets();
         if base
             .get()
             .checked_add(count)
@@ -543,9 +578,11 @@ impl Plan {
             return Err(Error::Exhausted { log_end: base });
         }
         let last = base.plus(count - 1);
-        let start = self.bytes_mut.len();
-        self.bytes_mut.extend_from_slice(batch.as_bytes());
-        let copy = self.bytes_mut.get_mut(start..).unwrap_or_default();
+        let buffer = self.buffer.as_mut();
+        let buffer = buffer.expect("it is taken when the plan is ready");
+        let start = buffer.len();
+        buffer.extend_from_slice(batch.as_bytes());
+        let copy = buffer.as_mut_slice().get_mut(start..).unwrap_or_default();
         let stamped = record::restamp(
             copy,
             &Stamp {

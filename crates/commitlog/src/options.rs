@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use model::limits::BATCH_BYTES_DEFAULT;
-use stdx::ByteSize;
+use stdx::{BufferPool, ByteSize};
 
-/// How a log works. All of it may change while it is open.
+/// How a log works. All of it but the pool may change while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// A segment is closed when a batch would make it larger. Default 256 MiB, at most 1 GiB; a
@@ -34,6 +34,8 @@ pub struct Options {
     pub producers_max: usize,
     /// An idempotent producer is forgotten after this much silence. Default 1 day.
     pub producer_expiry: Duration,
+    /// Where the buffers of appends and of reads from the disk come from. Default a pool that keeps none.
+    pub pool: BufferPool,
 }
 
 /// Largest segment: positions in it are kept in 32 bits, with room for one more batch.
@@ -55,6 +57,7 @@ impl Default for Options {
             checkpoint_bytes: ByteSize::from_mib(32),
             producers_max: 10_000,
             producer_expiry: Duration::from_hours(24),
+            pool: BufferPool::new(0),
         }
     }
 }

@@ -85,7 +85,13 @@ pub(crate) enum Verdict {
 #[derive(Debug, Default)]
 pub(crate) struct Producers {
     known: HashMap<i64, Producer>,
+    /// Epoch and sequence of the first batch of a producer that is not known, which the disk had no room
+    /// for. What it sent behind that one must not get in before.
+    refused: HashMap<i64, (i16, i32)>,
 }
+
+/// Producers whose first batch was refused that are remembered; with more, all are forgotten.
+const REFUSED_MAX: usize = 1_024;
 
 /// Changes of one append, not yet in force.
 #[derive(Debug, Default)]
@@ -100,8 +106,17 @@ impl Producers {
             .get(batch.producer_id)
             .or_else(|| self.known.get(&batch.producer_id))
         else {
-            // Unknown or forgotten: there is nothing to hold the sequence against.
-            return Ok(Verdict::Append);
+            return match self.refused.get(&batch.producer_id) {
+                Some((epoch, first)) if *epoch == batch.epoch && *first != batch.base_sequence => {
+                    Err(Error::OutOfOrderSequence {
+                        producer_id: batch.producer_id,
+                        expected: *first,
+                        found: batch.base_sequence,
+                    })
+                }
+                // Unknown or forgotten: there is nothing to hold the sequence against.
+                _ => Ok(Verdict::Append),
+            };
         };
         if batch.epoch < producer.epoch {
             return Err(Error::ProducerFenced {
@@ -183,6 +198,15 @@ impl Producers {
         known
     }
 
+    /// The epoch of each, and the last offset it wrote in it, if it wrote any.
+    pub(crate) fn last_offsets(&self) -> HashMap<i64, (i16, Option<Offset>)> {
+        let known = self.known.iter().map(|(id, known)| {
+            let last = known.sent.back().map(|sent| sent.last_offset);
+            (*id, (known.epoch, last))
+        });
+        known.collect()
+    }
+
     /// Stages a batch that will be written at these offsets.
     pub(crate) fn stage(
         &self,
@@ -214,6 +238,32 @@ impl Producers {
         producer.last_used = now;
         staged.changed.retain(|(id, _)| *id != batch.producer_id);
         staged.changed.push((batch.producer_id, producer));
+    }
+
+    /// Batches found no room, and their producers will send them again.
+    pub(crate) fn refuse<'a>(&mut self, batches: impl Iterator<Item = &'a Header>) {
+        for batch in batches.filter_map(Identity::of) {
+            if batch.base_sequence < 0 || self.known.contains_key(&batch.producer_id) {
+                continue;
+            }
+            if self.refused.len() >= REFUSED_MAX {
+                self.refused.clear();
+            }
+            let first = (batch.epoch, batch.base_sequence);
+            let refused = self.refused.entry(batch.producer_id).or_insert(first);
+            if refused.0 < batch.epoch {
+                *refused = first;
+            }
+        }
+    }
+
+    /// Batches or markers were written: what their producers were refused before is settled.
+    pub(crate) fn accept<'a>(&mut self, batches: impl Iterator<Item = &'a Header>) {
+        if !self.refused.is_empty() {
+            for batch in batches {
+                self.refused.remove(&batch.producer_id);
+            }
+        }
     }
 
     /// Puts staged changes in force.
@@ -311,7 +361,10 @@ impl Producers {
             };
             known.insert(id, producer);
         }
-        Some(Self { known })
+        Some(Self {
+            known,
+            refused: HashMap::new(),
+        })
     }
 }
 

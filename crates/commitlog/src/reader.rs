@@ -1,15 +1,16 @@
 //! Reading a log, beside its writer and other readers.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use env::DiskFile;
 use model::Offset;
 use record::{HEADER_BYTES, Header};
+use stdx::BufferPool;
 
+use crate::names::SegmentName;
 use crate::scan::{self, Step, Window};
-use crate::segment::{Segment, log_path};
+use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::wire::{to_u64, to_usize};
 use crate::{Damage, Error, Marks};
@@ -116,7 +117,7 @@ impl LogReader {
         let mut damage = self.shared.damage();
         // First of all: where the oldest segment is missing, none holds the offset.
         if let Some(found) = damage.iter().find(|damage| damage.covers(ask.from)) {
-            return Err(corrupt(&self.shared.dir, found));
+            return Err(corrupt(&self.shared, found));
         }
         let Some(segment) = self.shared.segment_of(ask.from) else {
             return Err(out_of_range(ask.from, self.marks()));
@@ -127,6 +128,7 @@ impl LogReader {
         let file = segment.file()?;
         let start = Walk {
             file: &*file,
+            pool: &self.shared.pool,
             segment: &segment,
             damage: &[],
             size: segment.summary().size,
@@ -147,9 +149,9 @@ impl LogReader {
                 ..start
             }
             .measure_damage()?;
-            self.shared.note_damage(found);
+            self.shared.note_damage(&segment, found);
             if found.until > ask.from || found.position_end >= start.size {
-                return Err(corrupt(&self.shared.dir, &found));
+                return Err(corrupt(&self.shared, &found));
             }
             damage.push(found);
         }
@@ -164,11 +166,14 @@ fn out_of_range(asked: Offset, marks: Marks) -> Error {
     }
 }
 
-fn corrupt(dir: &Path, damage: &Damage) -> Error {
+fn corrupt(shared: &Shared, damage: &Damage) -> Error {
+    let segment = shared.segment_of(damage.segment);
+    let segment = segment.filter(|segment| segment.base() == damage.segment);
+    let missing = || SegmentName::appended(damage.segment).log_path(&shared.dir);
     Error::Corrupt {
         from: damage.from,
         until: damage.until,
-        path: log_path(dir, damage.segment),
+        path: segment.map_or_else(missing, |segment| segment.path().to_owned()),
         position: damage.position,
     }
 }
@@ -192,6 +197,7 @@ enum Outcome {
 #[derive(Clone, Copy)]
 struct Walk<'a> {
     file: &'a dyn DiskFile,
+    pool: &'a BufferPool,
     segment: &'a Segment,
     /// This segment's.
     damage: &'a [Damage],
@@ -211,23 +217,23 @@ impl Walk<'_> {
             }
             let wanted = to_u64(ask.max_bytes).saturating_add(SLACK_BYTES);
             let length = to_usize(wanted.min(stop - self.position));
-            let mut chunk = vec![0; length];
+            let mut chunk = self.pool.take_filled(length);
             self.file
-                .read_exact_at(&mut chunk, self.position)
+                .read_exact_at(chunk.as_mut_slice(), self.position)
                 .map_err(|source| self.segment.io("read", source))?;
-            match self.collect(&chunk, stop, ask) {
+            match self.collect(chunk.as_ref(), stop, ask) {
                 Collected::Bytes(from, to) => {
-                    return Ok(Outcome::Bytes(Bytes::from(chunk).slice(from..to)));
+                    return Ok(Outcome::Bytes(chunk.freeze().slice(from..to)));
                 }
                 Collected::Alone(size) => {
-                    let mut alone = vec![0; size];
+                    let mut alone = self.pool.take_filled(size);
                     self.file
-                        .read_exact_at(&mut alone, self.position)
+                        .read_exact_at(alone.as_mut_slice(), self.position)
                         .map_err(|source| self.segment.io("read", source))?;
-                    let good = record::check(&alone)
+                    let good = record::check(alone.as_ref())
                         .is_ok_and(|(header, _)| is_at(&header, self.expected));
                     return Ok(if good {
-                        Outcome::Bytes(Bytes::from(alone))
+                        Outcome::Bytes(alone.freeze())
                     } else {
                         Outcome::Bad
                     });
@@ -264,8 +270,7 @@ impl Walk<'_> {
             let Some(size) = size else {
                 return end(from).unwrap_or(Collected::Bad);
             };
-            let count = u64::try_from(header.record_count).unwrap_or_default();
-            let next = self.expected.plus(count);
+            let next = self.expected.plus(header.offsets());
             if next > ask.from {
                 let gathered = from.map_or(0, |from| at - from);
                 let fits = gathered + size <= ask.max_bytes || (ask.at_least_one && gathered == 0);

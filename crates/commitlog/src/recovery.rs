@@ -35,12 +35,14 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::aborted::{AbortedIndex, outcome_of};
 use crate::checkpoint::{self, Checkpoint, Loaded};
+use crate::clean;
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
 use crate::log::create_segment;
+use crate::names::{self, SegmentName};
 use crate::producers::Producers;
 use crate::scan::{self, Located, Step, Window};
-use crate::segment::{Segment, Summary, index_path, load_index, log_path, parse_name};
+use crate::segment::{Segment, Summary, load_index};
 use crate::shared::Shared;
 use crate::tail::Tail;
 use crate::transactions::{Transactions, concerns};
@@ -72,18 +74,16 @@ pub(crate) fn recover(
     now: Timestamp,
 ) -> Result<(Recovered, RecoveryReport), Error> {
     disk.create_dir_all(dir).map_err(io_error("create", dir))?;
-    let names = disk.read_dir(dir).map_err(io_error("list", dir))?;
-    let bases: Vec<Offset> = names
-        .iter()
-        .filter_map(|entry| parse_name(&entry.name, ".log"))
-        .collect();
+    let listing = names::list(&*disk, dir).map_err(io_error("list", dir))?;
+    let generation = listing.in_force.iter().chain(&listing.left_over);
+    let generation = generation.map(SegmentName::generation).max().unwrap_or(0);
     let path = checkpoint::path(dir);
     let loaded = checkpoint::load(&*disk, dir).map_err(io_error("read", &path))?;
     let (mark, flushed) =
         FlushMark::open(&*disk, dir).map_err(io_error("open", &crate::flush_mark::path(dir)))?;
     let mut report = RecoveryReport {
         checkpoint: match &loaded {
-            Loaded::Missing if bases.is_empty() => CheckpointState::New,
+            Loaded::Missing if listing.in_force.is_empty() => CheckpointState::New,
             Loaded::Missing | Loaded::Doubtful => CheckpointState::Doubtful,
             Loaded::Good(good) if good.clean => CheckpointState::Clean,
             Loaded::Good(_) => CheckpointState::Used,
@@ -94,8 +94,16 @@ pub(crate) fn recover(
         Loaded::Good(good) => Some(*good),
         Loaded::Missing | Loaded::Doubtful => None,
     };
-    let mut recoverer = Recoverer::new(&disk, dir, options, now, checkpoint, flushed, bases);
-    recoverer.remove_leftovers()?;
+    let mut recoverer = Recoverer::new(
+        &disk,
+        dir,
+        options,
+        now,
+        checkpoint,
+        flushed,
+        listing.in_force,
+    );
+    recoverer.remove_leftovers(&listing.left_over, &listing.unfinished)?;
     let (active, file) = recoverer.run(&mut report)?;
     let log_end = active.summary().next;
     let Recoverer {
@@ -115,16 +123,19 @@ pub(crate) fn recover(
     report.known_damage = known_damage;
     let recovered = Recovered {
         shared: Shared {
-            disk,
             dir: dir.to_owned(),
             segments: RwLock::new(segments),
             damage: RwLock::new(damage),
             tail: Mutex::new(Tail::new(options.tail_bytes.as_usize())),
+            pool: options.pool.clone(),
             aborted: RwLock::new(aborted),
             indexed: Mutex::default(),
             log_start: AtomicU64::new(report.log_start.get()),
             durable: AtomicU64::new(log_end.get()),
             log_end: AtomicU64::new(log_end.get()),
+            cleaned: Mutex::new(clean::mark::load(&*disk, dir)),
+            generation: AtomicU64::new(generation),
+            disk,
             publish_written: AtomicBool::new(options.publish == Publish::Written),
         },
         active_is_empty: active.summary().size == 0,
@@ -151,10 +162,10 @@ struct Recoverer<'a> {
     dir: &'a Path,
     options: &'a Options,
     now: Timestamp,
-    /// Base offsets of the segments there are, in order.
-    bases: Vec<Offset>,
+    /// The segments there are, in order.
+    names: Vec<SegmentName>,
     /// What the checkpoint says of them.
-    described: Vec<(Offset, Summary)>,
+    described: Vec<(SegmentName, Summary)>,
     known_damage: Vec<Damage>,
     /// Batches from here on teach `producers`; those before already did.
     replay_from: Offset,
@@ -195,9 +206,9 @@ impl<'a> Recoverer<'a> {
         now: Timestamp,
         checkpoint: Option<Checkpoint>,
         flushed: Option<Offset>,
-        bases: Vec<Offset>,
+        names: Vec<SegmentName>,
     ) -> Self {
-        let first = bases.first().copied().unwrap_or_default();
+        let first = names.first().map(|name| name.base).unwrap_or_default();
         let mut new = Self {
             disk,
             dir,
@@ -212,8 +223,8 @@ impl<'a> Recoverer<'a> {
             producers: Producers::default(),
             transactions: Transactions::default(),
             aborted: AbortedIndex::default(),
-            segments: Vec::with_capacity(bases.len() + 1),
-            bases,
+            segments: Vec::with_capacity(names.len() + 1),
+            names,
         };
         if let Some(checkpoint) = checkpoint {
             new.described = checkpoint.segments;
@@ -225,30 +236,38 @@ impl<'a> Recoverer<'a> {
             new.transactions = checkpoint.transactions;
             new.aborted = checkpoint.aborted;
         }
-        new.proven = new
-            .proven
-            .max(new.bases.last().copied().unwrap_or_default());
+        let newest = new.names.last().map(|name| match name.cleaned {
+            Some(cleaned) => cleaned.next,
+            None => name.base,
+        });
+        new.proven = new.proven.max(newest.unwrap_or_default());
         new.producers.expire(options.producer_expiry, now);
         new
     }
 
-    /// Removes segments that lie wholly before the log start, and temporaries.
-    fn remove_leftovers(&mut self) -> Result<(), Error> {
-        let below = self
-            .bases
-            .iter()
-            .skip(1)
-            .take_while(|next| **next <= self.log_start)
-            .count();
-        if below == 0 {
+    /// Removes segments whose place cleaned ones took (`replaced`), and those that lie wholly before the
+    /// log start.
+    fn remove_leftovers(
+        &mut self,
+        replaced: &[SegmentName],
+        unfinished: &[PathBuf],
+    ) -> Result<(), Error> {
+        for path in unfinished {
+            self.disk
+                .remove_file(path)
+                .map_err(io_error("remove", path))?;
+        }
+        let after = self.names.iter().skip(1);
+        let below = after.take_while(|next| next.base <= self.log_start).count();
+        if below == 0 && replaced.is_empty() {
             return Ok(());
         }
-        for base in self.bases.drain(..below) {
-            let path = log_path(self.dir, base);
+        for name in self.names.drain(..below).chain(replaced.iter().copied()) {
+            let path = name.log_path(self.dir);
             self.disk
                 .remove_file(&path)
                 .map_err(io_error("remove", &path))?;
-            let index = index_path(self.dir, base);
+            let index = name.index_path(self.dir);
             match self.disk.remove_file(&index) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     return Err(io_error("remove", &index)(error));
@@ -256,7 +275,7 @@ impl<'a> Recoverer<'a> {
                 _ => {}
             }
         }
-        let first = self.bases.first().copied().unwrap_or_default();
+        let first = self.names.first().map(|name| name.base).unwrap_or_default();
         self.known_damage.retain(|damage| damage.segment >= first);
         self.disk
             .sync_dir(self.dir)
@@ -266,18 +285,20 @@ impl<'a> Recoverer<'a> {
     /// Walks all segments; answers the one to append to.
     fn run(&mut self, report: &mut RecoveryReport) -> Result<(Arc<Segment>, DynFile), Error> {
         let mut end = self.log_start;
-        let bases = self.bases.clone();
+        let names = self.names.clone();
         let mut last = None;
-        for (number, base) in bases.iter().enumerate() {
+        for (number, name) in names.iter().enumerate() {
             if number == 0 {
                 // The first one may begin before the log start.
-                end = end.min(*base);
+                end = end.min(name.base);
             }
-            self.check_gap(end.max(self.log_start), end, *base, report)?;
-            let next = bases.get(number + 1).copied();
-            let (segment, file) = self.segment(*base, next, report)?;
+            self.check_gap(end.max(self.log_start), end, *name, report)?;
+            let next = names.get(number + 1).map(|next| next.base);
+            // A cleaned one is never appended to: its name says where it ends.
+            let next = next.or(name.cleaned.map(|cleaned| cleaned.next));
+            let (segment, file) = self.segment(*name, next, report)?;
             end = segment.summary().next;
-            last = Some((segment, file));
+            last = next.is_none().then_some((segment, file));
         }
         if let Some((segment, file)) = last
             && end >= self.proven
@@ -285,7 +306,7 @@ impl<'a> Recoverer<'a> {
             return Ok((segment, file));
         }
         // The log is new, or promised records at its end are gone: go on after them.
-        if end < self.proven && !bases.is_empty() {
+        if end < self.proven && !names.is_empty() {
             let at = self.segments.last();
             let missing = Damage {
                 segment: at.map_or(end, |segment| segment.base()),
@@ -304,12 +325,13 @@ impl<'a> Recoverer<'a> {
         &mut self,
         from: Offset,
         end: Offset,
-        base: Offset,
+        name: SegmentName,
         report: &mut RecoveryReport,
     ) -> Result<(), Error> {
+        let base = name.base;
         if base < end && !self.segments.is_empty() {
             return Err(Error::Overlap {
-                path: log_path(self.dir, base),
+                path: name.log_path(self.dir),
                 base,
                 end,
             });
@@ -343,17 +365,18 @@ impl<'a> Recoverer<'a> {
     /// Makes sure of one segment. `next` is where its successor begins.
     fn segment(
         &mut self,
-        base: Offset,
+        name: SegmentName,
         next: Option<Offset>,
         report: &mut RecoveryReport,
     ) -> Result<(Arc<Segment>, DynFile), Error> {
-        let path = log_path(self.dir, base);
+        let base = name.base;
+        let path = name.log_path(self.dir);
         let file = self
             .disk
             .open(&path, Open::Write)
             .map_err(io_error("open", &path))?;
         let length = file.length().map_err(io_error("read", &path))?;
-        let described = self.described.iter().position(|(at, _)| *at == base);
+        let described = self.described.iter().position(|(at, _)| *at == name);
         let start = described
             .and_then(|at| self.described.get(at))
             .map(|(_, summary)| *summary)
@@ -365,12 +388,12 @@ impl<'a> Recoverer<'a> {
                 unproven_from: length,
                 end: WalkEnd::Whole,
             },
-            _ => self.walk(&*file, base, start, length, next, report)?,
+            _ => self.walk(&*file, name, start, length, next, report)?,
         };
         if next.is_none() {
             self.settle_end(&file, &path, base, length, &mut walked, report)?;
         }
-        let segment = Segment::new(self.disk, self.dir, base, walked.summary, walked.index);
+        let segment = Segment::new(self.disk, self.dir, name, walked.summary, walked.index);
         let segment = if next.is_none() {
             Arc::new(segment.with_file(DynFile::clone(&file)))
         } else {
@@ -387,20 +410,21 @@ impl<'a> Recoverer<'a> {
     fn walk(
         &mut self,
         file: &dyn env::DiskFile,
-        base: Offset,
+        name: SegmentName,
         start: Option<Summary>,
         length: u64,
         next: Option<Offset>,
         report: &mut RecoveryReport,
     ) -> Result<Walked, Error> {
-        let path = log_path(self.dir, base);
+        let base = name.base;
+        let path = name.log_path(self.dir);
         let read = io_error("read", &path);
         let mut summary = start.unwrap_or_else(|| Summary::empty(base, self.now));
         // Without the index of the part that is not walked, there is none of the rest: it is rebuilt
         // when somebody reads.
         let mut index = match summary.size {
             0 => Some(Index::default()),
-            size => load_index(&**self.disk, self.dir, base, size),
+            size => load_index(&**self.disk, self.dir, name, size),
         };
         let promised = next.unwrap_or(self.proven);
         let mut window = Window::new(file, length);
@@ -535,13 +559,14 @@ impl<'a> Recoverer<'a> {
     }
 
     fn begin_segment(&mut self, base: Offset) -> Result<(Arc<Segment>, DynFile), Error> {
-        let path = log_path(self.dir, base);
+        let name = SegmentName::appended(base);
+        let path = name.log_path(self.dir);
         let file = create_segment(&**self.disk, &path).map_err(storage("create", &path))?;
         self.disk
             .sync_dir(self.dir)
             .map_err(storage("sync the directory of", &path))?;
         let summary = Summary::empty(base, self.now);
-        let segment = Segment::new(self.disk, self.dir, base, summary, Some(Index::default()));
+        let segment = Segment::new(self.disk, self.dir, name, summary, Some(Index::default()));
         let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
         self.segments.push(Arc::clone(&segment));
         Ok((segment, file))

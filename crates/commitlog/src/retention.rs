@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use model::{Offset, Timestamp};
 
-use crate::segment::{Segment, index_path};
+use crate::segment::Segment;
 use crate::{Error, Log, Retention};
 
 /// What was removed.
@@ -156,7 +156,7 @@ impl Log {
             .write()
             .retain(|damage| damage.segment != base);
         disk.remove_file(segment.path())?;
-        match disk.remove_file(&index_path(&self.shared.dir, base)) {
+        match disk.remove_file(&segment.name().index_path(&self.shared.dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }

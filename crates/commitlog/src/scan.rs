@@ -102,8 +102,7 @@ impl Located {
     }
 
     pub(crate) fn next(&self) -> Offset {
-        let count = u64::try_from(self.header.record_count).unwrap_or_default();
-        self.base().plus(count)
+        self.base().plus(self.header.offsets())
     }
 
     pub(crate) fn position_end(&self) -> u64 {

@@ -1,7 +1,6 @@
 //! One file of the log and what is known of it.
 //!
-//! The file is `{base offset, 20 digits}.log`: batches as they were sent, one after another, from
-//! byte 0, nothing else. The index is loaded when it is first needed.
+//! The file (`names`) has batches one after another, from byte 0, nothing else. The index is loaded when it is first needed.
 //!
 //! Lock order: a segment's state is the innermost lock.
 
@@ -14,6 +13,7 @@ use parking_lot::{Mutex, RwLock};
 use record::Header;
 
 use crate::index::Index;
+use crate::names::SegmentName;
 use crate::scan::{self, Step, Window};
 use crate::{Damage, Error};
 
@@ -51,7 +51,7 @@ impl Summary {
             self.max_timestamp = max;
             self.max_batch = base;
         }
-        self.next = base.plus(u64::try_from(header.record_count).unwrap_or_default());
+        self.next = base.plus(header.offsets());
         self.size = position_end;
     }
 
@@ -68,7 +68,7 @@ impl Summary {
 
 #[derive(Debug)]
 pub(crate) struct Segment {
-    base: Offset,
+    name: SegmentName,
     path: PathBuf,
     disk: DynDisk,
     file: Mutex<Option<DynFile>>,
@@ -81,33 +81,17 @@ struct State {
     index: Option<Index>,
 }
 
-/// Where the segment that begins at `base` is.
-pub fn log_path(dir: &Path, base: Offset) -> PathBuf {
-    dir.join(format!("{:020}.log", base.get()))
-}
-
-pub(crate) fn index_path(dir: &Path, base: Offset) -> PathBuf {
-    dir.join(format!("{:020}.index", base.get()))
-}
-
-/// The base offset in a segment's file name.
-pub(crate) fn parse_name(name: &str, suffix: &str) -> Option<Offset> {
-    let digits = name.strip_suffix(suffix)?;
-    let right = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    right.then(|| digits.parse().ok().map(Offset::new))?
-}
-
 impl Segment {
     pub(crate) fn new(
         disk: &DynDisk,
         dir: &Path,
-        base: Offset,
+        name: SegmentName,
         summary: Summary,
         index: Option<Index>,
     ) -> Self {
         Self {
-            base,
-            path: log_path(dir, base),
+            name,
+            path: name.log_path(dir),
             disk: DynDisk::clone(disk),
             file: Mutex::new(None),
             state: RwLock::new(State { summary, index }),
@@ -120,7 +104,11 @@ impl Segment {
     }
 
     pub(crate) fn base(&self) -> Offset {
-        self.base
+        self.name.base
+    }
+
+    pub(crate) fn name(&self) -> SegmentName {
+        self.name
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -145,6 +133,19 @@ impl Segment {
         Ok(opened)
     }
 
+    /// The file for one walk: thousands of segments that are only walked do not stay open. `None` if it was
+    /// removed and nobody has it open.
+    pub(crate) fn file_for_a_walk(&self) -> Result<Option<DynFile>, Error> {
+        if let Some(file) = &*self.file.lock() {
+            return Ok(Some(DynFile::clone(file)));
+        }
+        match self.disk.open(&self.path, Open::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.io("open", source)),
+        }
+    }
+
     pub(crate) fn io(&self, action: &'static str, source: io::Error) -> Error {
         Error::Io {
             action,
@@ -162,7 +163,7 @@ impl Segment {
             let base = Offset::from_i64(header.base_offset).unwrap_or_default();
             if let Some(index) = &mut state.index {
                 let max = Timestamp::from_millis(header.max_timestamp);
-                index.push(self.base, base, position, max);
+                index.push(self.base(), base, position, max);
             }
             state.summary.push(header, position + size);
         }
@@ -175,7 +176,7 @@ impl Segment {
         offset: Offset,
         damage: &[Damage],
     ) -> Result<(Offset, u64), Error> {
-        self.with_index(damage, |index| index.by_offset(self.base, offset))
+        self.with_index(damage, |index| index.by_offset(self.base(), offset))
     }
 
     /// A place before which every timestamp is smaller than `time`.
@@ -184,7 +185,7 @@ impl Segment {
         time: Timestamp,
         damage: &[Damage],
     ) -> Result<(Offset, u64), Error> {
-        self.with_index(damage, |index| index.by_time(self.base, time))
+        self.with_index(damage, |index| index.by_time(self.base(), time))
     }
 
     fn with_index<T>(&self, damage: &[Damage], look: impl FnOnce(&Index) -> T) -> Result<T, Error> {
@@ -203,7 +204,7 @@ impl Segment {
 
     /// The index kept beside the segment, if it is whole and fits.
     fn load_index(&self, summary: &Summary) -> Option<Index> {
-        load_index(&*self.disk, self.path.parent()?, self.base, summary.size)
+        load_index(&*self.disk, self.path.parent()?, self.name, summary.size)
     }
 
     /// Walks the batches. Where one is bad the index simply ends: reading from its last entry finds
@@ -212,11 +213,11 @@ impl Segment {
         let file = self.file()?;
         let mut window = Window::new(&*file, summary.size);
         let mut index = Index::default();
-        let (mut position, mut expected) = (0, self.base);
+        let (mut position, mut expected) = (0, self.base());
         loop {
             if let Some(known) = damage
                 .iter()
-                .find(|damage| damage.covers_position(self.base, position))
+                .find(|damage| damage.covers_position(self.base(), position))
             {
                 (position, expected) = (known.position_end, known.until);
                 continue;
@@ -225,7 +226,7 @@ impl Segment {
             match step.map_err(|source| self.io("read", source))? {
                 Step::Batch(batch) => {
                     let max = Timestamp::from_millis(batch.header.max_timestamp);
-                    index.push(self.base, batch.base(), position, max);
+                    index.push(self.base(), batch.base(), position, max);
                     (position, expected) = (batch.position_end(), batch.next());
                 }
                 Step::End | Step::Bad => return Ok(index),
@@ -245,9 +246,9 @@ impl Segment {
             let Some(index) = &state.index else {
                 return;
             };
-            index.encode(self.base, state.summary.size)
+            index.encode(self.base(), state.summary.size)
         };
-        let path = index_path(dir, self.base);
+        let path = self.name.index_path(dir);
         let kept = self.disk.open(&path, Open::Create).and_then(|file| {
             file.set_len(0)?;
             file.write_all_at(&bytes, 0)
@@ -263,7 +264,12 @@ impl Segment {
 pub(crate) const INDEX_BYTES_MAX: usize = 64 << 20;
 
 /// The index file of a segment, if it covers exactly `covered` bytes of it.
-pub(crate) fn load_index(disk: &dyn Disk, dir: &Path, base: Offset, covered: u64) -> Option<Index> {
-    let bytes = env::read_all(disk, &index_path(dir, base), INDEX_BYTES_MAX).ok()??;
-    Index::decode(&bytes, base, covered)
+pub(crate) fn load_index(
+    disk: &dyn Disk,
+    dir: &Path,
+    name: SegmentName,
+    covered: u64,
+) -> Option<Index> {
+    let bytes = env::read_all(disk, &name.index_path(dir), INDEX_BYTES_MAX).ok()??;
+    Index::decode(&bytes, name.base, covered)
 }

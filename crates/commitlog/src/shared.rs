@@ -1,6 +1,6 @@
 //! What the writer and the readers of one log share.
 //!
-//! Lock order: `segments`, then `damage`, then `indexed`, then `tail`, then `aborted`; a segment's own state comes last. No lock is
+//! Lock order: `segments`, then `damage`, then `indexed`, then `tail`, then `aborted`, then `cleaned`; a segment's own state comes last. No lock is
 //! held while a file is read.
 
 use std::collections::VecDeque;
@@ -11,8 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use env::DynDisk;
 use model::Offset;
 use parking_lot::{Mutex, RwLock};
+use stdx::BufferPool;
 
 use crate::aborted::AbortedIndex;
+use crate::clean::mark::CleanMark;
 use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::{Damage, Marks};
@@ -29,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) segments: RwLock<Vec<Arc<Segment>>>,
     pub(crate) damage: RwLock<Vec<Damage>>,
     pub(crate) tail: Mutex<Tail>,
+    pub(crate) pool: BufferPool,
     /// Ranges that readers of what is committed leave out.
     pub(crate) aborted: RwLock<AbortedIndex>,
     /// Closed segments whose index is in memory, the longest unused first.
@@ -36,6 +39,10 @@ pub(crate) struct Shared {
     pub(crate) log_start: AtomicU64,
     pub(crate) durable: AtomicU64,
     pub(crate) log_end: AtomicU64,
+    /// How far the log is clean.
+    pub(crate) cleaned: Mutex<CleanMark>,
+    /// The largest generation of a cleaned segment that there was.
+    pub(crate) generation: AtomicU64,
     /// Readers may see what is only written.
     pub(crate) publish_written: AtomicBool,
 }
@@ -98,7 +105,12 @@ impl Shared {
     }
 
     /// Remembers damage that a reader came upon.
-    pub(crate) fn note_damage(&self, found: Damage) {
+    pub(crate) fn note_damage(&self, segment: &Arc<Segment>, found: Damage) {
+        let segments = self.segments.read();
+        if !segments.iter().any(|known| Arc::ptr_eq(known, segment)) {
+            // Cleaned or removed meanwhile: its places mean nothing any more.
+            return;
+        }
         let mut damage = self.damage.write();
         if !damage.contains(&found) {
             damage.push(found);

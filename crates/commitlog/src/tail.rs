@@ -9,11 +9,15 @@ use bytes::{Bytes, BytesMut};
 use model::Offset;
 use record::Header;
 
+/// Whole batches one after another: `[base, next)` of a log, as they were written.
 #[derive(Debug, Clone)]
-struct Chunk {
-    base: Offset,
-    next: Offset,
-    bytes: Bytes,
+pub struct Chunk {
+    /// The offset of the first record.
+    pub base: Offset,
+    /// The offset after the last record.
+    pub next: Offset,
+    /// The batches.
+    pub bytes: Bytes,
 }
 
 #[derive(Debug, Default)]
@@ -60,6 +64,15 @@ impl Tail {
         self.size = 0;
     }
 
+    /// Forgets what is before `offset`: the disk has it otherwise now.
+    pub(crate) fn forget_before(&mut self, offset: Offset) {
+        while self.chunks.front().is_some_and(|chunk| chunk.base < offset) {
+            if let Some(chunk) = self.chunks.pop_front() {
+                self.size -= chunk.bytes.len();
+            }
+        }
+    }
+
     /// Batches from the one that holds `from`, up to `until`; `None` if `from` is not in memory.
     /// What lies in one chunk is shared, not copied.
     pub(crate) fn read(
@@ -103,8 +116,9 @@ fn ends(whole: &Bytes, part: &Bytes) -> bool {
     !part.is_empty() && whole.as_ptr_range().end == part.as_ptr_range().end
 }
 
-/// Of good batches one after another, those from the one that holds `from` that fit.
-pub(crate) fn take(
+/// Of good batches one after another, those from the one that holds `from` that fit into `max_bytes` (the first
+/// whatever its size if `at_least_one`) and begin before `until`.
+pub fn take(
     mut bytes: Bytes,
     from: Offset,
     max_bytes: usize,
@@ -133,6 +147,5 @@ fn peek(bytes: &[u8]) -> Option<(Offset, Offset, usize)> {
     let header = Header::read(bytes).ok()?;
     let size = header.size().ok().filter(|size| *size <= bytes.len())?;
     let base = Offset::from_i64(header.base_offset)?;
-    let count = u64::try_from(header.record_count).ok()?;
-    Some((base, base.plus(count), size))
+    Some((base, base.plus(header.offsets()), size))
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use env::{Disk, Open, SimDisk};
 use model::{Offset, Timestamp};
 
-use crate::segment::log_path;
+use crate::names::SegmentName;
 use crate::{Error, JOURNAL_FILE_BYTES_MIN, Journal, JournalError, JournalFound};
 use crate::{Log, Options, RecoveryReport};
 
@@ -41,7 +41,7 @@ pub fn open_journal_bytes(file: &[u8]) -> Result<JournalFound, JournalError> {
 /// As [`Log::open`] and [`crate::LogReader::read`].
 pub fn open_bytes(segment: &[u8]) -> Result<RecoveryReport, Error> {
     let dir = Path::new("/log");
-    let path = log_path(dir, Offset::ZERO);
+    let path = SegmentName::appended(Offset::ZERO).log_path(dir);
     let disk = SimDisk::new(0);
     let failed = |source| Error::Io {
         action: "write",

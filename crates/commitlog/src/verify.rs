@@ -20,9 +20,9 @@ use model::{Offset, Timestamp};
 use record::CheckedBatch;
 
 use crate::index::Index;
+use crate::names;
 use crate::recovery::QUARANTINE;
 use crate::scan::{self, Bad, Located, Step, Window};
-use crate::segment::{index_path, log_path, parse_name};
 use crate::wire::to_usize;
 use crate::{Damage, Error, Log, Options, RecoveryReport};
 
@@ -179,25 +179,23 @@ pub fn segment_files(
     dir: &Path,
     log_end: Option<Offset>,
 ) -> Result<Vec<SegmentFile>, Error> {
-    let entries = match disk.read_dir(dir) {
-        Ok(entries) => entries,
+    let names = match names::list(disk, dir) {
+        Ok(listing) => listing.in_force,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(source) => return Err(failed("list", dir)(source)),
     };
-    let names = entries.iter().map(|entry| &entry.name);
-    let bases: Vec<Offset> = names.filter_map(|name| parse_name(name, ".log")).collect();
-    let mut files = Vec::with_capacity(bases.len());
-    for (number, base) in bases.iter().enumerate() {
-        let path = log_path(dir, *base);
+    let mut files = Vec::with_capacity(names.len());
+    for (number, name) in names.iter().enumerate() {
+        let path = name.log_path(dir);
         let length = disk
             .open(&path, Open::Read)
             .and_then(|file| file.length())
             .map_err(failed("open", &path))?;
         files.push(SegmentFile {
-            base: *base,
+            base: name.base,
             path,
             bytes: length,
-            end: bases.get(number + 1).copied().or(log_end),
+            end: names.get(number + 1).map(|next| next.base).or(log_end),
         });
     }
     Ok(files)
@@ -238,7 +236,7 @@ pub fn verify_segment(
             Step::End => break,
             Step::Batch(batch) => {
                 found.batches += 1;
-                found.records += batch.next().since(batch.base());
+                found.records += u64::try_from(batch.header.record_count).unwrap_or_default();
                 let max = Timestamp::from_millis(batch.header.max_timestamp);
                 index.push(segment.base, batch.base(), position, max);
                 if let Some(finding) = look_inside(&mut window, &batch).map_err(&read)? {
@@ -305,14 +303,9 @@ fn look_inside(
 
 /// What the index kept beside a segment is worth; `walked` is what it should say, if that is known.
 fn index_state(disk: &dyn Disk, segment: &SegmentFile, walked: Option<&Index>) -> IndexState {
-    let Some(dir) = segment.path.parent() else {
-        return IndexState::Missing;
-    };
-    let kept = env::read_all(
-        disk,
-        &index_path(dir, segment.base),
-        crate::segment::INDEX_BYTES_MAX,
-    );
+    // A segment's index has its name.
+    let path = segment.path.with_extension("index");
+    let kept = env::read_all(disk, &path, crate::segment::INDEX_BYTES_MAX);
     let bytes = match kept {
         Ok(None) => return IndexState::Missing,
         Ok(Some(bytes)) => bytes,

@@ -2,8 +2,13 @@
 //!
 //! A listener that is not core and stays over its lag threshold for long is a sign that this machine has more work
 //! than it can do. Then all listeners that are not core pause. They resume together when they rested for a while and no
-//! core listener lags: half of the threshold counts there, so that the two do not alternate. If a listener is still behind
-//! after that, its patience begins anew. Nothing is lost meanwhile: the log is the queue.
+//! core listener is under pressure: half of the threshold counts there, so that the two do not alternate. If a listener is
+//! still behind after that, its patience begins anew. Nothing is lost meanwhile: the log is the queue.
+//!
+//! What is held up by itself (its endpoint is down, its rate is used up) lags without any load, and is not counted. Beyond
+//! that a pause does not wait until core listeners suffer: it is meant to come before. But it is judged by them: when no core
+//! listener was under pressure in the time before a pause nor in it, the pause helped nobody, and the patience for the next
+//! one is twice as long, up to [`FRUITLESS_MAX`] times the first; a pause that helped sets it back.
 //!
 //! Invariants: core listeners are never paused; a pause lasts at least [`HealingOptions::rest`]; between two pauses lies at
 //! least [`HealingOptions::patience`].
@@ -20,7 +25,12 @@ pub struct HealingOptions {
     pub patience: Duration,
     /// Shortest pause. Default 1 min.
     pub rest: Duration,
+    /// A core listener whose records wait this long for their calls is under pressure. Default 1 s.
+    pub delay: Duration,
 }
+
+/// Patience grows to so many times what it is at first.
+pub const FRUITLESS_MAX: u32 = 12;
 
 impl Default for HealingOptions {
     fn default() -> Self {
@@ -28,6 +38,7 @@ impl Default for HealingOptions {
             lag: 10_000,
             patience: Duration::from_mins(5),
             rest: Duration::from_mins(1),
+            delay: Duration::from_secs(1),
         }
     }
 }
@@ -41,6 +52,10 @@ pub struct Load<'l> {
     pub core: bool,
     /// Records behind.
     pub lag: u64,
+    /// Its endpoint is down, or its rate used up: it lags by itself.
+    pub held_up: bool,
+    /// How long its records waited lately for their calls.
+    pub delay: Duration,
 }
 
 /// What to do.
@@ -61,6 +76,10 @@ pub struct Healing {
     /// Since when listeners that are not core are over the threshold.
     over: BTreeMap<String, Duration>,
     paused: Option<Duration>,
+    /// When a core listener was under pressure last.
+    pressed: Option<Duration>,
+    /// How many times the patience is as long as at first.
+    patience: u32,
 }
 
 impl Healing {
@@ -70,6 +89,8 @@ impl Healing {
             options,
             over: BTreeMap::new(),
             paused: None,
+            pressed: None,
+            patience: 1,
         }
     }
 
@@ -84,22 +105,36 @@ impl Healing {
             lag,
             patience,
             rest,
+            delay,
         } = self.options;
+        let is_pressed = |load: &Load<'_>| {
+            load.core && !load.held_up && (load.lag > lag / 2 || load.delay >= delay)
+        };
+        let pressed = loads.iter().any(is_pressed);
+        if pressed {
+            self.pressed = Some(now);
+        }
         if let Some(since) = self.paused {
-            let core_lags = loads.iter().any(|load| load.core && load.lag > lag / 2);
-            if now.saturating_sub(since) < rest || core_lags {
+            if now.saturating_sub(since) < rest || pressed {
                 return Verdict::Stay;
             }
+            let before = since.saturating_sub(patience);
+            let helped = self.pressed.is_some_and(|pressed| pressed >= before);
+            self.patience = if helped {
+                1
+            } else {
+                (self.patience * 2).min(FRUITLESS_MAX)
+            };
             self.paused = None;
             self.over.clear();
             return Verdict::Resume;
         }
-        let over = |load: &&Load<'_>| !load.core && load.lag > lag;
+        let over = |load: &&Load<'_>| !load.core && !load.held_up && load.lag > lag;
         self.over
             .retain(|name, _| loads.iter().filter(over).any(|load| load.listener == name));
         for load in loads.iter().filter(over) {
             let since = *self.over.entry(load.listener.to_owned()).or_insert(now);
-            if now.saturating_sub(since) >= patience {
+            if now.saturating_sub(since) >= patience * self.patience {
                 self.paused = Some(now);
                 return Verdict::Pause(load.listener.to_owned());
             }
@@ -117,6 +152,8 @@ mod tests {
             listener,
             core,
             lag,
+            held_up: false,
+            delay: Duration::ZERO,
         }
     }
 
@@ -186,5 +223,46 @@ mod tests {
             }
         });
         assert_eq!(verdicts, []);
+    }
+
+    #[test]
+    fn who_is_held_up_by_itself_is_no_load() {
+        let verdicts = run(2_000, |_, _| {
+            let dead = Load {
+                held_up: true,
+                ..load("dead", false, u64::MAX)
+            };
+            vec![dead, load("core", true, 0)]
+        });
+        assert_eq!(verdicts, []);
+    }
+
+    #[test]
+    fn pauses_that_help_nobody_get_rarer_and_one_that_helps_sets_that_back() {
+        let verdicts = run(20_000, |second, _| {
+            // From then on the core listener's records wait.
+            let waits = second > 12_000;
+            let core = Load {
+                delay: Duration::from_secs(u64::from(waits)),
+                ..load("core", true, 0)
+            };
+            let core = if second % 400 < 100 {
+                core
+            } else {
+                load("core", true, 0)
+            };
+            vec![core, load("slow", false, 50_000)]
+        });
+        let pauses: Vec<u64> = verdicts
+            .iter()
+            .filter(|(_, verdict)| matches!(verdict, Verdict::Pause(_)))
+            .map(|(second, _)| *second)
+            .collect();
+        let between: Vec<u64> = pauses.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert_eq!(between[..5], [661, 1_261, 2_461, 3_661, 3_661]);
+        assert!(
+            between[6..].iter().all(|between| *between < 500),
+            "{between:?}"
+        );
     }
 }

@@ -36,18 +36,20 @@ mod delayed;
 mod healing;
 mod hlc;
 mod offer;
+mod passed;
 mod policy;
 mod progress;
 mod queue;
 mod ready;
 
 pub use dedup::Dedup;
-pub use delayed::{Delayed, Found, Scan, Scanner};
-pub use healing::{Healing, HealingOptions, Load, Verdict};
+pub use delayed::{Carry, Delayed, Fate, Found, Scan, Scanner, Turn};
+pub use healing::{FRUITLESS_MAX, Healing, HealingOptions, Load, Verdict};
 pub use hlc::{Hlc, ParseHlcError};
 pub use offer::{
     Failure, Lease, LeaseId, Leased, Offer, Outcome, Reason, SourceId, Spent, SpentId,
 };
+pub use passed::Passed;
 pub use policy::{Policy, Priority, Retry, backoff};
 pub use progress::{Finished, Progress};
 pub use queue::{Queue, Stats};

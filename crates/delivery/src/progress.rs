@@ -135,8 +135,23 @@ impl Finished {
         self.runs.is_empty()
     }
 
+    /// Runs of records, in order, behind `base`.
+    pub(crate) fn of(base: Position, runs: Vec<(Position, Position)>) -> Self {
+        Self { base, runs }
+    }
+
+    /// Bytes of the whole note.
+    pub(crate) fn note_size(&self) -> usize {
+        self.note_within(usize::MAX).len()
+    }
+
     /// The note, at most 4 KiB; empty for nothing.
     pub fn note(&self) -> String {
+        self.note_within(NOTE_BYTES_MAX)
+    }
+
+    /// The note, as much of it as `limit` bytes take.
+    pub fn note_within(&self, limit: usize) -> String {
         use std::fmt::Write;
         let mut note = String::new();
         let mut before = self.base.bits();
@@ -145,7 +160,7 @@ impl Finished {
             let (gap, length) = (first.bits() - before, last.bits() - first.bits());
             // Writing into a String does not fail.
             let _ = write!(run, "{gap:x},{length:x}");
-            if note.len() + run.len() > NOTE_BYTES_MAX {
+            if note.len() + run.len() > limit {
                 break;
             }
             note.push_str(&run);

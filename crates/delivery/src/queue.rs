@@ -12,9 +12,12 @@
 //! it is finished. A lease may take several of one chain, from its front on. When one of them fails,
 //! those behind it in the lease go back, whatever the listener says of them, so that a retry does not
 //! overtake. Records without a key have no chain.
+//! A deadline passes at its time, wherever the record waits (but not while it is leased: the call has what is left of it);
+//! a blocked one then leaves its chain from the middle, which nobody notices.
 //!
 //! Bounded by its caller, who offers no more while [`Queue::room`] is used up.
 
+mod check;
 mod ending;
 
 use std::cmp::Reverse;
@@ -52,6 +55,8 @@ pub struct Queue<T> {
     /// Records of one source and key, in order; only those of more than one record in all their life.
     chains: HashMap<(SourceId, u64), VecDeque<usize>, RandomState>,
     waiting: BinaryHeap<Reverse<(Duration, EntryId)>>,
+    /// Records with a deadline; also some that are finished.
+    deadlines: BinaryHeap<Reverse<(Duration, EntryId)>>,
     leases: BTreeMap<LeaseId, Held>,
     next_number: u64,
     sources: HashMap<SourceId, Source, RandomState>,
@@ -88,13 +93,25 @@ struct Entry<T> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Blocked,
-    Ready,
+    /// By its number in the line.
+    Ready(u64),
     Leased,
     /// Not due yet.
     Delayed,
     /// Since its attempt failed.
     Waiting(Duration),
     Spent,
+}
+
+/// Deadlines of finished records that are borne beside those of others.
+const DEADLINES_MIN: usize = 64;
+
+/// Whether the record of a slot is still in line under a number.
+fn in_line<T>(entries: &Slab<Entry<T>>) -> impl Fn(usize, u64) -> bool {
+    |slot, number| {
+        let entry = entries.get(slot);
+        entry.is_some_and(|entry| entry.state == State::Ready(number))
+    }
 }
 
 /// Counts since the queue was made.
@@ -119,6 +136,7 @@ impl<T: Clone> Queue<T> {
             ready: Ready::new(),
             chains: HashMap::with_hasher(hasher()),
             waiting: BinaryHeap::new(),
+            deadlines: BinaryHeap::new(),
             leases: BTreeMap::new(),
             next_number: 0,
             sources: HashMap::with_hasher(hasher()),
@@ -162,7 +180,7 @@ impl<T: Clone> Queue<T> {
         self.entries.retain(|_, entry| entry.offer.source != source);
         self.chains.retain(|(of, _), _| *of != source);
         let entries = &self.entries;
-        self.ready.retain(|slot| entries.contains(slot));
+        self.ready.retain(in_line(entries));
     }
 
     /// Takes a record into the queue. `false`: it was finished before a restart.
@@ -181,6 +199,7 @@ impl<T: Clone> Queue<T> {
             offer.key = None;
         }
         let chain = offer.key.map(|key| (offer.source, key));
+        let deadline = offer.deadline;
         let number = self.next_number();
         let slot = self.entries.insert(Entry {
             number,
@@ -189,6 +208,9 @@ impl<T: Clone> Queue<T> {
             failures: Vec::new(),
             offered: now,
         });
+        if let Some(deadline) = deadline {
+            self.note_deadline(deadline, EntryId { slot, number });
+        }
         if let Some(due) = due {
             if let Some(entry) = self.entries.get_mut(slot) {
                 entry.state = State::Delayed;
@@ -289,9 +311,11 @@ impl<T: Clone> Queue<T> {
         let mut records = Vec::new();
         let mut held = Vec::new();
         while held.len() < limit {
-            let Some(slot) = self.ready.pop(now, self.policy.starvation) else {
-                break;
-            };
+            let entries = &self.entries;
+            let next = self
+                .ready
+                .pop(now, self.policy.starvation, in_line(entries));
+            let Some(slot) = next else { break };
             self.lease_chain(now, slot, limit, &mut held, &mut records);
         }
         if held.is_empty() {
@@ -326,13 +350,8 @@ impl<T: Clone> Queue<T> {
                 return;
             };
             let chain = entry.offer.key.map(|key| (entry.offer.source, key));
-            if entry.offer.deadline.is_some_and(|deadline| deadline <= now) {
-                if place > 0 {
-                    // It will be its key's first, and found then.
-                    return;
-                }
-                self.spend(now, slot, Reason::Expired);
-                // If it is dropped, the next of its key became ready by itself.
+            if entry.state == State::Spent {
+                // It expired while it was blocked, and what follows waits until it is buried.
                 return;
             }
             entry.state = State::Leased;
@@ -357,15 +376,20 @@ impl<T: Clone> Queue<T> {
         }
     }
 
-    /// When something happens by itself: a pause or a lease ends. `None`: nothing will.
+    /// When something happens by itself: a pause or a lease ends, a deadline passes. `None`: nothing will.
     pub fn next_event(&self) -> Option<Duration> {
         let pause = self.waiting.peek().map(|Reverse((until, _))| *until);
+        let deadline = self.deadlines.peek().map(|Reverse((at, _))| *at);
         let lease = self.leases.values().map(|held| held.until).min();
         let lease = lease.filter(|until| *until < Duration::MAX);
-        match (pause, lease) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        }
+        [pause, deadline, lease].into_iter().flatten().min()
+    }
+
+    /// What was offered and is not finished, in any order, to be changed in place: for instance to make it smaller.
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries
+            .iter_mut()
+            .map(|(_, entry)| &mut entry.offer.payload)
     }
 
     /// Records that will not be delivered, since the last call.
@@ -384,8 +408,9 @@ impl<T: Clone> Queue<T> {
         (entry.number == id.number).then_some(entry)
     }
 
-    /// Makes ready what waited long enough; [`Self::lease`] does so, too.
+    /// Makes ready what waited long enough, and spends what expired; [`Self::lease`] does so, too.
     pub fn wake(&mut self, now: Duration) {
+        self.expire(now);
         while let Some(Reverse((until, id))) = self.waiting.peek().copied() {
             if until > now {
                 return;
@@ -402,59 +427,47 @@ impl<T: Clone> Queue<T> {
         }
     }
 
-    fn make_ready(&mut self, now: Duration, slot: usize) {
-        if let Some(entry) = self.entries.get_mut(slot) {
-            entry.state = State::Ready;
-            self.ready
-                .push(now, entry.offer.priority, entry.offer.time, slot);
+    /// Spends what waits past its deadline.
+    fn expire(&mut self, now: Duration) {
+        while let Some(Reverse((deadline, id))) = self.deadlines.peek().copied() {
+            if deadline > now {
+                return;
+            }
+            self.deadlines.pop();
+            let Some(entry) = self.entry(id) else {
+                continue;
+            };
+            let (state, priority) = (entry.state, entry.offer.priority);
+            match state {
+                // Its call knows what is left; if it fails, that ends it.
+                State::Leased | State::Spent => continue,
+                State::Ready(_) => {
+                    entry.state = State::Blocked;
+                    let entries = &self.entries;
+                    self.ready.take_back(priority, in_line(entries));
+                }
+                State::Waiting(since) => self.stats.blocked += now.saturating_sub(since),
+                State::Blocked | State::Delayed => {}
+            }
+            self.spend(now, id.slot, Reason::Expired);
         }
     }
 
-    /// Panics if an invariant does not hold. For tests; walks everything.
-    pub fn check(&self) {
-        let mut ready = 0;
-        for (slot, entry) in &self.entries {
-            let chain = entry.offer.key.map(|key| (entry.offer.source, key));
-            if let Some(chain) = chain {
-                let slots = self
-                    .chains
-                    .get(&chain)
-                    .map(Vec::from_iter)
-                    .unwrap_or_default();
-                let place = slots.iter().position(|other| **other == slot);
-                assert!(place.is_some(), "a record with a key is in its chain");
-                let front = place == Some(0);
-                match entry.state {
-                    State::Ready | State::Waiting(_) | State::Spent => assert!(front, "{slot}"),
-                    State::Blocked => assert!(!front, "the first of a chain is not blocked"),
-                    State::Leased => {}
-                    State::Delayed => panic!("what is delayed has no key"),
-                }
-            } else {
-                assert_ne!(entry.state, State::Blocked, "nothing blocks without a key");
-            }
-            ready += usize::from(entry.state == State::Ready);
+    fn note_deadline(&mut self, at: Duration, id: EntryId) {
+        self.deadlines.push(Reverse((at, id)));
+        if self.deadlines.len() > 2 * self.entries.len() + DEADLINES_MIN {
+            let entries = &self.entries;
+            self.deadlines.retain(|Reverse((_, id))| {
+                let entry = entries.get(id.slot);
+                entry.is_some_and(|entry| entry.number == id.number)
+            });
         }
-        assert_eq!(
-            ready,
-            self.ready.len(),
-            "ready records are in the ready queue"
-        );
-        let unfinished: usize = self
-            .sources
-            .values()
-            .map(|source| source.progress.unfinished() - source.held)
-            .sum();
-        assert_eq!(
-            unfinished,
-            self.entries.len(),
-            "every unfinished record has its entry"
-        );
-        for id in self.leases.values().flat_map(|held| &held.records) {
-            let entry = self.entries.get(id.slot);
-            let same = entry.filter(|entry| entry.number == id.number);
-            let leased = same.is_none_or(|entry| entry.state == State::Leased);
-            assert!(leased, "a lease holds what is leased");
+    }
+
+    fn make_ready(&mut self, now: Duration, slot: usize) {
+        if let Some(entry) = self.entries.get_mut(slot) {
+            let (priority, time) = (entry.offer.priority, entry.offer.time);
+            entry.state = State::Ready(self.ready.push(now, priority, time, slot));
         }
     }
 }

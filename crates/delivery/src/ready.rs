@@ -5,7 +5,11 @@
 //! served, unless another one that has ready records was not served for the interval; then that one gets one turn. So
 //! urgent records give away at most nine turns an interval.
 //!
-//! Invariants: within a class the earliest time is first, of equal times the one that became ready first.
+//! What is taken back before its turn (its deadline passed) leaves its key behind, which is passed over when it comes up
+//! and swept when such keys are more than the others.
+//!
+//! Invariants: within a class the earliest time is first, of equal times the one that became ready first; memory is
+//! within a constant of what is ready.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -13,7 +17,10 @@ use std::time::Duration;
 
 use crate::Priority;
 
+/// Time, number in order of becoming ready, slot.
 type Key = (i64, u64, usize);
+/// Keys that were taken back and still lie in a class: so many are borne beside as many as are ready.
+const STALE_MIN: usize = 64;
 
 /// Records that wait for nothing but a lease.
 #[derive(Debug)]
@@ -31,6 +38,8 @@ struct Class {
     others: BinaryHeap<Reverse<Key>>,
     /// When it was served last, or got its first record after it had none.
     hungry_since: Duration,
+    /// Keys that were not taken back.
+    ready: usize,
 }
 
 impl Class {
@@ -42,17 +51,24 @@ impl Class {
         }
     }
 
-    fn pop(&mut self) -> Option<usize> {
-        let (_, _, slot) = match (self.in_order.front(), self.others.peek()) {
-            (Some(one), Some(Reverse(other))) if other < one => self.others.pop()?.0,
-            (None, _) => self.others.pop()?.0,
-            (Some(_), _) => self.in_order.pop_front()?,
-        };
-        Some(slot)
+    fn pop(&mut self) -> Option<Key> {
+        match (self.in_order.front(), self.others.peek()) {
+            (Some(one), Some(Reverse(other))) if other < one => Some(self.others.pop()?.0),
+            (None, _) => Some(self.others.pop()?.0),
+            (Some(_), _) => self.in_order.pop_front(),
+        }
     }
 
     fn is_empty(&self) -> bool {
-        self.in_order.is_empty() && self.others.is_empty()
+        self.ready == 0
+    }
+
+    fn retain(&mut self, keep: impl Fn(usize, u64) -> bool) {
+        self.in_order
+            .retain(|(_, number, slot)| keep(*slot, *number));
+        self.others
+            .retain(|Reverse((_, number, slot))| keep(*slot, *number));
+        self.ready = self.in_order.len() + self.others.len();
     }
 }
 
@@ -69,21 +85,34 @@ impl Ready {
         self.len
     }
 
-    pub(crate) fn push(&mut self, now: Duration, priority: Priority, time: i64, slot: usize) {
+    /// Puts a record in line; answers the number by which `pop` asks whether it still is.
+    pub(crate) fn push(
+        &mut self,
+        now: Duration,
+        priority: Priority,
+        time: i64,
+        slot: usize,
+    ) -> u64 {
         self.count += 1;
-        self.len += 1;
-        let key = (time, self.count, slot);
-        let Some(class) = self.classes.get_mut(usize::from(priority.get())) else {
-            return;
-        };
-        if class.is_empty() {
-            class.hungry_since = now;
+        let number = self.count;
+        if let Some(class) = self.classes.get_mut(usize::from(priority.get())) {
+            if class.is_empty() {
+                class.hungry_since = now;
+            }
+            class.push((time, number, slot));
+            class.ready += 1;
+            self.len += 1;
         }
-        class.push(key);
+        number
     }
 
-    /// Takes the next one.
-    pub(crate) fn pop(&mut self, now: Duration, starvation: Duration) -> Option<usize> {
+    /// Takes the next one that `is_ready` says still is what it was.
+    pub(crate) fn pop(
+        &mut self,
+        now: Duration,
+        starvation: Duration,
+        is_ready: impl Fn(usize, u64) -> bool,
+    ) -> Option<usize> {
         let mut waiting = self.classes.iter_mut().filter(|class| !class.is_empty());
         let urgent = waiting.next()?;
         let class = waiting
@@ -91,18 +120,43 @@ impl Ready {
             .min_by_key(|class| class.hungry_since)
             .unwrap_or(urgent);
         class.hungry_since = now;
+        loop {
+            let (_, number, slot) = class.pop()?;
+            if is_ready(slot, number) {
+                class.ready -= 1;
+                self.len -= 1;
+                return Some(slot);
+            }
+        }
+    }
+
+    /// One record of this class was taken back: `is_ready` says so of its number from now on.
+    pub(crate) fn take_back(&mut self, priority: Priority, is_ready: impl Fn(usize, u64) -> bool) {
+        let Some(class) = self.classes.get_mut(usize::from(priority.get())) else {
+            return;
+        };
+        class.ready -= 1;
         self.len -= 1;
-        class.pop()
+        if class.in_order.len() + class.others.len() > 2 * class.ready + STALE_MIN {
+            class.retain(is_ready);
+        }
     }
 
     /// Forgets every record that `keep` does not want.
-    pub(crate) fn retain(&mut self, keep: impl Fn(usize) -> bool) {
-        self.len = 0;
+    pub(crate) fn retain(&mut self, keep: impl Fn(usize, u64) -> bool) {
         for class in &mut self.classes {
-            class.in_order.retain(|(_, _, slot)| keep(*slot));
-            class.others.retain(|Reverse((_, _, slot))| keep(*slot));
-            self.len += class.in_order.len() + class.others.len();
+            class.retain(&keep);
         }
+        self.len = self.classes.iter().map(|class| class.ready).sum();
+    }
+
+    /// Keys held, those taken back too.
+    #[cfg(test)]
+    pub(crate) fn keys(&self) -> usize {
+        let classes = self.classes.iter();
+        classes
+            .map(|class| class.in_order.len() + class.others.len())
+            .sum()
     }
 }
 
@@ -126,7 +180,7 @@ mod tests {
         {
             ready.push(now, class(priority), time, slot);
         }
-        let order: Vec<_> = std::iter::from_fn(|| ready.pop(now, SECOND)).collect();
+        let order: Vec<_> = std::iter::from_fn(|| ready.pop(now, SECOND, |_, _| true)).collect();
         assert_eq!(order, [1, 3, 2, 4, 0, 5]);
         assert_eq!(ready.len(), 0);
     }
@@ -147,7 +201,7 @@ mod tests {
         for millis in 0..20_000 {
             let now = Duration::from_millis(millis);
             ready.push(now, class(0), i64::try_from(millis).unwrap(), flood);
-            let slot = ready.pop(now, SECOND).unwrap();
+            let slot = ready.pop(now, SECOND, |_, _| true).unwrap();
             let waited = now.saturating_sub(served[slot]);
             // Nine classes may come due together; one lease a millisecond serves them in nine.
             assert!(
@@ -159,5 +213,21 @@ mod tests {
         }
         assert_eq!(turns[1..], [19; 9], "once a second each");
         assert_eq!(turns[0], 20_000 - 9 * 19);
+    }
+
+    #[test]
+    fn what_is_taken_back_is_passed_over_and_does_not_pile_up() {
+        let mut ready = Ready::new();
+        let now = Duration::ZERO;
+        let first = ready.push(now, class(3), 0, 7);
+        for slot in 0..10_000 {
+            ready.push(now, class(3), 1, slot);
+            ready.take_back(class(3), |_, number| number == first);
+            assert!(ready.keys() <= 100, "{}", ready.keys());
+        }
+        assert_eq!(ready.len(), 1);
+        let is_first = |slot, number| (slot, number) == (7, first);
+        assert_eq!(ready.pop(now, SECOND, is_first), Some(7));
+        assert_eq!(ready.pop(now, SECOND, is_first), None);
     }
 }

@@ -3,55 +3,35 @@
 //! A record that is due in more than [`NEAR`] is copied there, with its coordinates in headers, and is finished in its own
 //! topic: nobody waits behind it, and its topic's retention cannot take it. What is due when is decided by
 //! [`delivery::Delayed`], whose threshold is committed as the note of that topic's one partition. A start, and every time
-//! memory ran empty while the log has more, reads the topic once; what lies before the first record that still waits is deleted.
+//! little is left in memory while the log has more, reads the topic once. When more of it is done than waits, its front is
+//! carried to its end and deleted; when nothing waits, all of it is.
 //!
-//! Invariant: a record is finished in its own topic only when its copy is durable.
+//! Invariant: a record is finished in its own topic only when its copy is durable. Not here: the reading and writing
+//! itself (`aside_log`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::{Broker, Durability, Error, ReadLimit, TopicConfig, TopicSpec, ensure_topic};
-use delivery::{Delayed, Finished, Found, Queue, Scan, Scanner, SourceId};
-use model::{Offset, PartitionId, Position, TopicName, TopicPartition};
-use record::{BatchBuilder, Compression, Record, SharedRecord};
+use broker::Error;
+use delivery::{Carry, Delayed, Finished, Found, Queue, Scan, SourceId, Turn};
+use model::{PartitionId, Position, TopicName, TopicPartition};
 use tokio::sync::watch;
-use tracing::warn;
 
+use crate::aside_log::{Aside, Done};
 use crate::context::Context;
-use crate::headers;
-use crate::letters::{Walk, records, text};
-use crate::meaning::deliver_at;
-use crate::sources::Held;
+use crate::held::Held;
 
 /// What is due sooner waits in memory.
 pub(crate) const NEAR: Duration = Duration::from_secs(1);
-/// Records that wait in memory with their due time and place, 40 bytes each.
-const CAPACITY: usize = 65_536;
-/// Bytes of one batch of copies.
-const BATCH_BYTES: usize = 512 << 10;
 /// Due records fetched at once.
 const FETCH_MAX: usize = 256;
-/// Pause after the log could not be written.
-const AGAIN: Duration = Duration::from_secs(1);
+/// Records that are done and stay in the log beside as many as wait, unless they are large.
+const SLACK_RECORDS: u64 = 65_536;
+/// From so many bytes on the log is large.
+const SLACK_BYTES: u64 = 64 << 20;
 
-/// A record to be put aside.
-pub(crate) struct Aside {
-    pub(crate) source: SourceId,
-    pub(crate) position: Position,
-    pub(crate) due: u64,
-    pub(crate) held: Held,
-}
-
-/// One that was: where it came from, when it is due, where it is now.
-pub(crate) struct Done {
-    source: SourceId,
-    position: Position,
-    due: u64,
-    place: Position,
-}
-
-/// A due record and its ticket.
-pub(crate) type Due = (Position, Held);
+/// Due records with their tickets and places.
+pub(crate) type Places = Arc<Vec<(Position, Position)>>;
 
 /// The records of one listener that wait for their time.
 pub(crate) struct Asides {
@@ -61,9 +41,14 @@ pub(crate) struct Asides {
     source: SourceId,
     /// The end of the topic, once there is one.
     end: Option<watch::Receiver<Position>>,
+    /// Taken and not fetched yet.
+    unfetched: Places,
     fetching: bool,
-    /// Something happened since the last commit.
-    changed: bool,
+    /// Counts what happened, and how much of that is committed.
+    changes: u64,
+    committed: u64,
+    /// Everything before it may be deleted.
+    cut: Position,
 }
 
 impl Asides {
@@ -82,27 +67,28 @@ impl Asides {
         let note = committed
             .into_iter()
             .find_map(|(_, commit)| Some(commit?.metadata));
-        let threshold = note
-            .and_then(|note| note.strip_prefix("t1:")?.parse().ok())
-            .unwrap_or(0);
+        let threshold = note.and_then(|note| read(&note)).unwrap_or_default();
         let end = context.broker.watch(&at).ok();
-        let now = millis(context);
+        let (now, capacity) = (millis(context), context.memory.options().delayed);
         Ok(Self {
             delayed: match end {
-                Some(_) => Delayed::new(CAPACITY, now, threshold),
-                None => Delayed::empty(CAPACITY, now),
+                Some(_) => Delayed::new(capacity, now, threshold),
+                None => Delayed::empty(capacity, now),
             },
             at,
             source: queue.resume_source(Position::default(), Finished::default()),
             end,
+            unfetched: Places::default(),
             fetching: false,
-            changed: false,
+            changes: 0,
+            committed: 0,
+            cut: Position::default(),
         })
     }
 
     /// Records are about to be put aside.
     pub(crate) fn begin(&mut self, asides: &[Aside]) {
-        self.changed = true;
+        self.changes += 1;
         for aside in asides {
             self.delayed.put_aside(aside.due);
         }
@@ -120,11 +106,7 @@ impl Asides {
     }
 
     /// A scan of the topic that should be made now.
-    pub(crate) fn scan(&mut self, queue: &Queue<Held>) -> Option<(TopicPartition, Scan)> {
-        if self.fetching {
-            return None;
-        }
-        self.delayed.finished(queue.position(self.source));
+    pub(crate) fn scan(&mut self) -> Option<(TopicPartition, Scan)> {
         let end = *self.end.as_ref()?.borrow();
         Some((self.at.clone(), self.delayed.scan(end)?))
     }
@@ -134,27 +116,58 @@ impl Asides {
     }
 
     /// Records that are due, to be fetched: at most as many as `room`.
-    pub(crate) fn take(
-        &mut self,
-        now: u64,
-        room: usize,
-    ) -> Option<(TopicPartition, Vec<(Position, Position)>)> {
+    pub(crate) fn take(&mut self, now: u64, room: usize) -> Option<(TopicPartition, Places)> {
         if self.fetching || room == 0 {
             return None;
         }
-        let taken = self.delayed.take(now, room.min(FETCH_MAX));
-        if taken.is_empty() {
-            return None;
+        if self.unfetched.is_empty() {
+            let taken = self.delayed.take(now, room.min(FETCH_MAX));
+            let places = taken.into_iter().map(|(ticket, turn)| (ticket, turn.place));
+            self.unfetched = Arc::new(places.collect());
+            if self.unfetched.is_empty() {
+                return None;
+            }
+            self.changes += 1;
         }
-        (self.fetching, self.changed) = (true, true);
-        let places = taken.into_iter().map(|(ticket, _, place)| (ticket, place));
-        Some((self.at.clone(), places.collect()))
+        self.fetching = true;
+        Some((self.at.clone(), Arc::clone(&self.unfetched)))
     }
 
-    /// They were fetched: where the queue takes them, and the ticket behind the last one.
-    pub(crate) fn fetched(&mut self) -> (SourceId, Position) {
+    /// Those taken with the first `count` tickets were fetched, or are gone: where the queue takes them, and the ticket
+    /// behind the last one.
+    pub(crate) fn fetched(&mut self, count: usize) -> (SourceId, Position) {
         self.fetching = false;
-        (self.source, self.delayed.next_ticket())
+        let rest = self.unfetched.get(count..).unwrap_or_default();
+        self.unfetched = Arc::new(rest.to_vec());
+        let next = self.unfetched.first().map(|(ticket, _)| *ticket);
+        let next = next.unwrap_or_else(|| self.delayed.next_ticket());
+        (self.source, next)
+    }
+
+    /// How the front of the topic should be carried to its end now, if it should, or what may be deleted at once.
+    pub(crate) fn carry(&mut self, context: &Context, start: Position) -> Option<Tidy> {
+        let end = *self.end.as_ref()?.borrow();
+        if self.delayed.is_empty() && start < end && self.cut < end {
+            // Nothing is written meanwhile that lies before this end.
+            self.cut = end;
+            return Some(Tidy::Cut(end));
+        }
+        let length = end.bits().saturating_sub(start.bits());
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let size = context.broker.size(&self.at);
+        let large = size.is_some_and(|size| size.bytes() > SLACK_BYTES);
+        let slack = if large {
+            0
+        } else {
+            SLACK_RECORDS.min(context.memory.options().delayed as u64)
+        };
+        let carry = self.delayed.carry(millis(context), length, slack)?;
+        Some(Tidy::Carry(carry))
+    }
+
+    pub(crate) fn carried(&mut self, moved: &[(Turn, Position)]) {
+        self.delayed.carried(moved);
+        self.changes += 1;
     }
 
     pub(crate) fn at(&self) -> &TopicPartition {
@@ -175,27 +188,69 @@ impl Asides {
         let end = *self.end.as_ref()?.borrow();
         let finished = queue.position(self.source);
         self.delayed.finished(finished);
+        if self.changes == self.committed {
+            return None;
+        }
         let threshold = self.delayed.threshold(now);
-        let wanted = std::mem::take(&mut self.changed);
-        // While something is under way, there will be more to say.
-        self.changed = wanted && finished < self.delayed.next_ticket();
         let position = if self.delayed.is_empty() {
             end
         } else {
             Position::default()
         };
-        wanted.then(|| (self.at.clone(), position, format!("t1:{threshold}")))
+        Some((self.at.clone(), position, written(threshold)))
+    }
+
+    /// How much happened so far: what a commit that is made now covers.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    /// What happened until then is committed.
+    pub(crate) fn committed(&mut self, changes: u64, queue: &Queue<Held>) {
+        // While something is under way, there will be more to say.
+        if queue.position(self.source) >= self.delayed.next_ticket() {
+            self.committed = changes;
+        }
     }
 
     /// When something is due.
     pub(crate) fn next_due(&self) -> Option<u64> {
-        self.delayed.next_due().filter(|_| !self.fetching)
+        if self.fetching {
+            return None;
+        }
+        let unfetched = (!self.unfetched.is_empty()).then_some(0);
+        unfetched.or_else(|| self.delayed.next_due())
     }
 
     /// Records in memory.
     pub(crate) fn len(&self) -> usize {
         self.delayed.len()
     }
+}
+
+/// What can be done so that the topic does not grow.
+pub(crate) enum Tidy {
+    /// Everything before this is done.
+    Cut(Position),
+    /// The front is to be carried.
+    Carry(Carry),
+}
+
+/// A threshold as a commit's note.
+fn written(threshold: Turn) -> String {
+    format!("t2:{},{:x}", threshold.due, threshold.place.bits())
+}
+
+/// The threshold of a note; `t1:MILLIS` was written before.
+fn read(note: &str) -> Option<Turn> {
+    if let Some(due) = note.strip_prefix("t1:") {
+        return Some(Turn::at(due.parse().ok()?));
+    }
+    let (due, place) = note.strip_prefix("t2:")?.split_once(',')?;
+    Some(Turn {
+        due: due.parse().ok()?,
+        place: Position::from_bits(u128::from_str_radix(place, 16).ok()?),
+    })
 }
 
 /// The wall clock, in milliseconds.
@@ -212,192 +267,4 @@ fn topic(listener: &str) -> TopicName {
     format!("lantern.delayed.{listener}")
         .parse()
         .expect("letters that a topic may have")
-}
-
-/// Writes copies; ready when they are durable.
-pub(crate) async fn put(context: &Context, at: TopicPartition, asides: Vec<Aside>) -> Vec<Done> {
-    let mut done = Vec::with_capacity(asides.len());
-    let mut rest = asides.into_iter().peekable();
-    while rest.peek().is_some() {
-        let mut builder = BatchBuilder::new(Compression::None);
-        let mut some = Vec::new();
-        while let Some(aside) = rest.next_if(|_| builder.size() < BATCH_BYTES) {
-            copy(&aside, &mut builder);
-            some.push(aside);
-        }
-        let batch = builder.build();
-        let base = loop {
-            match append(context, &at, batch.clone()).await {
-                Ok(base) => break base,
-                Err(error) => {
-                    warn!(topic = %at.topic, %error, "Records cannot be put aside until their time; trying again.");
-                    tokio::time::sleep(AGAIN).await;
-                }
-            }
-        };
-        done.extend((0..).zip(some).map(|(number, aside)| Done {
-            source: aside.source,
-            position: aside.position,
-            due: aside.due,
-            place: Position::from(base.plus(number)),
-        }));
-    }
-    done
-}
-
-fn copy(aside: &Aside, builder: &mut BatchBuilder) {
-    let Some(record) = aside.held.shared.get() else {
-        return;
-    };
-    let (partition, offset) = (&aside.held.partition, aside.held.offset);
-    let own = [
-        (headers::DELAYED_TOPIC, partition.topic.to_string()),
-        (
-            headers::DELAYED_PARTITION,
-            partition.partition.get().to_string(),
-        ),
-        (headers::DELAYED_OFFSET, offset.get().to_string()),
-    ];
-    let mut all: Vec<(&str, Option<&[u8]>)> = record.headers.iter().collect();
-    all.extend(
-        own.iter()
-            .map(|(name, value)| (*name, Some(value.as_bytes()))),
-    );
-    builder.push(record.timestamp, record.key, record.value, &all);
-}
-
-async fn append(
-    context: &Context,
-    at: &TopicPartition,
-    batch: record::CheckedBatch,
-) -> Result<Offset, Error> {
-    let broker = &*context.broker;
-    let config = TopicConfig {
-        retention: None,
-        ..TopicConfig::default()
-    };
-    let spec = TopicSpec {
-        name: at.topic.clone(),
-        partitions: 1,
-        config: TopicConfig {
-            // A copy has some headers more than what its own topic took.
-            batch_bytes: stdx::ByteSize::from_bytes(model::limits::BATCH_BYTES_MAX as u64),
-            ..config
-        },
-    };
-    ensure_topic(broker, spec).await?;
-    let appended = broker.append(at, vec![batch], Durability::Flushed).await?;
-    Ok(appended.base_offset)
-}
-
-/// Reads the topic for what is due next, and deletes what is done.
-pub(crate) async fn scan(context: &Context, at: &TopicPartition, scan: Scan) -> Option<Found> {
-    let found = look(&*context.broker, at, scan).await;
-    match found {
-        Ok(found) => Some(found),
-        Err(error) => {
-            warn!(topic = %at.topic, %error, "Records that wait for their time cannot be read; trying again.");
-            tokio::time::sleep(AGAIN).await;
-            None
-        }
-    }
-}
-
-async fn look(broker: &dyn Broker, at: &TopicPartition, scan: Scan) -> Result<Found, Error> {
-    let mut scanner = Scanner::new(scan);
-    let mut walk = Walk::new(broker, at, Position::default()).await?;
-    loop {
-        let some = walk.next().await?;
-        if some.is_empty() {
-            break;
-        }
-        for record in some.iter().filter_map(SharedRecord::get) {
-            let due = deliver_at(&record).and_then(|due| u64::try_from(due).ok());
-            scanner.look(due.unwrap_or(0), Position::from(record.offset));
-        }
-    }
-    let found = scanner.found();
-    let until = found.first.unwrap_or(scan.end);
-    if until > broker.marks(at).await?.log_start {
-        broker.delete_records(at, until).await?;
-    }
-    Ok(found)
-}
-
-/// Reads records by their places.
-pub(crate) async fn fetch(
-    context: &Context,
-    at: &TopicPartition,
-    places: Vec<(Position, Position)>,
-) -> Vec<Due> {
-    let limit = ReadLimit {
-        bytes: 1,
-        at_least_one: true,
-    };
-    // By place, so that those of one batch are read once.
-    let mut by_place = places;
-    by_place.sort_by_key(|(_, place)| *place);
-    let mut batch: Vec<SharedRecord> = Vec::new();
-    let mut due = Vec::with_capacity(by_place.len());
-    for (ticket, place) in by_place {
-        let here = |record: &Record<'_>| Position::from(record.offset) == place;
-        let find = |batch: &[SharedRecord]| {
-            batch
-                .iter()
-                .find(|one| one.get().is_some_and(|one| here(&one)))
-                .cloned()
-        };
-        let mut found = find(&batch);
-        while found.is_none() {
-            match context.broker.read(at, place, limit).await {
-                Ok(fetched) => {
-                    batch = records(&fetched.batches);
-                    found = find(&batch);
-                    if found.is_none() {
-                        warn!(topic = %at.topic, ?place, "A record that waited for its time is gone.");
-                        break;
-                    }
-                }
-                Err(
-                    Error::OutOfRange { .. }
-                    | Error::UnknownTopic { .. }
-                    | Error::UnknownPartition { .. },
-                ) => {
-                    warn!(topic = %at.topic, ?place, "A record that waited for its time is gone.");
-                    break;
-                }
-                Err(error) => {
-                    warn!(topic = %at.topic, %error, "A record that waited for its time cannot be read; trying again.");
-                    tokio::time::sleep(AGAIN).await;
-                }
-            }
-        }
-        if let Some(held) = found.and_then(|shared| original(at, shared)) {
-            due.push((ticket, held));
-        }
-    }
-    due.sort_by_key(|(ticket, _)| *ticket);
-    due
-}
-
-/// The record with the coordinates it had in its own topic.
-fn original(at: &TopicPartition, shared: SharedRecord) -> Option<Held> {
-    let record = shared.get()?;
-    let number = |name| text(&record, name)?.parse::<u64>().ok();
-    let coordinates = || {
-        let topic = text(&record, headers::DELAYED_TOPIC)?.parse().ok()?;
-        let partition = u32::try_from(number(headers::DELAYED_PARTITION)?).ok()?;
-        let offset = Offset::new(number(headers::DELAYED_OFFSET)?);
-        Some((
-            TopicPartition::new(topic, PartitionId::new(partition)),
-            offset,
-        ))
-    };
-    // What somebody else wrote into the topic is delivered as it is.
-    let (partition, offset) = coordinates().unwrap_or_else(|| (at.clone(), record.offset));
-    Some(Held {
-        partition: Arc::new(partition),
-        offset,
-        shared,
-    })
 }

@@ -1,15 +1,28 @@
 //! What every listener of a service shares.
 
+use std::sync::Arc;
+
 use broker::DynBroker;
 use env::{DynClock, DynEntropy};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::meaning::Now;
+use crate::memory::Memory;
+use crate::spans::Tracing;
+
+/// Bytes of records that are written as dead letters at once, by all listeners: each is copied for that.
+pub(crate) const BURIAL_BYTES: u32 = 64 << 20;
 
 /// The world as listeners see it.
+#[derive(Clone)]
 pub(crate) struct Context {
     pub(crate) broker: DynBroker,
     pub(crate) clock: DynClock,
     pub(crate) entropy: DynEntropy,
+    /// Makes spans of deliveries, if anybody wants them.
+    pub(crate) tracing: Option<Arc<Tracing>>,
+    pub(crate) memory: Arc<Memory>,
+    pub(crate) burials: Arc<Semaphore>,
 }
 
 impl Context {
@@ -18,6 +31,13 @@ impl Context {
             wall: self.clock.now(),
             monotonic: self.clock.monotonic(),
         }
+    }
+
+    /// Waits for the turn of a dead letter of so many bytes.
+    pub(crate) async fn burial(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BURIAL_BYTES);
+        // It is never closed.
+        self.burials.acquire_many(bytes).await.ok()
     }
 
     /// Random in `[0, 1)`, from the upper 53 bits.

@@ -14,8 +14,8 @@ use record::{BatchBuilder, Compression};
 use serde_json::json;
 
 use crate::headers;
+use crate::held::Held;
 use crate::meaning::hlc;
-use crate::sources::Held;
 use crate::spec::Spec;
 
 /// What a topic's dead letters' topic is called.
@@ -57,7 +57,7 @@ pub(crate) async fn bury(
     broker: &dyn Broker,
     clock: &dyn Clock,
 ) -> Result<(), Error> {
-    let name = topic_of(&letter.held.partition.topic, spec);
+    let name = topic_of(&letter.held.lot.partition.topic, spec);
     let config = TopicConfig {
         retention: Some(spec.dead_letters_kept),
         // A letter is larger than the record was, and not compressed.
@@ -70,7 +70,7 @@ pub(crate) async fn bury(
         config,
     };
     let topic = ensure_topic(broker, topic).await?;
-    let to = PartitionId::new(letter.held.partition.partition.get() % topic.partitions.max(1));
+    let to = PartitionId::new(letter.held.lot.partition.partition.get() % topic.partitions.max(1));
     let batch = batch(letter, whole, spec, clock);
     broker
         .append(
@@ -89,10 +89,13 @@ fn batch(letter: &DeadLetter, whole: bool, spec: &Spec, clock: &dyn Clock) -> re
         return builder.build();
     };
     let own = [
-        (headers::DLQ_TOPIC, letter.held.partition.topic.to_string()),
+        (
+            headers::DLQ_TOPIC,
+            letter.held.lot.partition.topic.to_string(),
+        ),
         (
             headers::DLQ_PARTITION,
-            letter.held.partition.partition.get().to_string(),
+            letter.held.lot.partition.partition.get().to_string(),
         ),
         (headers::DLQ_OFFSET, letter.held.offset.get().to_string()),
         (

@@ -10,6 +10,9 @@ use model::{Offset, TopicPartition};
 use record::{Record, SharedRecord};
 use serde::de::DeserializeOwned;
 
+use crate::held::Lot;
+use crate::spans::Trace;
+
 /// One attempt to deliver one record.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -22,8 +25,12 @@ pub struct Delivery {
     /// How long the attempt may take: what is left until the record's deadline, if it has one.
     pub remaining: Option<Duration>,
     pub(crate) shared: SharedRecord,
+    /// What it is traced as, if it is.
+    pub(crate) trace: Option<Trace>,
     /// What orders it among the others of one call.
     pub(crate) chain: Option<Chain>,
+    /// Keeps count of the memory that it lies in.
+    pub(crate) _lot: Arc<Lot>,
 }
 
 /// One partition and key.
@@ -63,6 +70,11 @@ impl Delivery {
         self.shared
             .get()
             .expect("a record that was read once is read again")
+    }
+
+    /// The span of this call, to put spans of one's own below it; `None` where there is no tracing.
+    pub fn trace(&self) -> Option<&opentelemetry::Context> {
+        self.trace.as_ref().map(Trace::context)
     }
 
     /// The value as JSON.

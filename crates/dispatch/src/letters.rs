@@ -173,6 +173,28 @@ pub enum LetterError {
         /// The topic that is gone.
         origin: String,
     },
+    /// Another replay of the same letters goes on.
+    #[error(
+        "a replay of '{topic}' goes on since {since} and has sent {sent} letters so far: wait for its end, or stop it, and try again"
+    )]
+    ReplayRunning {
+        /// The topic.
+        topic: TopicName,
+        /// When the other began, RFC 3339.
+        since: String,
+        /// What it sent so far.
+        sent: u64,
+    },
+    /// What was sent and what was not alternate too often to be remembered.
+    #[error(
+        "letter {offset} of {partition} was not sent: the filter left too many gaps before it to remember which letters were sent. Replay without a filter, or first with one that takes what lies in the gaps"
+    )]
+    TooScattered {
+        /// Where the letter is.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: u64,
+    },
     /// The log says no.
     #[error(transparent)]
     Broker(#[from] BrokerError),
@@ -316,7 +338,7 @@ pub(crate) fn text(record: &Record<'_>, name: &str) -> Option<String> {
     Some(String::from_utf8_lossy(value).into_owned())
 }
 
-fn shown(at: Timestamp) -> String {
+pub(crate) fn shown(at: Timestamp) -> String {
     Instant::from_millisecond(at.millis())
         .map_or_else(|_| at.millis().to_string(), |at| at.to_string())
 }

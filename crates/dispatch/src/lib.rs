@@ -24,7 +24,7 @@
 //!     Ok::<(), String>(())
 //! }));
 //! let native = [("print".to_owned(), print)].into();
-//! let service = Service::new(Inputs { broker, clock, entropy, native, healing: Default::default() });
+//! let service = Service::new(Inputs { broker, clock, entropy, native, healing: Default::default(), memory: Default::default() });
 //! let text = "{apiVersion: lantern/v1, kind: Listener, metadata: {name: print}, spec: {topics: orders, native: print}}";
 //! let file = ListenerFile { path: "print.yaml".into(), text: text.to_owned() };
 //! service.handle().apply(&[file]).unwrap();
@@ -34,18 +34,23 @@
 #![forbid(unsafe_code)]
 
 mod aside;
+mod aside_log;
 mod context;
 mod dead_letter;
 mod delivery;
 pub mod headers;
+mod held;
 mod intake;
 mod letters;
 mod meaning;
+mod memory;
 mod metrics;
+mod offers;
 mod replay;
 mod running;
 mod service;
 mod sources;
+mod spans;
 mod spec;
 mod status;
 mod supervisor;
@@ -54,7 +59,9 @@ mod webhook;
 pub use self::delivery::{Delivery, Listener, Outcomes, typed};
 pub use ::delivery::{HealingOptions, Outcome, Policy, Priority, Reason, Retry};
 pub use letters::{Content, Filter, FilterError, Letter, LetterError, LetterTopic, Origin};
+pub use memory::MemoryOptions;
 pub use replay::{Replay, Replayed};
 pub use service::{Handle, Inputs, Service};
+pub use spans::Tracing;
 pub use spec::{Deduplicate, From, Kind, ListenerFile, Ordering, Problem, Spec, Webhook};
 pub use status::{Shown, Status};

@@ -35,8 +35,24 @@ fn number(record: &Record<'_>, name: &str) -> Option<i64> {
 }
 
 /// When a record may be delivered, Unix milliseconds, if it says so.
-pub(crate) fn deliver_at(record: &Record<'_>) -> Option<i64> {
+fn deliver_at(record: &Record<'_>) -> Option<i64> {
     number(record, headers::DELIVER_AT)
+}
+
+/// Until when nothing happens to a record that says when it may be delivered, Unix milliseconds: until then, or until
+/// its own deadline passes.
+pub(crate) fn waits_until(record: &Record<'_>) -> Option<i64> {
+    let due = deliver_at(record)?;
+    Some(own_deadline(record).map_or(due, |deadline| due.min(deadline)))
+}
+
+/// The deadline that the record's headers give.
+fn own_deadline(record: &Record<'_>) -> Option<i64> {
+    let computed = || {
+        let asked = number(record, headers::REQUEST_TIMEOUT)?;
+        Some(number(record, headers::ARRIVAL)?.saturating_add(asked.max(0)))
+    };
+    number(record, headers::DEADLINE).or_else(computed)
 }
 
 /// Whether the record is meant for another listener than `name`.
@@ -80,14 +96,14 @@ pub(crate) fn offer<T>(
 }
 
 fn deadline(record: &Record<'_>, spec: &Spec, now: Now) -> Option<Duration> {
-    if let Some(deadline) = number(record, headers::DEADLINE) {
-        return Some(now.at(deadline));
-    }
-    let asked = number(record, headers::REQUEST_TIMEOUT);
-    let arrival = number(record, headers::ARRIVAL);
-    if let (Some(timeout), Some(arrival)) = (asked, arrival) {
-        let deadline = now.at(arrival.saturating_add(timeout.max(0)));
-        return Some(deadline.max(now.monotonic + REMAINING_MIN));
+    if let Some(own) = own_deadline(record) {
+        let computed = number(record, headers::DEADLINE).is_none();
+        let least = if computed {
+            now.monotonic + REMAINING_MIN
+        } else {
+            Duration::ZERO
+        };
+        return Some(now.at(own).max(least));
     }
     let timeout = i64::try_from(spec.deadline?.as_millis()).unwrap_or(i64::MAX);
     // What waited for its time is not late because of that.

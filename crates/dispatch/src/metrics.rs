@@ -1,10 +1,13 @@
 //! What listeners say of themselves, by listener.
 
+use std::time::Duration;
+
+use opentelemetry::trace::TraceId;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 /// Seconds: from a call inside the process to the slowest endpoint.
@@ -24,16 +27,29 @@ pub(crate) struct OutcomeLabels {
     pub(crate) outcome: &'static str,
 }
 
+/// A trace to look at, beside the number it explains.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Exemplar {
+    trace_id: String,
+}
+
+/// Seconds, with a trace beside the newest of each bucket.
+type Seconds = HistogramWithExemplars<Exemplar>;
+
 /// All listeners' figures.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     records: Family<OutcomeLabels, Counter>,
-    attempt_seconds: Family<ListenerLabel, Histogram, fn() -> Histogram>,
-    delay_seconds: Family<ListenerLabel, Histogram, fn() -> Histogram>,
+    attempt_seconds: Family<ListenerLabel, Seconds, fn() -> Seconds>,
+    delay_seconds: Family<ListenerLabel, Seconds, fn() -> Seconds>,
     in_flight: Family<ListenerLabel, Gauge>,
     waiting: Family<ListenerLabel, Gauge>,
     delayed: Family<ListenerLabel, Gauge>,
     lag: Family<ListenerLabel, Gauge>,
+    held_bytes: Family<ListenerLabel, Gauge>,
+    held_bytes_max: Family<ListenerLabel, Gauge>,
+    unreadable: Family<ListenerLabel, Gauge>,
+    illegible: Family<ListenerLabel, Counter>,
     missed: Family<ListenerLabel, Counter>,
     paused: Family<ListenerLabel, Gauge>,
     blocked: Family<ListenerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
@@ -41,7 +57,7 @@ pub(crate) struct Metrics {
 
 impl Metrics {
     pub(crate) fn new() -> Self {
-        let histogram: fn() -> Histogram = || Histogram::new(BUCKETS);
+        let histogram: fn() -> Seconds = || Seconds::new(BUCKETS.into_iter());
         Self {
             attempt_seconds: Family::new_with_constructor(histogram),
             delay_seconds: Family::new_with_constructor(histogram),
@@ -50,6 +66,10 @@ impl Metrics {
             waiting: Family::default(),
             delayed: Family::default(),
             lag: Family::default(),
+            held_bytes: Family::default(),
+            held_bytes_max: Family::default(),
+            unreadable: Family::default(),
+            illegible: Family::default(),
             missed: Family::default(),
             paused: Family::default(),
             blocked: Family::default(),
@@ -91,6 +111,26 @@ impl Metrics {
             "lantern_dispatch_lag",
             "Records between what is finished and the end of the topics",
             self.lag.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_held_bytes",
+            "Bytes of records held in memory",
+            self.held_bytes.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_held_bytes_max",
+            "Most bytes of records held in memory at a time",
+            self.held_bytes_max.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_unreadable",
+            "Partitions that cannot be read now",
+            self.unreadable.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_illegible_batches",
+            "Batches that could not be read and were not delivered",
+            self.illegible.clone(),
         );
         registry.register(
             "lantern_dispatch_missed",
@@ -135,6 +175,10 @@ impl Metrics {
             waiting: self.waiting.get_or_create(&label).clone(),
             delayed: self.delayed.get_or_create(&label).clone(),
             lag: self.lag.get_or_create(&label).clone(),
+            held_bytes: self.held_bytes.get_or_create(&label).clone(),
+            held_bytes_max: self.held_bytes_max.get_or_create(&label).clone(),
+            unreadable: self.unreadable.get_or_create(&label).clone(),
+            illegible: self.illegible.get_or_create(&label).clone(),
             missed: self.missed.get_or_create(&label).clone(),
             paused: self.paused.get_or_create(&label).clone(),
             blocked: self.blocked.get_or_create(&label).clone(),
@@ -151,6 +195,9 @@ impl Metrics {
             &self.waiting,
             &self.delayed,
             &self.lag,
+            &self.held_bytes,
+            &self.held_bytes_max,
+            &self.unreadable,
             &self.paused,
         ] {
             gauges.remove(&label);
@@ -168,13 +215,37 @@ pub(crate) struct ListenerMetrics {
     pub(crate) expired: Counter,
     pub(crate) dropped: Counter,
     pub(crate) duplicate: Counter,
-    pub(crate) attempt_seconds: Histogram,
-    pub(crate) delay_seconds: Histogram,
+    attempt_seconds: Seconds,
+    delay_seconds: Seconds,
     pub(crate) in_flight: Gauge,
     pub(crate) waiting: Gauge,
     pub(crate) delayed: Gauge,
     pub(crate) lag: Gauge,
+    pub(crate) held_bytes: Gauge,
+    pub(crate) held_bytes_max: Gauge,
+    pub(crate) unreadable: Gauge,
+    pub(crate) illegible: Counter,
     pub(crate) missed: Counter,
     pub(crate) paused: Gauge,
     pub(crate) blocked: Gauge<f64, std::sync::atomic::AtomicU64>,
+}
+
+impl ListenerMetrics {
+    /// A call took so long.
+    pub(crate) fn attempted(&self, took: Duration, trace: Option<TraceId>) {
+        let seconds = took.as_secs_f64();
+        self.attempt_seconds.observe(seconds, exemplar(trace), None);
+    }
+
+    /// A record's first attempt came so long after its timestamp.
+    pub(crate) fn begun(&self, delay: Duration, trace: Option<TraceId>) {
+        let seconds = delay.as_secs_f64();
+        self.delay_seconds.observe(seconds, exemplar(trace), None);
+    }
+}
+
+fn exemplar(trace: Option<TraceId>) -> Option<Exemplar> {
+    trace.map(|id| Exemplar {
+        trace_id: id.to_string(),
+    })
 }

@@ -4,22 +4,85 @@
 //! `x-listener`, so that only the listener that gave it up gets it; other readers of that topic see it as one more
 //! record. What was sent is remembered like the progress of a group ([`GROUP`]), out of order where a filter chose,
 //! so that the next replay does not send it twice.
+//!
+//! Invariants: one replay of a topic goes on at a time ([`Replays`]), as two would not know of each other; nothing is sent
+//! that could not be remembered, so a filter that leaves too many gaps ends a replay before its note is full.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use broker::{Broker, Commit, Durability};
-use delivery::{Finished, Hlc, Progress};
+use delivery::{Finished, Hlc, Passed};
 use env::Clock;
 use flow::{Rate, TokenBucket};
-use model::{GroupId, PartitionId, Position, TopicName, TopicPartition};
+use model::{GroupId, PartitionId, Position, Timestamp, TopicName, TopicPartition};
+use parking_lot::Mutex;
 use record::{BatchBuilder, Compression, Record, SharedRecord};
 use serde::Serialize;
 use tokio::sync::watch;
 
 use crate::headers;
-use crate::letters::{Filter, LetterError, Walk, origin, text};
+use crate::letters::{Filter, LetterError, Walk, origin, shown, text};
 use crate::meaning::hlc;
 
 /// The group whose progress tells what was sent again.
 pub(crate) const GROUP: &str = "lantern-dlq-replay";
+
+/// Bytes of the note that tells what was sent out of order: what Kafka's oldest answers of offsets can carry, and a margin.
+const NOTE_BYTES_MAX: usize = 24 << 10;
+
+/// Replays that go on.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Replays {
+    by_topic: Arc<Mutex<BTreeMap<TopicName, UnderWay>>>,
+}
+
+/// One of them.
+#[derive(Debug)]
+struct UnderWay {
+    since: Timestamp,
+    told: watch::Receiver<Replayed>,
+}
+
+/// The right to replay a topic, until it is dropped.
+pub(crate) struct Turn {
+    replays: Replays,
+    topic: TopicName,
+}
+
+impl Replays {
+    /// Begins a replay if no other goes on.
+    pub(crate) fn begin(
+        &self,
+        topic: &TopicName,
+        now: Timestamp,
+        told: &watch::Sender<Replayed>,
+    ) -> Result<Turn, LetterError> {
+        let mut by_topic = self.by_topic.lock();
+        if let Some(other) = by_topic.get(topic) {
+            return Err(LetterError::ReplayRunning {
+                topic: topic.clone(),
+                since: shown(other.since),
+                sent: other.told.borrow().sent,
+            });
+        }
+        let under_way = UnderWay {
+            since: now,
+            told: told.subscribe(),
+        };
+        by_topic.insert(topic.clone(), under_way);
+        Ok(Turn {
+            replays: self.clone(),
+            topic: topic.clone(),
+        })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.replays.by_topic.lock().remove(&self.topic);
+    }
+}
 
 /// What to send again.
 #[derive(Debug, Clone, Default)]
@@ -91,7 +154,7 @@ impl Run<'_> {
     async fn partition(&mut self, at: &TopicPartition) -> Result<(), LetterError> {
         let (position, known) = self.known(at).await?;
         let start = self.broker.marks(at).await?.log_start;
-        let mut progress = Progress::at(position.max(start));
+        let mut progress = Passed::at(position.max(start));
         let from = if self.replay.again {
             start
         } else {
@@ -124,7 +187,7 @@ impl Run<'_> {
         at: &TopicPartition,
         shared: &SharedRecord,
         known: &Finished,
-        progress: &mut Progress,
+        progress: &mut Passed,
     ) -> Result<(), LetterError> {
         let Some(record) = shared.get() else {
             return Ok(());
@@ -133,15 +196,12 @@ impl Run<'_> {
         let place = Position::from(record.offset);
         // What lies before the progress was sent, and is not to be remembered again.
         let tracked = place >= progress.read_end();
+        let mut may_send = || !tracked || progress.may_finish(known, NOTE_BYTES_MAX);
+        let done = self
+            .one(at, &record, known.contains(place), &mut may_send)
+            .await?;
         if tracked {
-            progress.begin(place);
-        }
-        let done = self.one(at, &record, known.contains(place)).await?;
-        if tracked {
-            if done {
-                progress.finish(place);
-            }
-            progress.read_to(Position::from(record.offset.next()));
+            progress.pass(place, Position::from(record.offset.next()), done);
         }
         Ok(())
     }
@@ -152,6 +212,7 @@ impl Run<'_> {
         at: &TopicPartition,
         record: &Record<'_>,
         known: bool,
+        may_send: &mut (dyn FnMut() -> bool + Send),
     ) -> Result<bool, LetterError> {
         let listener = text(record, headers::DLQ_LISTENER);
         let (Some(origin), Some(listener)) = (origin(record), listener) else {
@@ -173,6 +234,12 @@ impl Run<'_> {
         };
         let name: TopicName = origin.topic.parse().map_err(|_| gone())?;
         let info = self.broker.topic(&name).ok_or_else(gone)?;
+        if !may_send() {
+            return Err(LetterError::TooScattered {
+                partition: at.clone(),
+                offset: record.offset.get(),
+            });
+        }
         self.replayed.sent += 1;
         if self.replay.dry_run {
             return Ok(known);
@@ -235,7 +302,7 @@ impl Run<'_> {
     async fn commit(
         &self,
         at: &TopicPartition,
-        progress: &Progress,
+        progress: &Passed,
         known: &Finished,
     ) -> Result<(), LetterError> {
         if self.replay.dry_run {
@@ -244,10 +311,7 @@ impl Run<'_> {
         let commit = Commit {
             position: progress.position(),
             leader_epoch: None,
-            metadata: progress
-                .finished()
-                .with_unread(progress.read_end(), known)
-                .note(),
+            metadata: progress.finished(known).note_within(NOTE_BYTES_MAX),
             at: self.clock.now(),
         };
         self.broker

@@ -1,38 +1,44 @@
 //! One listener at work: an event loop over what was read, what was answered, and time.
 //!
+//! Read first: `running/work.rs`, what is under way beside the loop, and `running/calls.rs`.
+//!
 //! Invariants: no more than `concurrency` calls at a time; everything that waits is bounded (the queue by the room
-//! in its partitions, calls by `concurrency`, burials by what was given up); nothing is awaited in the loop but its events,
-//! so that a slow disk or endpoint holds back its own answer only.
+//! in its partitions and by the listener's share of memory, calls by `concurrency`, burials by what was given up); nothing
+//! is awaited in the loop but its events, so that a slow disk or endpoint holds back its own answer only.
+
+mod calls;
+mod work;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use delivery::{Found, LeaseId, Offer, Outcome, Policy, Queue, Reason, SpentId};
-use flow::{Breaker, BreakerOptions, BreakerState, Call, TokenBucket};
+use delivery::{Offer, Policy, Queue};
+use flow::{Breaker, BreakerOptions, TokenBucket};
 use tokio::sync::watch;
-use tokio::task::{Id, JoinError, JoinSet};
+use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::aside::{self, Asides};
+use crate::aside_log;
 use crate::context::Context;
-use crate::dead_letter::{DeadLetter, bury};
-use crate::delivery::{Delivery, Listener};
+use crate::delivery::Listener;
+use crate::held::{Held, compact};
 use crate::intake::Read;
 use crate::meaning::offer;
+use crate::memory::Budget;
 use crate::metrics::ListenerMetrics;
-use crate::sources::{Commits, Held, RECORDS_MAX, SourceKey, Sources, WINDOW_MAX, commit};
+use crate::sources::{RECORDS_MAX, SourceKey, Sources, WINDOW_MAX, commit};
 use crate::spec::Spec;
 use crate::status::Status;
+use work::{Doing, Work};
 
 /// How often positions are committed and topics looked at.
 const TICK: Duration = Duration::from_millis(200);
 /// How often partitions and lag are looked at, in ticks.
 const LOOK_TICKS: u32 = 5;
-/// Pause after a dead letter could not be written.
-const BURY_AGAIN: Duration = Duration::from_secs(1);
 /// How much longer a lease is than the call it is for.
 const LEASE_GRACE: Duration = Duration::from_secs(10);
 
@@ -49,24 +55,6 @@ pub(crate) struct Orders {
     pub(crate) paused: bool,
 }
 
-/// Something that ended.
-enum Work {
-    Answered {
-        lease: LeaseId,
-        outcomes: Vec<Outcome>,
-        call: Call,
-        took: Duration,
-    },
-    Buried(SpentId),
-    Committed {
-        commits: Commits,
-        done: bool,
-    },
-    PutAside(Vec<aside::Done>),
-    Scanned(Option<Found>),
-    Fetched(Vec<aside::Due>),
-}
-
 /// One listener.
 pub(crate) struct Running {
     context: Arc<Context>,
@@ -75,18 +63,26 @@ pub(crate) struct Running {
     metrics: ListenerMetrics,
     now: Orders,
     queue: Queue<Held>,
+    budget: Arc<Budget>,
     sources: Sources,
     /// Absent until its progress was read.
     asides: Option<Asides>,
     work: JoinSet<Work>,
-    /// Calls under way, for those that panic.
-    calls: HashMap<Id, (LeaseId, Call)>,
+    doing: HashMap<Id, Doing>,
+    /// Calls under way.
+    calls: usize,
     committing: bool,
+    tidying: bool,
     breaker: Breaker,
+    /// Tells this breaker from those of endpoints that the listener had before.
+    breaker_number: u64,
     bucket: Option<TokenBucket>,
     /// Not before this a call may be made: the bucket is empty or the breaker open.
     not_before: Duration,
-    blocked: Duration,
+    /// Longest wait for a first call since the last look.
+    waited: Duration,
+    /// The bucket was empty since the last look.
+    limited: bool,
 }
 
 impl Running {
@@ -95,8 +91,9 @@ impl Running {
         mut orders: watch::Receiver<Orders>,
         status: watch::Sender<Status>,
         metrics: ListenerMetrics,
-        sources: Sources,
+        group: model::GroupId,
     ) -> Self {
+        let budget = context.memory.budget();
         let now = orders.borrow_and_update().clone();
         let spec = &now.prepared.spec;
         metrics.paused.set(i64::from(now.paused));
@@ -104,18 +101,23 @@ impl Running {
             queue: Queue::new(with_grace(spec.policy)),
             bucket: spec.rate.map(TokenBucket::new),
             breaker: Breaker::new(BreakerOptions::default()),
+            breaker_number: 0,
+            sources: Sources::new(group, Arc::clone(&budget)),
+            budget,
             context,
             orders,
             status,
             metrics,
             now,
-            sources,
             asides: None,
             work: JoinSet::new(),
-            calls: HashMap::new(),
+            doing: HashMap::new(),
+            calls: 0,
             committing: false,
+            tidying: false,
             not_before: Duration::ZERO,
-            blocked: Duration::ZERO,
+            waited: Duration::ZERO,
+            limited: false,
         }
     }
 
@@ -152,6 +154,7 @@ impl Running {
                 _ = tick.tick() => {
                     ticks = ticks.wrapping_add(1);
                     self.commit();
+                    self.make_room();
                     if ticks.is_multiple_of(LOOK_TICKS) {
                         self.look().await;
                     }
@@ -168,7 +171,7 @@ impl Running {
         self.queue.expire_leases(now, self.context.jitter());
         // Also when no call may be made: what is over must not wake the loop again and again.
         self.queue.wake(now);
-        while !self.now.paused && self.calls.len() < self.spec().concurrency {
+        while !self.now.paused && self.calls < self.spec().concurrency {
             if !self.call(now) {
                 break;
             }
@@ -177,134 +180,83 @@ impl Running {
         self.deliver_what_is_due();
         // Without its progress nothing is known of what waits: nothing is read yet.
         if !self.now.paused && self.asides.is_some() {
-            self.sources.ask(&self.queue);
+            self.read_on();
         }
-        self.metrics.in_flight.set(count(self.calls.len()));
+        self.metrics.in_flight.set(count(self.calls));
         self.metrics.waiting.set(count(self.queue.len()));
-        self.blocked = self.queue.stats().blocked;
-        self.metrics.blocked.set(self.blocked.as_secs_f64());
+        self.metrics.held_bytes.set(count(self.budget.held()));
+        self.metrics.held_bytes_max.set(count(self.budget.most()));
+        let blocked = self.queue.stats().blocked;
+        self.metrics.blocked.set(blocked.as_secs_f64());
     }
 
-    /// Makes one call if something is ready and it may.
-    fn call(&mut self, now: Duration) -> bool {
-        if self.queue.ready() == 0 || now < self.not_before {
-            return false;
-        }
-        let batch = self.spec().batch;
-        let limit = match &mut self.bucket {
-            None => batch,
-            Some(bucket) => match bucket.delay(now) {
-                Duration::ZERO => batch.min(
-                    usize::try_from(bucket.available(now))
-                        .unwrap_or(batch)
-                        .max(1),
-                ),
-                wait => {
-                    self.not_before = now + wait;
-                    return false;
-                }
-            },
-        };
-        let call = match self.breaker.call(now) {
-            Ok(call) => call,
-            Err(wait) => {
-                self.not_before = now + wait.max(Duration::from_millis(10));
-                return false;
-            }
-        };
-        let Some(lease) = self.queue.lease(now, limit) else {
-            // Everything that was ready had expired. The leave lapses: a probe comes again by itself.
-            return false;
-        };
-        if let Some(bucket) = &mut self.bucket {
-            bucket.charge(lease.records.len() as u64, now);
-        }
-        let wall = self.context.clock.now();
-        let deliveries: Vec<Delivery> = lease
-            .records
-            .into_iter()
-            .map(|leased| {
-                let delivery = Delivery {
-                    partition: leased.payload.partition,
-                    offset: leased.payload.offset,
-                    attempt: leased.attempt,
-                    remaining: leased.remaining,
-                    shared: leased.payload.shared,
-                    chain: leased.chain,
-                };
-                if leased.attempt == 1 {
-                    let delay = wall.since(delivery.record().timestamp);
-                    self.metrics.delay_seconds.observe(delay.as_secs_f64());
-                }
-                delivery
-            })
-            .collect();
-        let (listener, clock) = (
-            Arc::clone(&self.now.prepared.listener),
-            Arc::clone(&self.context.clock),
-        );
-        let call_max = self.spec().policy.lease;
-        let task = self.work.spawn(async move {
-            // A call ends before its lease: a record is never with two calls at once.
-            let outcomes = tokio::time::timeout(call_max, listener.deliver(&deliveries)).await;
-            let outcomes = outcomes.unwrap_or_else(|_| {
-                let error = format!("no answer within {call_max:?}");
-                vec![Outcome::Failed { error, after: None }; deliveries.len()]
-            });
-            let took = clock.monotonic().saturating_sub(now);
-            Work::Answered {
-                lease: lease.id,
-                outcomes,
-                call,
-                took,
-            }
-        });
-        self.calls.insert(task.id(), (lease.id, call));
-        true
-    }
-
-    fn take(&mut self, key: &SourceKey, read: Read) {
+    /// Offers what was read, and asks for more.
+    fn read_on(&mut self) {
         let now = self.context.now();
         let spec = &self.now.prepared.spec;
         let put = self
             .sources
-            .take(key, read, spec, &mut self.queue, &self.metrics, now);
+            .go_on(spec, &mut self.queue, &self.metrics, now);
         if let Some(asides) = &mut self.asides
             && !put.is_empty()
         {
             asides.begin(&put);
-            let (context, at) = (Arc::clone(&self.context), asides.at().clone());
-            self.work
-                .spawn(async move { Work::PutAside(aside::put(&context, at, put).await) });
+            self.put_aside(Arc::new(put), Duration::ZERO);
         }
+    }
+
+    /// When much memory is held, lets go of what is not needed.
+    fn make_room(&mut self) {
+        if self.budget.held() > self.budget.much() {
+            self.sources.let_go(&self.queue);
+            compact(&mut self.queue, &self.budget);
+        }
+    }
+
+    /// Due records that may be taken into the queue.
+    fn room_for_due(&self, asides: &Asides) -> usize {
+        if self.budget.has_room() || self.queue.is_empty() {
+            self.queue.room(asides.source(), RECORDS_MAX, WINDOW_MAX)
+        } else {
+            0
+        }
+    }
+
+    fn take(&mut self, key: &SourceKey, read: Read) {
+        let spec = &self.now.prepared.spec;
+        self.sources
+            .take(key, read, spec, &mut self.queue, &self.metrics);
     }
 
     /// Looks for records whose time has come.
     fn deliver_what_is_due(&mut self) {
-        let Some(asides) = &mut self.asides else {
+        let Some(mut asides) = self.asides.take() else {
             return;
         };
-        if let Some((at, scan)) = asides.scan(&self.queue) {
+        if let Some((at, scan)) = asides.scan() {
             let context = Arc::clone(&self.context);
-            self.work
-                .spawn(async move { Work::Scanned(aside::scan(&context, &at, scan).await) });
+            self.spawn(Doing::Scan, async move {
+                Work::Scanned(aside_log::scan(&context, &at, scan).await)
+            });
         }
-        let room = self.queue.room(asides.source(), RECORDS_MAX, WINDOW_MAX);
+        let room = self.room_for_due(&asides);
         if let Some((at, places)) = asides.take(aside::millis(&self.context), room) {
-            let context = Arc::clone(&self.context);
-            self.work
-                .spawn(async move { Work::Fetched(aside::fetch(&context, &at, places).await) });
+            let (context, budget) = (Arc::clone(&self.context), Arc::clone(&self.budget));
+            self.spawn(Doing::Fetch, async move {
+                Work::Fetched(aside_log::fetch(&context, &budget, &at, &places).await)
+            });
         }
         self.metrics.delayed.set(count(asides.len()));
+        self.asides = Some(asides);
     }
 
-    fn fetched(&mut self, due: Vec<aside::Due>) {
+    fn fetched(&mut self, fetched: aside_log::Fetched) {
         let Some(asides) = &mut self.asides else {
             return;
         };
         let now = self.context.now();
-        let (source, end) = asides.fetched();
-        for (ticket, held) in due {
+        let (source, end) = asides.fetched(fetched.count);
+        for (ticket, held) in fetched.due {
             let shared = held.shared.clone();
             let Some(record) = shared.get() else { continue };
             let offer = offer(&record, held, source, &self.now.prepared.spec, now);
@@ -315,151 +267,6 @@ impl Running {
             self.queue.offer(now.monotonic, offer);
         }
         self.queue.read_to(source, end);
-    }
-
-    fn ended(&mut self, ended: Result<(Id, Work), JoinError>) {
-        let now = self.context.clock.monotonic();
-        match ended {
-            Ok((
-                id,
-                Work::Answered {
-                    lease,
-                    outcomes,
-                    call,
-                    took,
-                },
-            )) => {
-                self.calls.remove(&id);
-                self.metrics.attempt_seconds.observe(took.as_secs_f64());
-                self.settle(now, lease, call, outcomes);
-            }
-            Ok((_, Work::Buried(spent))) => self.queue.buried(now, spent),
-            Ok((_, Work::PutAside(done))) => {
-                if let Some(asides) = &mut self.asides {
-                    asides.done(&self.context, done, &mut self.queue);
-                }
-            }
-            Ok((_, Work::Scanned(found))) => {
-                if let Some(asides) = &mut self.asides {
-                    asides.scanned(found);
-                }
-            }
-            Ok((_, Work::Fetched(due))) => self.fetched(due),
-            Ok((_, Work::Committed { commits, done })) => {
-                self.committing = false;
-                if done {
-                    self.sources.committed(commits);
-                }
-            }
-            Err(error) => match self.calls.remove(&error.id()) {
-                Some((lease, call)) => {
-                    warn!(listener = self.spec().name, %error, "A listener panicked.");
-                    self.settle(now, lease, call, Vec::new());
-                }
-                None => self.committing = false,
-            },
-        }
-    }
-
-    fn settle(&mut self, now: Duration, lease: LeaseId, call: Call, outcomes: Vec<Outcome>) {
-        // A refusal is an answer: the endpoint is well.
-        let well = !outcomes.is_empty()
-            && !outcomes
-                .iter()
-                .any(|outcome| matches!(outcome, Outcome::Failed { .. }));
-        if self.breaker.done(call, well, now) {
-            let state = self.breaker.state(now);
-            let listener = &self.spec().name;
-            match state {
-                BreakerState::Open => warn!(listener, "An endpoint fails; it gets a rest."),
-                BreakerState::HalfOpen | BreakerState::Closed => {
-                    info!(listener, "An endpoint answers again.");
-                }
-            }
-        }
-        let mut outcomes = outcomes.into_iter();
-        let metrics = &self.metrics;
-        self.queue.settle(now, lease, self.context.jitter(), |_| {
-            let outcome = outcomes.next().unwrap_or_else(|| Outcome::Failed {
-                error: "the listener gave no outcome".to_owned(),
-                after: None,
-            });
-            match &outcome {
-                Outcome::Done => metrics.done.inc(),
-                Outcome::Failed { .. } => metrics.failed.inc(),
-                Outcome::Refused { .. } => 0,
-            };
-            outcome
-        });
-    }
-
-    /// Writes dead letters of what was given up.
-    fn bury(&mut self) {
-        for spent in self.queue.take_spent() {
-            let metrics = &self.metrics;
-            match (spent.id, spent.reason) {
-                (None, _) => metrics.dropped.inc(),
-                (_, Reason::Exhausted) => metrics.exhausted.inc(),
-                (_, Reason::Refused) => metrics.refused.inc(),
-                (_, Reason::Expired) => metrics.expired.inc(),
-            };
-            let Some(id) = spent.id else { continue };
-            let letter = DeadLetter {
-                held: spent.payload,
-                reason: spent.reason,
-                failures: spent.failures,
-            };
-            let (context, prepared) = (Arc::clone(&self.context), Arc::clone(&self.now.prepared));
-            self.work.spawn(async move {
-                let spec = &prepared.spec;
-                let (broker, clock) = (&*context.broker, &*context.clock);
-                let mut whole = true;
-                while let Err(error) = bury(&letter, whole, spec, broker, clock).await {
-                    if whole && matches!(error, broker::Error::BatchTooLarge { .. }) {
-                        whole = false;
-                        continue;
-                    }
-                    warn!(listener = spec.name, %error, "A dead letter cannot be written; trying again.");
-                    tokio::time::sleep(BURY_AGAIN).await;
-                }
-                Work::Buried(id)
-            });
-        }
-    }
-
-    /// What changed since it was stored.
-    fn commits(&mut self) -> Commits {
-        let mut commits = self.sources.commits(&self.queue);
-        let now = aside::millis(&self.context);
-        let aside = self
-            .asides
-            .as_mut()
-            .and_then(|asides| asides.commit(now, &self.queue));
-        commits.extend(aside);
-        commits
-    }
-
-    /// Stores how far it is, if that changed.
-    fn commit(&mut self) {
-        if self.committing {
-            return;
-        }
-        let commits = self.commits();
-        if commits.is_empty() {
-            return;
-        }
-        self.committing = true;
-        let (context, group) = (Arc::clone(&self.context), self.sources.group().clone());
-        self.work.spawn(async move {
-            let result = commit(&context, &group, commits.clone()).await;
-            if let Err(error) = &result {
-                warn!(%group, %error, "A listener's progress cannot be stored; trying again.");
-            }
-            Work::Committed {
-                commits,
-                done: result.is_ok(),
-            }
-        });
     }
 
     /// Looks for partitions that came or went, and at the lag.
@@ -473,6 +280,7 @@ impl Running {
                 }
             }
         }
+        self.tidy().await;
         let spec = &self.now.prepared.spec;
         if let Err(error) = self
             .sources
@@ -492,16 +300,22 @@ impl Running {
         }
         let lag = u64::try_from(lag).unwrap_or(u64::MAX);
         self.metrics.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        let unreadable = self.sources.unreadable();
+        self.metrics.unreadable.set(count(unreadable));
         let stats = self.queue.stats();
         let breaker = self.breaker.state(self.context.clock.monotonic());
         self.status.send_replace(Status {
             lag,
             waiting: self.queue.len(),
-            in_flight: self.calls.len(),
+            in_flight: self.calls,
             done: stats.done,
             failures: stats.failures,
             breaker,
             paused: self.now.paused,
+            limited: std::mem::take(&mut self.limited),
+            unreadable,
+            held_bytes: self.budget.held(),
+            waited: std::mem::take(&mut self.waited),
         });
     }
 
@@ -523,6 +337,7 @@ impl Running {
         }
         if old.kind != new.kind {
             self.breaker = Breaker::new(BreakerOptions::default());
+            self.breaker_number += 1;
         }
         self.not_before = Duration::ZERO;
         self.queue.set_policy(with_grace(new.policy));
@@ -532,12 +347,11 @@ impl Running {
     /// When something happens by itself.
     fn wake(&self) -> Option<Duration> {
         let queue = self.queue.next_event();
-        let gate = (self.queue.ready() > 0
-            && !self.now.paused
-            && self.calls.len() < self.spec().concurrency)
-            .then_some(self.not_before);
+        let gate =
+            (self.queue.ready() > 0 && !self.now.paused && self.calls < self.spec().concurrency)
+                .then_some(self.not_before);
         let asides = self.asides.as_ref();
-        let room = |asides: &&Asides| self.queue.room(asides.source(), RECORDS_MAX, WINDOW_MAX) > 0;
+        let room = |asides: &&Asides| self.room_for_due(asides) > 0;
         let due = asides.filter(room).and_then(Asides::next_due).map(|due| {
             let left = due.saturating_sub(aside::millis(&self.context));
             self.context.clock.monotonic() + Duration::from_millis(left)

@@ -15,18 +15,20 @@ use env::{DynClock, DynEntropy};
 use model::{PartitionId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::context::Context;
+use crate::context::{BURIAL_BYTES, Context};
 use crate::dead_letter;
 use crate::delivery::Listener;
 use crate::letters::{self, Filter, LETTERS_MAX, Letter, LetterError, LetterTopic};
+use crate::memory::{Memory, MemoryOptions};
 use crate::metrics::Metrics;
-use crate::replay::{self, Replay, Replayed};
+use crate::replay::{self, Replay, Replayed, Replays};
+use crate::spans::Tracing;
 use crate::spec::{Kind, ListenerFile, Problem, Spec};
 use crate::status::Shown;
 use crate::supervisor::{Shelf, Supervisor};
@@ -43,6 +45,8 @@ pub struct Inputs {
     pub entropy: DynEntropy,
     /// When listeners that are not core pause.
     pub healing: HealingOptions,
+    /// What listeners may hold.
+    pub memory: MemoryOptions,
     /// Listeners of this process, which resources name as `native: NAME`.
     pub native: BTreeMap<String, Arc<dyn Listener>>,
 }
@@ -69,6 +73,7 @@ pub struct Handle {
     specs: watch::Sender<Specs>,
     native: Arc<BTreeMap<String, Arc<dyn Listener>>>,
     shelf: Arc<Mutex<BTreeMap<String, Shelf>>>,
+    replays: Replays,
     metrics: Metrics,
 }
 
@@ -189,7 +194,8 @@ impl Handle {
     /// Dropping the future stops it; what was sent since progress was stored last is sent again next time.
     ///
     /// # Errors
-    /// [`LetterError::NoLetters`], [`LetterError::OriginGone`], and those of the log.
+    /// [`LetterError::NoLetters`], [`LetterError::ReplayRunning`], [`LetterError::OriginGone`],
+    /// [`LetterError::TooScattered`], and those of the log.
     pub async fn replay(
         &self,
         topic: &TopicName,
@@ -198,6 +204,11 @@ impl Handle {
     ) -> Result<Replayed, LetterError> {
         self.check_letters(topic)?;
         let Context { broker, clock, .. } = &*self.context;
+        let _turn = if replay.dry_run {
+            None
+        } else {
+            Some(self.replays.begin(topic, clock.now(), told)?)
+        };
         replay::replay(&**broker, &**clock, topic, replay, told).await
     }
 
@@ -248,6 +259,9 @@ impl Service {
             broker: inputs.broker,
             clock: inputs.clock,
             entropy: inputs.entropy,
+            tracing: None,
+            memory: Memory::new(inputs.memory),
+            burials: Arc::new(Semaphore::new(BURIAL_BYTES as usize)),
         });
         Self {
             context: Arc::clone(&context),
@@ -258,10 +272,21 @@ impl Service {
                 specs: sender,
                 native: Arc::new(inputs.native),
                 shelf: Arc::default(),
+                replays: Replays::default(),
                 metrics: Metrics::new(),
             },
             specs,
         }
+    }
+
+    /// Makes spans of deliveries.
+    #[must_use]
+    pub fn with_tracing(mut self, tracing: Tracing) -> Self {
+        self.context = Arc::new(Context {
+            tracing: Some(Arc::new(tracing)),
+            ..Context::clone(&self.context)
+        });
+        self
     }
 
     /// Changes and asks this service.
@@ -310,18 +335,11 @@ impl Service {
 
     /// Pauses listeners that are not core when this machine has too much to do.
     fn look(&mut self) {
-        let shown = self.handle.list();
-        let load = |one: &Shown| (one.name.clone(), one.core, one.lag);
-        let all: Vec<_> = shown.iter().map(load).collect();
-        let loads: Vec<Load<'_>> = all
-            .iter()
-            .map(|(listener, core, lag)| Load {
-                listener,
-                core: *core,
-                lag: *lag,
-            })
-            .collect();
-        match self.healing.look(self.context.clock.monotonic(), &loads) {
+        let shelf = self.handle.shelf.lock();
+        let loads: Vec<Load<'_>> = shelf.values().map(Shelf::load).collect();
+        let verdict = self.healing.look(self.context.clock.monotonic(), &loads);
+        drop(shelf);
+        match verdict {
             Verdict::Stay => return,
             Verdict::Pause(listener) => warn!(
                 listener,

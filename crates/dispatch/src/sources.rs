@@ -3,26 +3,31 @@
 //! A listener is a consumer group like any other, `lantern-listener-NAME`: its lag can be read by any Kafka tool.
 //! With the position, a commit carries a note of what is finished behind it (see [`delivery::Progress`]).
 //!
+//! Who leaves duplicates out first reads what lies before its position again, as far as the window goes, to know what
+//! came there.
+//!
 //! Invariants: a position is committed before the first record behind it is delivered, so that a restart never
-//! begins elsewhere; nothing is read that has no room.
+//! begins elsewhere; nothing is read that has no room; what a source is survives that it cannot be read for a while.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use broker::{Commit, Error, Place};
+use broker::{Broker, Commit, Error, Place, ReadLimit};
 use delivery::{Dedup, Finished, Queue, SourceId};
-use model::{GroupId, Offset, PartitionId, Position, TopicId, TopicName, TopicPartition};
-use record::{Batches, SharedRecord};
+use model::{GroupId, PartitionId, Position, TopicId, TopicName, TopicPartition};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::aside::{Aside, NEAR};
+use crate::aside_log::Aside;
 use crate::context::Context;
-use crate::headers;
+use crate::held::Held;
 use crate::intake::{Read, Reader};
-use crate::meaning::{Now, deliver_at, is_for_another, offer};
+use crate::letters::records;
+use crate::meaning::Now;
+use crate::memory::Budget;
 use crate::metrics::ListenerMetrics;
-use crate::spec::{From, Spec};
+use crate::offers::{Offers, Unread};
+use crate::spec::{Deduplicate, From, Spec};
 
 /// Unfinished records of one partition that are held. Past it the partition is read no further: the log is the queue.
 pub(crate) const RECORDS_MAX: usize = 1_024;
@@ -34,23 +39,31 @@ const IDS_MAX: usize = 100_000;
 /// Answers of readers that wait.
 const READS_MAX: usize = 64;
 
-/// What the queue holds of a record.
-#[derive(Debug, Clone)]
-pub(crate) struct Held {
-    pub(crate) partition: Arc<TopicPartition>,
-    pub(crate) offset: Offset,
-    pub(crate) shared: SharedRecord,
-}
-
 /// One partition.
 struct Source {
     id: SourceId,
     name: Arc<TopicPartition>,
     topic: TopicId,
     reader: Reader,
+    /// Where the reader goes on.
+    next: Position,
+    /// Where deliveries begin; what is read before it is looked at for duplicates only.
+    begin: Position,
     /// Was asked for more and has not answered.
     asked: bool,
+    /// Read, and not offered yet for want of room.
+    unread: Option<Unread>,
+    /// Since it cannot be read.
+    unreadable: bool,
     committed: (Position, String),
+}
+
+impl Source {
+    /// It still reads what came before its beginning, and can.
+    fn looks_back(&self) -> bool {
+        let at = self.unread.as_ref().map_or(self.next, Unread::resume);
+        at < self.begin && !self.unreadable
+    }
 }
 
 /// What is to be committed, and for whom.
@@ -59,6 +72,7 @@ pub(crate) type Commits = Vec<(TopicPartition, Position, String)>;
 /// The partitions of a listener.
 pub(crate) struct Sources {
     group: GroupId,
+    budget: Arc<Budget>,
     by_name: BTreeMap<TopicPartition, Source>,
     duplicates: HashMap<TopicName, Dedup>,
     sender: mpsc::Sender<(SourceKey, Read)>,
@@ -71,10 +85,11 @@ pub(crate) struct Sources {
 pub(crate) type SourceKey = (Arc<TopicPartition>, SourceId);
 
 impl Sources {
-    pub(crate) fn new(group: GroupId) -> Self {
+    pub(crate) fn new(group: GroupId, budget: Arc<Budget>) -> Self {
         let (sender, reads) = mpsc::channel(READS_MAX);
         Self {
             group,
+            budget,
             by_name: BTreeMap::new(),
             duplicates: HashMap::new(),
             sender,
@@ -165,19 +180,31 @@ impl Sources {
             } else {
                 (position, note)
             };
-            begins.push((name, topic, position, note));
+            let from = match &spec.deduplicate {
+                Some(rule) if position > marks.log_start => {
+                    look_back(&**broker, &name, position, rule).await?
+                }
+                _ => position,
+            };
+            begins.push((
+                name,
+                topic,
+                position,
+                note,
+                from.max(marks.log_start).min(position),
+            ));
         }
         if !first.is_empty() {
             commit(context, &self.group, first).await?;
         }
-        for (name, topic, position, note) in begins {
+        for (name, topic, position, note, from) in begins {
             let id = queue.resume_source(position, Finished::read(position, &note));
             let shared = Arc::new(name.clone());
             info!(listener = spec.name, partition = %name, ?position, "A listener takes up a partition.");
             let reader = Reader::start(
                 Arc::clone(&context.broker),
+                Arc::clone(&self.budget),
                 name.clone(),
-                position,
                 (Arc::clone(&shared), id),
                 self.sender.clone(),
             );
@@ -186,7 +213,11 @@ impl Sources {
                 name: shared,
                 topic,
                 reader,
+                next: from,
+                begin: position,
                 asked: false,
+                unread: None,
+                unreadable: false,
                 committed: (position, note),
             };
             self.by_name.insert(name, source);
@@ -203,17 +234,56 @@ impl Sources {
         self.duplicates.clear();
     }
 
-    /// Asks every partition for more that has room for it.
-    pub(crate) fn ask(&mut self, queue: &Queue<Held>) {
-        for source in self.by_name.values_mut().filter(|source| !source.asked) {
-            if queue.room(source.id, RECORDS_MAX, WINDOW_MAX) > 0 {
+    /// Offers what was read, and asks every partition for more that has room for it; answers what is due later and must
+    /// be put aside.
+    pub(crate) fn go_on(
+        &mut self,
+        spec: &Spec,
+        queue: &mut Queue<Held>,
+        metrics: &ListenerMetrics,
+        now: Now,
+    ) -> Vec<Aside> {
+        let mut asides = Vec::new();
+        // A duplicate may come by another partition: nothing is offered before all know what came before.
+        let looks_back = self.by_name.values().any(Source::looks_back);
+        for source in self.by_name.values_mut() {
+            if looks_back && !source.looks_back() {
+                continue;
+            }
+            if let Some(mut unread) = source.unread.take() {
+                let topic = &source.name.topic;
+                let duplicates = spec.deduplicate.as_ref().map(|rule| {
+                    let made = || Dedup::new(rule.window, IDS_MAX);
+                    let known = self.duplicates.entry(topic.clone());
+                    (rule.header.as_str(), known.or_insert_with(made))
+                });
+                let mut offers = Offers {
+                    id: source.id,
+                    partition: &source.name,
+                    begin: source.begin,
+                    spec,
+                    room: queue.room(source.id, RECORDS_MAX, WINDOW_MAX),
+                    queue,
+                    budget: &self.budget,
+                    metrics,
+                    now,
+                    duplicates,
+                    asides: &mut asides,
+                };
+                if !offers.all(&mut unread) {
+                    source.unread = Some(unread);
+                }
+            }
+            let has_room = || queue.room(source.id, RECORDS_MAX, WINDOW_MAX) > 0;
+            if source.unread.is_none() && !source.asked && has_room() {
                 source.asked = true;
-                source.reader.more();
+                source.reader.more(source.next);
             }
         }
+        asides
     }
 
-    /// Offers what was read; answers what is due later and must be put aside.
+    /// Takes in what was read.
     pub(crate) fn take(
         &mut self,
         (name, id): &SourceKey,
@@ -221,40 +291,32 @@ impl Sources {
         spec: &Spec,
         queue: &mut Queue<Held>,
         metrics: &ListenerMetrics,
-        now: Now,
-    ) -> Vec<Aside> {
-        let mut asides = Vec::new();
+    ) {
         let Some(source) = self
             .by_name
             .get_mut(&**name)
             .filter(|source| source.id == *id)
         else {
-            return asides;
+            return;
         };
-        source.asked = false;
         match read {
-            Read::Batches { from, fetched } => {
-                let duplicates = spec.deduplicate.as_ref().map(|rule| {
-                    let made = || Dedup::new(rule.window, IDS_MAX);
-                    let known = self
-                        .duplicates
-                        .entry(name.topic.clone())
-                        .or_insert_with(made);
-                    (rule.header.as_str(), known)
-                });
-                let mut offers = Offers {
-                    source,
-                    spec,
-                    queue,
-                    metrics,
-                    now,
-                    duplicates,
-                    asides: &mut asides,
-                };
-                offers.all(&fetched.batches, from);
-                queue.read_to(source.id, fetched.next);
+            Read::Batches {
+                from,
+                fetched,
+                charge,
+            } => {
+                source.asked = false;
+                source.next = fetched.next;
+                source.unread = Some(Unread::new(from, fetched, charge));
+            }
+            Read::Passed { next } => {
+                source.asked = false;
+                source.next = next;
+                queue.read_to(source.id, next);
             }
             Read::Missed { log_start } => {
+                source.asked = false;
+                source.next = log_start;
                 metrics.missed.inc();
                 warn!(
                     listener = spec.name,
@@ -263,16 +325,37 @@ impl Sources {
                 );
                 queue.read_to(source.id, log_start);
             }
-            Read::Ended(error) => {
-                if !matches!(error, Error::Stopping | Error::UnknownTopic { .. }) {
-                    warn!(listener = spec.name, partition = %name, %error, "A partition cannot be read; trying again.");
-                }
+            Read::Unreadable(error) => {
+                source.unreadable = true;
+                warn!(listener = spec.name, partition = %name, %error, "A partition cannot be read; trying again.");
+            }
+            Read::Readable => {
+                source.unreadable = false;
+                info!(listener = spec.name, partition = %name, "A partition can be read again.");
+            }
+            Read::Ended => {
                 queue.remove_source(source.id);
                 self.by_name.remove(&**name);
                 self.duplicates.remove(&name.topic);
             }
         }
-        asides
+    }
+
+    /// Partitions that cannot be read.
+    pub(crate) fn unreadable(&self) -> usize {
+        let sources = self.by_name.values();
+        sources.filter(|source| source.unreadable).count()
+    }
+
+    /// Lets go of what was read for partitions that have no room; it is read again when they have.
+    pub(crate) fn let_go(&mut self, queue: &Queue<Held>) {
+        for source in self.by_name.values_mut() {
+            if queue.room(source.id, RECORDS_MAX, WINDOW_MAX) == 0
+                && let Some(unread) = source.unread.take()
+            {
+                source.next = unread.resume();
+            }
+        }
     }
 
     /// What changed since it was committed.
@@ -335,73 +418,44 @@ pub(crate) async fn commit(
     context.broker.commit(group, commits.collect()).await
 }
 
-/// Offering the records of one answer.
-struct Offers<'o> {
-    source: &'o Source,
-    spec: &'o Spec,
-    queue: &'o mut Queue<Held>,
-    metrics: &'o ListenerMetrics,
-    now: Now,
-    duplicates: Option<(&'o str, &'o mut Dedup)>,
-    asides: &'o mut Vec<Aside>,
-}
-
-impl Offers<'_> {
-    fn all(&mut self, batches: &bytes::Bytes, from: Position) {
-        for batch in Batches::new(batches.clone()) {
-            let records = match batch {
-                Ok(batch) if batch.is_control() => continue,
-                Ok(batch) => batch.records(),
-                Err(error) => Err(error),
-            };
-            let records = match records {
-                Ok(records) => Arc::new(records),
-                Err(error) => {
-                    let partition = &self.source.name;
-                    warn!(%partition, %error, "A batch cannot be read and is not delivered.");
-                    continue;
-                }
-            };
-            for shared in SharedRecord::all(&records) {
-                self.one(&shared, from);
-            }
+/// Where to begin so that duplicates of what came in the window before `position` are known: at the first record stamped in
+/// it, and at most as many records before as are remembered.
+async fn look_back(
+    broker: &dyn Broker,
+    at: &TopicPartition,
+    position: Position,
+    rule: &Deduplicate,
+) -> Result<Position, Error> {
+    // What comes next decides; at the end it is the last one, which the next can only follow.
+    let before = Position::from_bits(position.bits().saturating_sub(1));
+    let limit = ReadLimit {
+        bytes: 1,
+        at_least_one: true,
+    };
+    let mut stamped = None;
+    for place in [position, before] {
+        let fetched = broker.read(at, place, limit).await?;
+        let shared = records(&fetched.batches);
+        let mut times = shared.iter().filter_map(|one| {
+            let record = one.get()?;
+            (Position::from(record.offset) >= place).then_some(record.timestamp)
+        });
+        stamped = times.next();
+        if stamped.is_some() {
+            break;
         }
     }
-
-    fn one(&mut self, shared: &SharedRecord, from: Position) {
-        let Some(record) = shared.get() else { return };
-        if Position::from(record.offset) < from || is_for_another(&record, &self.spec.name) {
-            return;
-        }
-        // A record that was sent again for this listener is meant to come again.
-        let sent_again = record.headers.get(headers::LISTENER).is_some();
-        if let Some((header, known)) = &mut self.duplicates
-            && !sent_again
-            && let Some(Some(id)) = record.headers.get(header)
-            && known.is_duplicate(id, record.timestamp.millis())
-        {
-            self.metrics.duplicate.inc();
-            return;
-        }
-        let held = Held {
-            partition: Arc::clone(&self.source.name),
-            offset: record.offset,
-            shared: shared.clone(),
-        };
-        let soon = self.now.wall.plus(NEAR).millis();
-        if let Some(due) = deliver_at(&record).filter(|due| *due > soon) {
-            let (source, position) = (self.source.id, Position::from(record.offset));
-            if self.queue.hold(source, position) {
-                self.asides.push(Aside {
-                    source,
-                    position,
-                    due: due.unsigned_abs(),
-                    held,
-                });
-            }
-            return;
-        }
-        let offer = offer(&record, held, self.source.id, self.spec, self.now);
-        self.queue.offer(self.now.monotonic, offer);
+    if stamped.is_none() {
+        // Nothing comes next, and the end is no record but a marker.
+        let latest = broker.find(at, Place::MaxTimestamp).await?;
+        stamped = latest.and_then(|found| found.timestamp);
     }
+    let Some(stamped) = stamped else {
+        return Ok(position);
+    };
+    let begin = stamped.minus(rule.window);
+    let found = broker.find(at, Place::Time(begin)).await?;
+    let ids = u128::try_from(IDS_MAX).unwrap_or(u128::MAX);
+    let oldest = Position::from_bits(position.bits().saturating_sub(ids));
+    Ok(found.map_or(position, |found| found.position.max(oldest)))
 }

@@ -1,5 +1,7 @@
 //! What a listener says of itself to whoever asks.
 
+use std::time::Duration;
+
 use flow::BreakerState;
 use serde::Serialize;
 
@@ -20,6 +22,14 @@ pub struct Status {
     pub breaker: BreakerState,
     /// It waits for core listeners.
     pub paused: bool,
+    /// Its rate was used up since the last look.
+    pub limited: bool,
+    /// Partitions that cannot be read now.
+    pub unreadable: usize,
+    /// Bytes of records held in memory.
+    pub held_bytes: usize,
+    /// The longest that a record waited here for its first call, since the last look.
+    pub waited: Duration,
 }
 
 impl Default for Status {
@@ -32,6 +42,10 @@ impl Default for Status {
             failures: 0,
             breaker: BreakerState::Closed,
             paused: false,
+            limited: false,
+            unreadable: 0,
+            held_bytes: 0,
+            waited: Duration::ZERO,
         }
     }
 }
@@ -68,4 +82,8 @@ pub struct Shown {
     pub done: u64,
     /// Failed attempts since the start.
     pub failures: u64,
+    /// Partitions that cannot be read now.
+    pub unreadable: usize,
+    /// Bytes of records held in memory.
+    pub held_bytes: usize,
 }

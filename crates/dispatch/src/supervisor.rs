@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use delivery::Load;
 use flow::BreakerState;
 use model::GroupId;
 use parking_lot::Mutex;
@@ -17,7 +18,6 @@ use crate::delivery::Listener;
 use crate::metrics::Metrics;
 use crate::running::{Orders, Prepared, Running};
 use crate::service::{DRAIN, START, STOP_DRAIN};
-use crate::sources::Sources;
 use crate::spec::{Kind, Spec};
 use crate::status::{Shown, Status};
 use crate::webhook::WebhookListener;
@@ -60,6 +60,22 @@ impl Shelf {
             in_flight: status.in_flight,
             done: status.done,
             failures: status.failures,
+            unreadable: status.unreadable,
+            held_bytes: status.held_bytes,
+        }
+    }
+}
+
+impl Shelf {
+    /// What it is to this machine.
+    pub(crate) fn load(&self) -> Load<'_> {
+        let status = self.status.borrow();
+        Load {
+            listener: &self.spec.name,
+            core: self.spec.core,
+            lag: status.lag,
+            held_up: status.breaker != BreakerState::Closed || status.limited,
+            delay: status.waited,
         }
     }
 }
@@ -280,7 +296,7 @@ impl Supervisor {
             receiver,
             self.status.clone(),
             self.metrics.of(&self.name),
-            Sources::new(group),
+            group,
         );
         let stop = CancellationToken::new();
         let (drain, how_long) = watch::channel(DRAIN);

@@ -96,6 +96,11 @@ impl WebhookListener {
         }
         // What the resource says is stronger than what a record says.
         sent.extend(self.spec.headers.clone());
+        let first = deliveries.first();
+        let trace = first.and_then(|one| {
+            let trace = one.trace.as_ref()?;
+            Some(trace.request(&self.spec.url, one.attempt, &mut sent))
+        });
         let request = self.client.post(self.spec.url.clone());
         let answer = request
             .headers(sent)
@@ -103,13 +108,17 @@ impl WebhookListener {
             .body(body)
             .send()
             .await;
-        match answer {
-            Ok(answer) => outcome(answer).await,
-            Err(error) => Outcome::Failed {
-                error: causes(&error.without_url()),
-                after: None,
-            },
+        let (told, outcome) = match answer {
+            Ok(answer) => (Ok(answer.status().as_u16()), outcome(answer).await),
+            Err(error) => {
+                let error = stdx::causes(&error.without_url());
+                (Err(error.clone()), Outcome::Failed { error, after: None })
+            }
+        };
+        if let Some(trace) = trace {
+            trace.answered(told);
         }
+        outcome
     }
 }
 
@@ -327,15 +336,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()?;
     Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX))
-}
-
-/// An error with what caused it.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

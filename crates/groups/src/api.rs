@@ -232,6 +232,8 @@ pub struct GroupListing {
     pub protocol_type: Arc<str>,
     /// What it is doing.
     pub state: ListedState,
+    /// How many members it has.
+    pub members: usize,
 }
 
 /// What the caller has to do after telling the coordinator something. In order.

@@ -241,6 +241,7 @@ impl Coordinator {
                 group: group.id.clone(),
                 protocol_type: group.protocol_type.clone(),
                 state: ListedState::Classic(group.state()),
+                members: group.members.len(),
             })
             .chain(self.consumers.list())
             .collect();

@@ -8,6 +8,7 @@
 //! Not here: evaluation (`promql`), rules (`alerting`), frames (`board`).
 
 mod boards;
+mod delays;
 mod error;
 mod files;
 mod health;
@@ -165,6 +166,7 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/boards/{name}/stream", get(boards::stream))
         .route("/assets/{name}", get(files::asset))
         .route("/apis/lantern/v1/boards", get(boards::list))
+        .route("/apis/lantern/v1/delays", get(delays::list))
         .route("/apis/lantern/v1/listeners", get(listeners::list))
         .route("/apis/lantern/v1/deadletters", get(listeners::topics))
         .route(

@@ -179,7 +179,10 @@ fn filter(params: &Params) -> Result<Filter, ApiError> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(error: LetterError) -> ApiError {
     match error {
-        LetterError::NoLetters { .. } => ApiError::bad_data(error.to_string()),
+        LetterError::NoLetters { .. } | LetterError::TooScattered { .. } => {
+            ApiError::bad_data(error.to_string())
+        }
+        LetterError::ReplayRunning { .. } => ApiError::busy(error.to_string()),
         LetterError::Broker(broker::Error::UnknownTopic { .. }) => {
             ApiError::not_found(error.to_string())
         }

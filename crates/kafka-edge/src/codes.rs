@@ -38,7 +38,7 @@ impl Coded for BrokerError {
             Self::OutOfOrderSequence { .. } => ErrorCode::OutOfOrderSequenceNumber,
             Self::ProducerFenced { .. } => ErrorCode::InvalidProducerEpoch,
             Self::NotInTransaction { .. } => ErrorCode::InvalidTxnState,
-            Self::ControlBatch { .. } => ErrorCode::InvalidRecord,
+            Self::ControlBatch { .. } | Self::Keyless { .. } => ErrorCode::InvalidRecord,
             Self::Reserved { .. } => ErrorCode::TopicAuthorizationFailed,
             Self::UnknownGroup { .. } => ErrorCode::GroupIdNotFound,
             Self::DiskFull { .. } | Self::Frozen { .. } | Self::Io { .. } => {
@@ -59,6 +59,7 @@ impl Coded for record::Error {
             Self::Magic { .. }
             | Self::Offset { .. }
             | Self::Count { .. }
+            | Self::Horizon
             | Self::Record { .. }
             | Self::LeftOver { .. }
             | Self::Decompress { .. } => ErrorCode::InvalidRecord,

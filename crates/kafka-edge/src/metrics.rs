@@ -32,6 +32,8 @@ pub(crate) struct Metrics {
     pub(crate) bytes_out: Counter,
     pub(crate) malformed: Counter,
     pub(crate) stalled: Counter,
+    /// Fetches that waited and were woken by what was published.
+    pub(crate) fetch_wakeups: Counter,
     errors: Family<ErrorLabel, Counter>,
     requests: Family<Label, Counter>,
     latency: Family<Label, Histogram, fn() -> Histogram>,
@@ -64,6 +66,7 @@ impl Metrics {
             bytes_out: Counter::default(),
             malformed: Counter::default(),
             stalled: Counter::default(),
+            fetch_wakeups: Counter::default(),
             errors: Family::default(),
             by_api: by_api.collect(),
             requests,
@@ -113,6 +116,11 @@ impl Metrics {
             "connections_stalled",
             "Connections closed for being idle or too slow",
             &self.stalled,
+        );
+        count(
+            "fetch_wakeups",
+            "Fetches that waited and were woken by what was published",
+            &self.fetch_wakeups,
         );
         count("panics", "Panics fenced in one connection", &self.panics);
         let mut bytes = |name: &str, help: &str, counter: &Counter| {

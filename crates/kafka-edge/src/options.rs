@@ -14,7 +14,8 @@ pub struct Options {
     /// The host and port clients are told to connect to (`advertised.listeners`). Default: the
     /// address each client reached, which is right unless there is a translation in between.
     pub advertised: Option<Advertised>,
-    /// This node's number (`node.id`). Default 1.
+    /// This node's number (`node.id`). Default 0, which is what tools and tests that were written for one
+    /// broker name.
     pub node_id: i32,
     /// The cluster's name. Default `lantern`.
     pub cluster_id: String,
@@ -42,7 +43,8 @@ pub struct Options {
     pub fetch_bytes_max: ByteSize,
     /// The longest a fetch waits for more, whatever the client asks. Default 30 s.
     pub fetch_wait_max: Duration,
-    /// Most connections; further ones are closed at once (`max.connections`). Default 2,000.
+    /// Most connections; further ones are closed at once (`max.connections`). Default 12,000:
+    /// an idle one costs some ten KiB.
     pub connections_max: usize,
     /// Requests of one connection that were read and not answered; when full, it is not read.
     /// Default 128.
@@ -75,7 +77,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 9092)),
             advertised: None,
-            node_id: 1,
+            node_id: 0,
             cluster_id: "lantern".to_owned(),
             auto_create_topics: true,
             partitions_default: 4,
@@ -86,7 +88,7 @@ impl Default for Options {
             answer_memory: ByteSize::from_mib(256),
             fetch_bytes_max: ByteSize::from_mib(32),
             fetch_wait_max: Duration::from_secs(30),
-            connections_max: 2_000,
+            connections_max: 12_000,
             requests_in_flight_max: 128,
             idle_timeout: Duration::from_mins(10),
             stall_timeout: Duration::from_secs(30),

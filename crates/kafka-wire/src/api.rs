@@ -64,7 +64,7 @@ macro_rules! apis {
 apis! {
     Produce = 0, 3..=11, flexible 9;
     Fetch = 1, 4..=12, flexible 12;
-    ListOffsets = 2, 1..=7, flexible 6;
+    ListOffsets = 2, 1..=10, flexible 6;
     Metadata = 3, 0..=12, flexible 9;
     OffsetCommit = 8, 2..=9, flexible 8;
     OffsetFetch = 9, 1..=9, flexible 6;

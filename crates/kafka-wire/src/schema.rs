@@ -66,6 +66,7 @@ const LIST_OFFSETS: &[Field] = &[
         f(Text),
         f(Structs(&[f(I32), since(4, I32), f(I64)])),
     ])),
+    since(10, I32),
 ];
 
 const METADATA: &[Field] = &[

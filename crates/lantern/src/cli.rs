@@ -31,8 +31,16 @@ pub(crate) enum Command {
         name it lists the demos."
     )]
     Demo(DemoFlags),
-    #[command(flatten)]
-    Kafka(kafka_cli::Command),
+    /// List, describe, create, delete, configure and grow topics of a Kafka server
+    #[command(subcommand)]
+    Topic(kafka_cli::TopicCommand),
+    /// Produce lines, JSON or words to a topic
+    Produce(kafka_cli::ProduceFlags),
+    /// Print, search and follow the records of topics
+    Consume(kafka_cli::ConsumeFlags),
+    /// List, describe, watch, reset and delete consumer groups
+    #[command(subcommand)]
+    Group(Group),
     /// Work with Prometheus rule files
     #[command(subcommand)]
     Rules(RulesCommand),
@@ -52,6 +60,43 @@ pub(crate) enum Command {
         aside, or is damaged; 2: nothing was checked."
     )]
     Verify(VerifyFlags),
+}
+
+/// The words of `group`: those of any Kafka server, and what only Lantern knows.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Group {
+    #[command(flatten)]
+    Kafka(kafka_cli::GroupCommand),
+    /// How late groups are: how long records waited until they were committed past, over 5 minutes
+    #[command(
+        after_help = "Examples:\n  lantern group delay\n  lantern group delay billing --watch\n  \
+        lantern group delay --topic orders --output json\n\nDelay: from when a record could be read \
+        until its group committed past it. Age: how long the oldest record waits that it has not \
+        committed past. It asks Lantern's HTTP address (docs/operate/delays.md)."
+    )]
+    Delay(DelayFlags),
+}
+
+/// Flags of `group delay`.
+#[derive(Debug, Args)]
+pub(crate) struct DelayFlags {
+    /// The group, by partition [default: all, with a line each]
+    #[arg(value_name = "GROUP")]
+    pub(crate) group: Option<String>,
+    /// Only in this topic
+    #[arg(long, short = 't', value_name = "TOPIC")]
+    pub(crate) topic: Option<String>,
+    /// Look again and again: in place on a terminal
+    #[arg(long, short = 'w')]
+    pub(crate) watch: bool,
+    /// How often, with --watch
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    pub(crate) interval: HumanDuration,
+    /// Stop after so many looks, with --watch
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
 }
 
 #[derive(Debug, Args)]

@@ -14,6 +14,8 @@ use stdx::{ByteSize, HumanDuration};
 
 use crate::cli::{LogFormat, UpFlags};
 use crate::groups::Groups;
+use crate::spans::Tracing;
+use crate::topics::Topics;
 
 /// Everything `up` can be told. Field names are the keys of `lantern.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,21 +24,58 @@ pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
     pub(crate) http: SocketAddr,
     pub(crate) kafka: SocketAddr,
+    /// This node's number, as Kafka clients see it.
+    pub(crate) node_id: i32,
     pub(crate) conf_dir: PathBuf,
     pub(crate) rules_dir: PathBuf,
     pub(crate) series_retention: HumanDuration,
     /// Size of a file of the log's journal; 0 does without.
     pub(crate) journal_size: ByteSize,
+    /// How often records that are past their topic's retention are looked for.
+    pub(crate) retention_interval: HumanDuration,
     pub(crate) agent: bool,
     pub(crate) ready_file: Option<PathBuf>,
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) alerting: Alerting,
     pub(crate) groups: Groups,
+    pub(crate) topics: Topics,
     /// What clients and topics may send and read.
     pub(crate) quotas: admission::Quotas,
     /// How much may be on its way into the log at once.
     pub(crate) append_limit: admission::Limit,
+    /// Spans of deliveries.
+    pub(crate) tracing: Tracing,
+    /// How compacted topics are compacted.
+    pub(crate) compaction: Compaction,
+    /// What listeners may hold in memory.
+    pub(crate) listener_memory: dispatch::MemoryOptions,
 }
+
+/// How compacted topics are compacted.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Compaction {
+    /// How often it is looked for partitions that are due.
+    pub(crate) interval: HumanDuration,
+    /// Memory for the map of keys.
+    pub(crate) memory: ByteSize,
+    /// Bytes read and written in a second at most; 0 is no limit.
+    pub(crate) rate: ByteSize,
+}
+
+impl Default for Compaction {
+    fn default() -> Self {
+        Self {
+            interval: HumanDuration::new(Duration::from_secs(15)),
+            memory: ByteSize::from_mib(64),
+            rate: ByteSize::from_mib(64),
+        }
+    }
+}
+
+/// What the map of keys may have, and how often it is looked.
+const COMPACTION_MEMORY_MIN: ByteSize = ByteSize::from_mib(1);
+const COMPACTION_INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Where alerts go.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -56,17 +95,23 @@ impl Default for Config {
             data_dir: "lantern-data".into(),
             http: SocketAddr::from(([127, 0, 0, 1], 8787)),
             kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            node_id: kafka_edge::Options::default().node_id,
             conf_dir: "conf.d".into(),
             rules_dir: "rules".into(),
             series_retention: HumanDuration::new(Duration::from_hours(6)),
             journal_size: ByteSize::from_mib(16),
+            retention_interval: HumanDuration::new(Duration::from_secs(30)),
             agent: true,
             ready_file: None,
             log_format: None,
             alerting: Alerting::default(),
             groups: Groups::default(),
+            topics: Topics::default(),
             quotas: admission::Quotas::default(),
             append_limit: admission::Limit::default(),
+            tracing: Tracing::default(),
+            compaction: Compaction::default(),
+            listener_memory: dispatch::MemoryOptions::default(),
         }
     }
 }
@@ -78,6 +123,8 @@ const DEFAULT_FILE: &str = "lantern.yaml";
 const JOURNAL_MIN: ByteSize = ByteSize::from_kib(4);
 const JOURNAL_MAX: ByteSize = ByteSize::from_mib(256);
 
+/// The shortest time between two looks for old records.
+const RETENTION_INTERVAL_MIN: Duration = Duration::from_millis(10);
 /// The shortest retention: rules look back five minutes.
 const RETENTION_MIN: Duration = Duration::from_mins(5);
 
@@ -117,6 +164,17 @@ impl Config {
         Ok((config, origins))
     }
 
+    /// How the Kafka endpoint behaves.
+    pub(crate) fn kafka_edge(&self) -> kafka_edge::Options {
+        kafka_edge::Options {
+            listen: self.kafka,
+            node_id: self.node_id,
+            auto_create_topics: self.topics.auto_create,
+            partitions_default: self.topics.partitions,
+            ..kafka_edge::Options::default()
+        }
+    }
+
     /// Who may send how much.
     pub(crate) fn admission(&self) -> admission::Options {
         admission::Options {
@@ -139,9 +197,31 @@ impl Config {
                 "journal_size is {journal}: it must be 0, for none, or {JOURNAL_MIN} to {JOURNAL_MAX}"
             ));
         }
+        let Compaction {
+            interval, memory, ..
+        } = self.compaction;
+        if interval.get() < COMPACTION_INTERVAL_MIN {
+            problems.push(format!(
+                "compaction: interval is {interval}: it needs at least 10ms"
+            ));
+        }
+        if memory < COMPACTION_MEMORY_MIN {
+            problems.push(format!(
+                "compaction: memory is {memory}: it needs at least {COMPACTION_MEMORY_MIN}"
+            ));
+        }
+        let interval = self.retention_interval;
+        if interval.get() < RETENTION_INTERVAL_MIN {
+            problems.push(format!(
+                "retention_interval is {interval}: it needs at least 10ms"
+            ));
+        }
         let groups = self.groups.options().validate().into_iter();
         problems.extend(groups.map(|problem| format!("groups: {problem}")));
+        problems.extend(self.kafka_edge().validate());
         problems.extend(self.admission().validate());
+        problems.extend(self.tracing.validate());
+        problems.extend(self.listener_memory.validate());
         for url in &self.alerting.webhooks {
             if !(url.starts_with("http://") || url.starts_with("https://")) {
                 problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
@@ -204,17 +284,23 @@ struct Partial {
     data_dir: Option<PathBuf>,
     http: Option<SocketAddr>,
     kafka: Option<SocketAddr>,
+    node_id: Option<i32>,
     conf_dir: Option<PathBuf>,
     rules_dir: Option<PathBuf>,
     series_retention: Option<HumanDuration>,
     journal_size: Option<ByteSize>,
+    retention_interval: Option<HumanDuration>,
     agent: Option<bool>,
     ready_file: Option<PathBuf>,
     log_format: Option<LogFormat>,
     alerting: Option<Alerting>,
     groups: Option<Groups>,
+    topics: Option<Topics>,
     quotas: Option<admission::Quotas>,
     append_limit: Option<admission::Limit>,
+    tracing: Option<Tracing>,
+    compaction: Option<Compaction>,
+    listener_memory: Option<dispatch::MemoryOptions>,
 }
 
 /// A layer with a name for messages.
@@ -284,6 +370,17 @@ mod tests {
     }
 
     #[test]
+    fn new_topics_are_made_as_the_file_says() {
+        let yaml = "node_id: 3\ntopics:\n  auto_create: false\n";
+        let options = load(yaml, UpFlags::default()).unwrap().0.kafka_edge();
+        assert_eq!((options.node_id, options.auto_create_topics), (3, false));
+        assert_eq!(options.partitions_default, 4);
+        let error = load("topics:\n  partitions: 0\n", UpFlags::default()).unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("partitions_default is 0"), "{said}");
+    }
+
+    #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         let flags = UpFlags {
             http: Some("127.0.0.1:1".parse().unwrap()),
@@ -346,12 +443,17 @@ mod tests {
             ("series_retention: 1m", "at least 5m"),
             ("journal_size: 1KiB", "0, for none, or 4KiB to 256MiB"),
             ("journal_size: much", "journal_size"),
+            ("retention_interval: 1ms", "at least 10ms"),
             ("quotas:\n  default: {producer_rate: 1MB}", "producer_rate"),
             (
                 "quotas:\n  topics:\n    orders: {producer_byte_rate: 0}",
                 "quotas.topics.orders.producer_byte_rate is 0",
             ),
             ("append_limit: {min: 1GiB}", "append_limit.min is 1GiB"),
+            (
+                "listener_memory: {listener: 4KiB}",
+                "listener_memory.listener is 4KiB: it needs at least 1MiB",
+            ),
             ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
         ] {
             let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());

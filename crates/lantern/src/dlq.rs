@@ -304,7 +304,7 @@ fn url(http: &str, path: &[&str], query: &[(&str, String)]) -> Result<Url> {
     Ok(url)
 }
 
-async fn get(http: &str, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
+pub(crate) async fn get(http: &str, path: &[&str], query: &[(&str, String)]) -> Result<Value> {
     let answer = reqwest::get(url(http, path, query)?).await;
     let answer = checked(answer, http).await?;
     answer.json().await.context("an answer that is no JSON")
@@ -332,11 +332,11 @@ async fn checked(answer: reqwest::Result<Response>, http: &str) -> Result<Respon
     }
 }
 
-fn items(answer: &Value) -> Vec<Value> {
+pub(crate) fn items(answer: &Value) -> Vec<Value> {
     answer["items"].as_array().cloned().unwrap_or_default()
 }
 
-fn text(item: &Value, name: &str) -> String {
+pub(crate) fn text(item: &Value, name: &str) -> String {
     content(&item[name])
 }
 
@@ -353,21 +353,28 @@ fn content(value: &Value) -> String {
     }
 }
 
-fn print_json<T: serde::Serialize>(value: &T) -> Result<ExitCode> {
+pub(crate) fn print_json<T: serde::Serialize>(value: &T) -> Result<ExitCode> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Columns as wide as their widest cell; the last one is left as it is.
 fn print_table(rows: &[Vec<String>]) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for line in table_lines(rows) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Columns as wide as their widest cell; the last one is left as it is.
+pub(crate) fn table_lines(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
-    let mut out = std::io::stdout().lock();
-    for row in rows {
+    let line = |row: &Vec<String>| {
         let cells = row
             .iter()
             .zip(&widths)
@@ -379,12 +386,12 @@ fn print_table(rows: &[Vec<String>]) -> Result<ExitCode> {
                     format!("{cell:width$}")
                 }
             });
-        writeln!(out, "{}", cells.collect::<Vec<_>>().join("  "))?;
-    }
-    Ok(ExitCode::SUCCESS)
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect()
 }
 
-fn block_on<F: Future<Output = Result<ExitCode>>>(future: F) -> Result<ExitCode> {
+pub(crate) fn block_on<F: Future<Output = Result<ExitCode>>>(future: F) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

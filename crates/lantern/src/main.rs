@@ -14,6 +14,7 @@ mod banner;
 mod builtin;
 mod cli;
 mod config;
+mod delay;
 mod demo;
 mod dlq;
 mod groups;
@@ -23,6 +24,8 @@ mod logging;
 mod metrics;
 mod resources;
 mod rules;
+mod spans;
+mod topics;
 mod up;
 mod verify;
 
@@ -30,7 +33,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command, RulesCommand};
+use crate::cli::{Cli, Command, Group, RulesCommand};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -39,7 +42,11 @@ fn main() -> ExitCode {
         Command::Demo(flags) => demo::run(flags),
         Command::Listeners(flags) => dlq::listeners(&flags),
         Command::Dlq(command) => dlq::run(command),
-        Command::Kafka(command) => kafka::run(command),
+        Command::Topic(command) => kafka::run(kafka_cli::Command::Topic(command)),
+        Command::Produce(flags) => kafka::run(kafka_cli::Command::Produce(flags)),
+        Command::Consume(flags) => kafka::run(kafka_cli::Command::Consume(flags)),
+        Command::Group(Group::Kafka(command)) => kafka::run(kafka_cli::Command::Group(command)),
+        Command::Group(Group::Delay(flags)) => delay::run(&flags),
         Command::Rules(RulesCommand::Check { files }) => rules::check(&files),
         Command::Verify(flags) => verify::run(&flags),
     };

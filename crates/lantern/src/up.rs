@@ -3,7 +3,6 @@
 //! Services start from the ground up and stop from the roof down: first who takes in from outside, then
 //! who works on it, last the broker, which flushes what is written.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,7 +14,6 @@ use broker::{DynBroker, EmbeddedBroker};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use prometheus_client::registry::Registry;
 use series::{Store, StoreOptions};
-use stdx::ByteSize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +22,7 @@ use tracing::{error, info, warn};
 use crate::cli::UpFlags;
 use crate::config::Config;
 use crate::loaded::{Loaded, Targets};
+use crate::spans::Spans;
 use crate::{alert_lanes, banner, logging, metrics};
 
 /// How long the services of one floor get to stop before the next floor is told.
@@ -66,6 +65,22 @@ pub(crate) fn open_files_as_many_as_allowed() {
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
         warn!(%error, limit = current, "The limit of open files cannot be raised.");
     }
+}
+
+/// As many Kafka connections as are allowed anyway, and at most half of the open files: the log must
+/// always get one, since without it a partition would take no more.
+fn kafka_connections() -> usize {
+    use rustix::process::{Resource, getrlimit};
+    let most = kafka_edge::Options::default().connections_max;
+    let files = getrlimit(Resource::Nofile).current;
+    let half = files.map_or(most, |files| usize::try_from(files / 2).unwrap_or(most));
+    if half < most {
+        warn!(
+            connections = half,
+            "The limit of open files allows fewer Kafka connections than usual: raise it (ulimit -n, LimitNOFILE) for more."
+        );
+    }
+    half.clamp(1, most)
 }
 
 /// Tells of the first Ctrl-C or SIGTERM; the second one ends the process at once.
@@ -136,6 +151,7 @@ struct Running {
     services: Floor,
     spine: Floor,
     broker: Arc<EmbeddedBroker>,
+    spans: Option<Spans>,
 }
 
 impl Running {
@@ -153,7 +169,7 @@ impl Running {
         let http = http_edge::Service::bind(config.http)
             .await
             .map_err(|error| elsewhere(&error, "--http"))?;
-        let embedded = open_broker(&config.data_dir, config.journal_size, &clock, &entropy).await?;
+        let embedded = open_broker(config, &clock, &entropy).await?;
         embedded.register(&mut registry);
         let broker: DynBroker = Arc::<EmbeddedBroker>::clone(&embedded);
         let groups = GroupCoordinator::new(
@@ -173,8 +189,8 @@ impl Running {
         admission.register(&mut registry);
         let kafka = kafka_edge::Service::new(
             kafka_edge::Options {
-                listen: config.kafka,
-                ..kafka_edge::Options::default()
+                connections_max: kafka_connections(),
+                ..config.kafka_edge()
             },
             Arc::clone(&broker),
             Arc::clone(&groups),
@@ -221,8 +237,14 @@ impl Running {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             healing: dispatch::HealingOptions::default(),
+            memory: config.listener_memory,
             native: std::collections::BTreeMap::new(),
         });
+        let spans = Spans::start(&config.tracing)?;
+        let listeners = match &spans {
+            Some(spans) => listeners.with_tracing(spans.of_dispatch()),
+            None => listeners,
+        };
         let listeners_handle = listeners.handle();
         listeners_handle.register(&mut registry);
         alerting::ensure_alerts_topic(&*broker).await?;
@@ -326,6 +348,7 @@ impl Running {
             services,
             spine,
             broker: embedded,
+            spans,
         })
     }
 
@@ -333,6 +356,9 @@ impl Running {
         let started = Instant::now();
         self.edges.stop().await;
         self.services.stop().await;
+        if let Some(spans) = self.spans {
+            spans.stop().await;
+        }
         self.spine.stop().await;
         self.broker
             .shutdown()
@@ -345,14 +371,18 @@ impl Running {
 
 /// Opens the log off the runtime's threads, since recovery reads files.
 async fn open_broker(
-    data_dir: &Path,
-    journal_size: ByteSize,
+    config: &Config,
     clock: &DynClock,
     entropy: &DynEntropy,
 ) -> Result<Arc<EmbeddedBroker>> {
     let disk: DynDisk = Arc::new(RealDisk);
+    let data_dir = &config.data_dir;
     let options = broker::Options {
-        journal_bytes: journal_size,
+        journal_bytes: config.journal_size,
+        clean_interval: config.compaction.interval.get(),
+        clean_memory: config.compaction.memory,
+        clean_rate: config.compaction.rate,
+        retention_interval: config.retention_interval.get(),
         ..broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy))
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;

@@ -1,9 +1,11 @@
 //! One meter at work: where it stands in its topic, and how it goes on.
 
 use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use broker::{Broker, Place, ReadLimit, TopicInfo, read_committed};
+use broker::{Broker, DynBroker, Place, ReadLimit, Tail, TopicInfo, read_committed};
 use model::{PartitionId, Position, Timestamp, TopicPartition};
 use record::{Batches, Record};
 use serde_json::Value;
@@ -34,6 +36,8 @@ pub(crate) struct Running {
     pub(crate) caught_up: bool,
     pub(crate) changed: bool,
     pub(crate) written: Option<Timestamp>,
+    /// The topic's partitions, from the first time they are counted.
+    tails: BTreeMap<PartitionId, Tail>,
 }
 
 impl Running {
@@ -45,6 +49,7 @@ impl Running {
             caught_up: false,
             changed: true,
             written: None,
+            tails: BTreeMap::new(),
         }
     }
 
@@ -76,6 +81,8 @@ impl Running {
         let id = topic.id.to_string();
         self.tally = Tally::new(&self.meter);
         self.caught_up = false;
+        // They may be of an older topic of that name.
+        self.tails.clear();
         let progress = restored.take(&self.meter.name, &id, &mut self.tally);
         if let Some(progress) = &progress {
             for (partition, until) in &progress.positions {
@@ -117,13 +124,14 @@ impl Running {
     /// Counts what came since, up to a bound.
     pub(crate) async fn advance(
         &mut self,
-        broker: &dyn Broker,
+        broker: &DynBroker,
         topic: &TopicInfo,
     ) -> Result<(), broker::Error> {
         let Self {
             tally,
             progress,
             changed,
+            tails,
             ..
         } = self;
         let Some(progress) = progress else {
@@ -140,16 +148,27 @@ impl Running {
                 .entry(partition)
                 .or_insert(marks.log_start);
             *next = (*next).clamp(marks.log_start, marks.log_end);
+            let tail = match tails.entry(partition) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let tail = Tail::new(DynBroker::clone(broker), at.clone(), *next)?;
+                    new.insert(tail.with_bytes(READ_LIMIT.bytes))
+                }
+            };
+            if tail.position() != *next {
+                tail.seek(*next);
+            }
             while *next < marks.high_watermark {
                 if left == 0 {
                     all = false;
                     break;
                 }
                 // What was aborted is not counted, and what is open waits.
-                let fetched = read_committed(broker, &at, *next, READ_LIMIT).await?;
-                if fetched.next <= *next {
+                let Some(fetched) = tail.try_next().await? else {
+                    *changed |= tail.position() > *next;
+                    *next = tail.position();
                     break;
-                }
+                };
                 left = left.saturating_sub(fetched.batches.len());
                 each_event(&fetched.batches, &at, *next, None, |event| {
                     tally.count(event);

@@ -294,7 +294,7 @@ impl Worker {
                     )
                     .await?;
             }
-            running.advance(&*self.broker, &topic).await?;
+            running.advance(&self.broker, &topic).await?;
         }
         if self.sampling.is_due(self.clock.monotonic()) {
             self.write_samples().await?;

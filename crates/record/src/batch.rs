@@ -66,13 +66,13 @@ impl CheckedBatch {
         u32::try_from(self.header.last_offset_delta).unwrap_or_default()
     }
 
-    /// Number of records, at least 1.
+    /// Number of records; fewer than offsets, maybe 0, where compaction took some.
     pub fn record_count(&self) -> u32 {
         u32::try_from(self.header.record_count).unwrap_or_default()
     }
 
     /// Timestamp of the first record (by the producer's clock, also after a broker's stamp); -1 if
-    /// the producer gave none.
+    /// the producer gave none; something else in a batch that compaction was at.
     pub fn first_timestamp(&self) -> Timestamp {
         Timestamp::from_millis(self.header.base_timestamp)
     }

@@ -152,12 +152,17 @@ impl BatchBuilder {
             base_sequence: self.base_sequence,
             record_count: count,
         };
-        write_header(&mut bytes, &header);
-        header.crc = crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
-        if let Some(place) = bytes.get_mut(CRC_AT..CRC_FROM) {
-            place.copy_from_slice(&header.crc.to_be_bytes());
-        }
+        seal(&mut bytes, &mut header);
         CheckedBatch::from_checked(Bytes::from(bytes), header).expect("the codec is one of ours")
+    }
+}
+
+/// Writes the header in front of the records, with its checksum.
+pub(crate) fn seal(bytes: &mut [u8], header: &mut Header) {
+    write_header(bytes, header);
+    header.crc = crc32c::crc32c(bytes.get(CRC_FROM..).unwrap_or_default());
+    if let Some(place) = bytes.get_mut(CRC_AT..CRC_FROM) {
+        place.copy_from_slice(&header.crc.to_be_bytes());
     }
 }
 

@@ -55,6 +55,9 @@ pub enum Error {
         /// Bytes of records.
         bytes: usize,
     },
+    /// A batch from outside says when its tombstones may go, which only compaction does.
+    #[error("batch has a delete horizon, which only compaction writes")]
+    Horizon,
     /// A codec number nobody gave a meaning.
     #[error("batch has unknown compression codec {codec}")]
     Codec {

@@ -48,11 +48,11 @@ pub struct Header {
     pub leader_epoch: i32,
     /// CRC32C of everything from the attributes on.
     pub crc: u32,
-    /// Codec (bits 0–2), timestamp kind (3), transactional (4), control (5).
+    /// Codec (bits 0–2), timestamp kind (3), transactional (4), control (5), delete horizon (6).
     pub attributes: i16,
     /// Offset of the last record minus that of the first.
     pub last_offset_delta: i32,
-    /// What the records' timestamp deltas count from.
+    /// What the records' timestamp deltas count from; with a delete horizon it is that.
     pub base_timestamp: i64,
     /// The largest timestamp in the batch.
     pub max_timestamp: i64,
@@ -62,9 +62,12 @@ pub struct Header {
     pub producer_epoch: i16,
     /// Sequence of the first record, -1 for none.
     pub base_sequence: i32,
-    /// Number of records.
+    /// Number of records; less than the offsets the batch stands for where compaction took some.
     pub record_count: i32,
 }
+
+/// The attribute that says that the base timestamp is the delete horizon (KIP-534).
+pub(crate) const HORIZON: i16 = 0x40;
 
 impl Header {
     /// Reads the fields; checks the magic and nothing else.
@@ -135,23 +138,47 @@ impl Header {
         }
     }
 
-    /// Checks the fields against each other and against the size, all but the CRC.
+    /// Offsets the batch stands for, at least 1: those of its records and of records that compaction
+    /// took out of it.
+    pub fn offsets(&self) -> u64 {
+        u64::try_from(self.last_offset_delta).map_or(1, |delta| delta + 1)
+    }
+
+    /// When compaction may remove the tombstones, or the marker, in the batch; `None` if it has not
+    /// seen them yet.
+    pub const fn delete_horizon(&self) -> Option<i64> {
+        if self.attributes & HORIZON == 0 {
+            None
+        } else {
+            Some(self.base_timestamp)
+        }
+    }
+
+    /// Checks the fields against each other and against the size, all but the CRC. There may be fewer
+    /// records than offsets, as compaction leaves it, and none at all.
     ///
     /// # Errors
     /// [`Error::Codec`], [`Error::Count`], [`Error::Offset`], [`Error::Timestamp`].
     pub fn check(&self, size: usize) -> Result<(), Error> {
         let bytes = size.saturating_sub(HEADER_BYTES);
         let compression = self.compression()?;
-        let count = usize::try_from(self.record_count).unwrap_or(0);
-        let fits = compression != Compression::None || count <= bytes / RECORD_BYTES_MIN;
-        if count == 0 || !fits || self.last_offset_delta.checked_add(1) != Some(self.record_count) {
+        let count = usize::try_from(self.record_count);
+        let fits = count.is_ok_and(|count| match count {
+            0 => bytes == 0,
+            _ => compression != Compression::None || count <= bytes / RECORD_BYTES_MIN,
+        });
+        let offsets = self.last_offset_delta.checked_add(1);
+        let placed = offsets.is_some_and(|offsets| offsets > 0 && offsets >= self.record_count);
+        if !fits || !placed {
             return Err(Error::Count {
                 count: self.record_count,
                 delta: self.last_offset_delta,
                 bytes,
             });
         }
-        let last = self.base_offset.checked_add(i64::from(self.record_count));
+        let last = self
+            .base_offset
+            .checked_add(i64::from(self.last_offset_delta) + 1);
         if self.base_offset < 0 || last.is_none() {
             return Err(Error::Offset {
                 offset: self.base_offset,

@@ -65,6 +65,29 @@ impl Records {
         walk.next()?.ok()
     }
 
+    /// Bytes of the legible record that begins at byte `place`.
+    pub(crate) fn size_at(&self, place: usize) -> Option<usize> {
+        let rest = self.body.get(place..)?;
+        let mut walk = RecordIter {
+            rest,
+            origin: self.origin,
+            index: 0,
+            count: 1,
+        };
+        walk.next()?.ok()?;
+        Some(rest.len() - walk.rest.len())
+    }
+
+    /// One record alone, as a copy.
+    pub(crate) fn cut(&self, place: usize, size: usize) -> Self {
+        let end = place.saturating_add(size);
+        Self {
+            body: Bytes::copy_from_slice(self.body.get(place..end).unwrap_or_default()),
+            origin: self.origin,
+            count: 1,
+        }
+    }
+
     /// The records in order.
     pub fn iter(&self) -> RecordIter<'_> {
         RecordIter {

@@ -11,6 +11,9 @@ use crate::{Record, Records};
 pub struct SharedRecord {
     records: Arc<Records>,
     place: usize,
+    size: usize,
+    /// Records behind it that the batch claims.
+    left: u32,
 }
 
 impl SharedRecord {
@@ -31,15 +34,52 @@ impl SharedRecord {
     /// assert_eq!(second.get().unwrap().value, Some(&b"b"[..]));
     /// ```
     pub fn all(records: &Arc<Records>) -> impl Iterator<Item = Self> + use<'_> {
-        let mut walk = records.iter();
+        let mut next = Self::first(records);
         std::iter::from_fn(move || {
-            let place = records.size() - walk.rest().len();
-            walk.next()?.ok()?;
-            Some(Self {
-                records: Arc::clone(records),
-                place,
-            })
+            let this = next.take()?;
+            next = this.following();
+            Some(this)
         })
+    }
+
+    /// The first record of a batch; `None` when there is none, or it is not legible.
+    pub fn first(records: &Arc<Records>) -> Option<Self> {
+        Self::begin(records, 0, records.count())
+    }
+
+    /// The record behind this one in its batch; `None` at the end, or where one is not legible.
+    ///
+    /// So a walk over a large batch can pause anywhere and go on later.
+    #[must_use]
+    pub fn following(&self) -> Option<Self> {
+        Self::begin(&self.records, self.place + self.size, self.left)
+    }
+
+    fn begin(records: &Arc<Records>, place: usize, count: u32) -> Option<Self> {
+        let left = count.checked_sub(1)?;
+        let size = records.size_at(place)?;
+        Some(Self {
+            records: Arc::clone(records),
+            place,
+            size,
+            left,
+        })
+    }
+
+    /// Bytes of this record alone.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// A copy that does not keep the batch.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            records: Arc::new(self.records.cut(self.place, self.size)),
+            place: 0,
+            size: self.size,
+            left: 0,
+        }
     }
 
     /// The record. `None` cannot be: it was legible when this was made.
@@ -75,6 +115,15 @@ mod tests {
             for (shared, walked) in shared.iter().zip(records.iter()) {
                 assert_eq!(shared.get(), Some(walked.unwrap()));
             }
+            let sizes: usize = shared.iter().map(SharedRecord::size).sum();
+            assert_eq!(sizes, records.size());
+            let alone = shared[250].detached();
+            let same = shared[250].get();
+            assert_eq!((alone.get(), alone.size()), (same, shared[250].size()));
+            assert!(alone.following().is_none());
+            let batch = Arc::downgrade(&records);
+            drop((shared, records));
+            assert!(batch.upgrade().is_none(), "a copy keeps no batch");
         }
     }
 }

@@ -17,7 +17,8 @@ pub struct Summary {
     pub keyless: u32,
 }
 
-/// Walks every record: lengths, deltas in order, header names that are UTF-8, nothing left over.
+/// Walks every record: lengths, deltas in order, header names that are UTF-8, nothing left over. Records
+/// that compaction took may be missing.
 ///
 /// # Errors
 /// [`Error::Record`], [`Error::LeftOver`], [`Error::Decompress`], [`Error::Inflated`].
@@ -29,11 +30,11 @@ pub fn validate_records(batch: &CheckedBatch) -> Result<Summary, Error> {
         inflated_bytes: records.size(),
         keyless: 0,
     };
-    let mut expected = batch.base_offset();
+    let mut least = batch.base_offset();
     for (index, record) in (0..).zip(iter.by_ref()) {
         let record = record?;
         let wrong = |what| Error::Record { index, what };
-        if record.offset != expected {
+        if record.offset < least || record.offset > batch.last_offset() {
             return Err(wrong("its offset delta is not its place in the batch"));
         }
         if record.timestamp.millis() < -1 {
@@ -42,7 +43,7 @@ pub fn validate_records(batch: &CheckedBatch) -> Result<Summary, Error> {
         record.headers.iter().check().map_err(wrong)?;
         summary.max_timestamp = summary.max_timestamp.max(record.timestamp);
         summary.keyless += u32::from(record.key.is_none());
-        expected = expected.next();
+        least = record.offset.next();
     }
     if !iter.rest().is_empty() {
         return Err(Error::LeftOver {
@@ -53,12 +54,24 @@ pub fn validate_records(batch: &CheckedBatch) -> Result<Summary, Error> {
 }
 
 impl CheckedBatch {
-    /// The batch after [`validate_records`], with the largest timestamp in its header put right if
+    /// The batch after [`validate_records`], as a producer may send it: with a record for each of its
+    /// offsets, and without what only compaction writes; with the largest timestamp in its header put right if
     /// the client wrote another (searches by time rely on it). Only then are its bytes copied.
     ///
     /// # Errors
-    /// As [`validate_records`].
+    /// As [`validate_records`]; [`Error::Count`] when records are missing; [`Error::Horizon`].
     pub fn validated(self) -> Result<Self, Error> {
+        let header = self.header();
+        if header.last_offset_delta.checked_add(1) != Some(header.record_count) {
+            return Err(Error::Count {
+                count: header.record_count,
+                delta: header.last_offset_delta,
+                bytes: self.size().saturating_sub(crate::HEADER_BYTES),
+            });
+        }
+        if header.delete_horizon().is_some() {
+            return Err(Error::Horizon);
+        }
         let summary = validate_records(&self)?;
         if self.timestamp_kind() == TimestampKind::LogAppend
             || self.max_timestamp() == summary.max_timestamp

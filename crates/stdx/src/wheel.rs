@@ -183,26 +183,29 @@ impl<T> TimingWheel<T> {
             .map(|at| (at << shift).max(self.now))
     }
 
-    /// Calls `each` with the tick of every timer, in any order.
-    pub fn each(&self, mut each: impl FnMut(u64)) {
+    /// Calls `each` with the tick of every timer and the timer, in any order.
+    pub fn each(&self, mut each: impl FnMut(u64, &T)) {
         let slots = self.levels.iter().flat_map(|level| &level.slots);
-        slots.flatten().for_each(|(tick, _)| each(*tick));
+        slots.flatten().for_each(|(tick, timer)| each(*tick, timer));
         self.far
             .iter()
-            .for_each(|(tick, timers)| timers.iter().for_each(|_| each(*tick)));
+            .for_each(|(tick, timers)| timers.iter().for_each(|timer| each(*tick, timer)));
     }
 
-    /// Takes away every timer at `tick` or later.
-    pub fn truncate(&mut self, tick: u64) {
+    /// Takes away every timer that `keep` does not want; it may change the others.
+    pub fn retain(&mut self, mut keep: impl FnMut(u64, &mut T) -> bool) {
         let mut len = 0;
         for wheel in &mut self.levels {
             for slot in &mut wheel.slots {
-                slot.retain(|(at, _)| *at < tick);
+                slot.retain_mut(|(tick, timer)| keep(*tick, timer));
             }
             wheel.len = wheel.slots.iter().map(Vec::len).sum();
             len += wheel.len;
         }
-        drop(self.far.split_off(&tick));
+        self.far.retain(|tick, timers| {
+            timers.retain_mut(|timer| keep(*tick, timer));
+            !timers.is_empty()
+        });
         self.len = len + self.far.values().map(Vec::len).sum::<usize>();
     }
 }
@@ -276,7 +279,7 @@ mod tests {
                         first = now + 1;
                     }
                     Step::Truncate(after) => {
-                        wheel.truncate(now + after);
+                        wheel.retain(|tick, _| tick < now + after);
                         for timers in model.values_mut() {
                             timers.retain(|(tick, _)| *tick < now + after);
                         }

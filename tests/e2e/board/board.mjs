@@ -9,12 +9,10 @@
 // and the orders board only has to open). Reads the boards' queries from DIR (the repository's conf.d).
 // Prints a line a check and a verdict; exits 1 if any failed. Pictures go to tests/e2e/out.
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join, resolve } from "node:path";
 import { parse as parseYaml } from "yaml";
-import { ensure, launch, openBoard, parse, proxyTo, state, until, Verdict } from "./common.mjs";
+import { accessible, ensure, launch, openBoard, parse, proxyTo, state, until, Verdict } from "./common.mjs";
 
-const require = createRequire(import.meta.url);
 const options = parse(process.argv.slice(2), ["no-demo"]);
 const here = import.meta.dirname;
 const conf = resolve(options.conf ?? join(here, "../../../conf.d"));
@@ -23,7 +21,6 @@ mkdirSync(out, { recursive: true });
 
 const WIDTHS = [[390, 844], [1440, 900], [3840, 2160]];
 const BOARDS = ["this-machine", "orders"];
-const axeSource = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 const verdict = new Verdict();
 const browser = await launch();
@@ -318,21 +315,7 @@ for (const name of BOARDS) {
           await shown.screenshot({ path: join(out, `${name}-${width}-${colorScheme}.png`), fullPage: width === 390 });
           const over = await shown.evaluate(() => document.documentElement.scrollWidth - innerWidth);
           ensure(over <= 0, `scrolls sideways by ${over} px`);
-          await shown.evaluate(axeSource);
-          // A card that fades has less contrast for half a second: only what stands still is judged.
-          const { violations } = await shown.evaluate(async () => {
-            const moving = () => document.getAnimations().filter((animation) => animation.effect?.target?.matches(".card") && animation.playState === "running");
-            for (let left = 5; ; left -= 1) {
-              await Promise.allSettled(moving().map((animation) => animation.finished));
-              let turned = false;
-              const watch = new MutationObserver(() => (turned = true));
-              for (const strip of document.querySelectorAll(".strip")) watch.observe(strip, { subtree: true, attributeFilter: ["style"] });
-              const found = await axe.run(document, { resultTypes: ["violations"] });
-              watch.disconnect();
-              if (found.violations.length === 0 || !turned || left === 0) return found;
-            }
-          });
-          ensure(violations.length === 0, violations.map((v) => `${v.id} (${v.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join(" | ")})`).join("; "));
+          await accessible(shown);
         } finally {
           await shown.context().close();
         }

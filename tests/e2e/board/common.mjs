@@ -1,5 +1,6 @@
 // What the board's tests share: Debian's Chromium, a proxy that can be cut, checks that are counted.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { connect, createServer } from "node:net";
 import { chromium } from "playwright-core";
 
@@ -103,3 +104,23 @@ export async function openBoard(page, base, path) {
 }
 
 export const state = (page) => page.evaluate(() => window.__lantern.state());
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+/** Whatever axe-core finds is an error. A card that fades has less contrast for half a second: only what stands still is judged. */
+export async function accessible(page) {
+  await page.evaluate(axeSource);
+  const { violations } = await page.evaluate(async () => {
+    const moving = () => document.getAnimations().filter((animation) => animation.effect?.target?.matches(".card") && animation.playState === "running");
+    for (let left = 5; ; left -= 1) {
+      await Promise.allSettled(moving().map((animation) => animation.finished));
+      let turned = false;
+      const watch = new MutationObserver(() => (turned = true));
+      for (const strip of document.querySelectorAll(".strip")) watch.observe(strip, { subtree: true, attributeFilter: ["style"] });
+      const found = await axe.run(document, { resultTypes: ["violations"] });
+      watch.disconnect();
+      if (found.violations.length === 0 || !turned || left === 0) return found;
+    }
+  });
+  ensure(violations.length === 0, violations.map((v) => `${v.id} (${v.nodes.map((node) => `${node.target} ${node.failureSummary?.split("\n")[1] ?? ""}`).slice(0, 4).join(" | ")})`).join("; "));
+}

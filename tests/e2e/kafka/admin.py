@@ -66,7 +66,7 @@ def configuration():
         "InvalidConfig",
         lambda: ADMIN.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, configs={"segment.bytes": "-3"})]),
     )
-    broker = ConfigResource(ConfigResourceType.BROKER, "1")
+    broker = ConfigResource(ConfigResourceType.BROKER, "0")
     shown = str(ADMIN.describe_configs([broker], config_filter="all"))
     expect("num.partitions" in shown, shown[:200])
 

@@ -51,7 +51,7 @@ round_trip() {
 metadata() {
   lines 10 | kcat -q -b "$broker" -P -t "kcat-list-$run" || return 1
   kcat -b "$broker" -L | grep "topic \"kcat-list-$run\"" || return 1
-  kcat -b "$broker" -L -J | grep -q '"brokers":\[{"id":1'
+  kcat -b "$broker" -L -J | grep -q '"brokers":\[{"id":0'
 }
 
 from_offsets() {

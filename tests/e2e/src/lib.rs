@@ -18,6 +18,7 @@ use tempfile::TempDir;
 pub use program::{Program, node, python};
 
 mod program;
+pub mod suites;
 
 /// How long a start may take before a test gives up (the target is 1 s; this is for slow machines).
 pub const START_DEADLINE: Duration = Duration::from_secs(20);
@@ -106,27 +107,18 @@ impl Lantern {
         Self::start_at(place, &http, &kafka, args)
     }
 
+    /// Starts it and kills it so long after, ready or not.
+    pub fn start_and_kill9(place: &Place, args: &[&str], after: Duration) -> Result<()> {
+        let (mut child, _) = spawn(place, "127.0.0.1:0", "127.0.0.1:0", args)?;
+        pause(after);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
     fn start_at(place: &Place, http: &str, kafka: &str, args: &[&str]) -> Result<Self> {
-        let ready = place.path("ready.json");
-        let _ = fs::remove_file(&ready);
-        let log = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(place.path("log.txt"))?;
         let started = Instant::now();
-        let mut child = Command::new(binary())
-            .arg("up")
-            .args(["--http", http, "--kafka", kafka])
-            .args(["--data-dir".as_ref(), place.path("data").as_os_str()])
-            .args(["--conf-dir".as_ref(), place.path("conf.d").as_os_str()])
-            .args(["--rules-dir".as_ref(), place.path("rules").as_os_str()])
-            .args(["--ready-file".as_ref(), ready.as_os_str()])
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start lantern")?;
+        let (mut child, ready) = spawn(place, http, kafka, args)?;
         let addresses = loop {
             if let Some(json) = fs::read(&ready).ok().filter(|bytes| !bytes.is_empty()) {
                 break serde_json::from_slice::<Value>(&json)?;
@@ -199,6 +191,30 @@ impl Lantern {
         self.signal(Signal::INT)?;
         self.wait(Duration::from_secs(30))
     }
+}
+
+/// Starts the process; answers it and the path of its ready file.
+fn spawn(place: &Place, http: &str, kafka: &str, args: &[&str]) -> Result<(Child, PathBuf)> {
+    let ready = place.path("ready.json");
+    let _ = fs::remove_file(&ready);
+    let log = fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(place.path("log.txt"))?;
+    let child = Command::new(binary())
+        .arg("up")
+        .args(["--http", http, "--kafka", kafka])
+        .args(["--data-dir".as_ref(), place.path("data").as_os_str()])
+        .args(["--conf-dir".as_ref(), place.path("conf.d").as_os_str()])
+        .args(["--rules-dir".as_ref(), place.path("rules").as_os_str()])
+        .args(["--ready-file".as_ref(), ready.as_os_str()])
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+        .context("cannot start lantern")?;
+    Ok((child, ready))
 }
 
 impl Drop for Lantern {

@@ -102,15 +102,19 @@ impl Program {
     }
 
     /// Waits for its end and answers what it printed; a failure shows that.
-    pub fn finish(mut self, limit: Duration) -> Result<String> {
-        let status = self.wait(limit)?;
-        let printed = self.printed()?;
-        ensure!(
-            status.success(),
-            "`{}` failed ({status}):\n{printed}",
-            self.shown
-        );
+    pub fn finish(self, limit: Duration) -> Result<String> {
+        let shown = self.shown.clone();
+        let (status, printed) = self.end(limit)?;
+        ensure!(status.success(), "`{shown}` failed ({status}):\n{printed}");
         Ok(printed)
+    }
+
+    /// Waits for its end and answers how it ended and what it printed.
+    pub fn end(mut self, limit: Duration) -> Result<(ExitStatus, String)> {
+        let status = self.wait(limit)?;
+        // Foreign programs print what is no UTF-8, too.
+        let printed = fs::read(self.folder.path().join("printed.txt"))?;
+        Ok((status, String::from_utf8_lossy(&printed).into_owned()))
     }
 
     /// Ends it with Ctrl-C and answers what it printed.

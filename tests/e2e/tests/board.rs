@@ -45,6 +45,21 @@ fn both_boards_show_what_is_so_in_a_browser() -> Result<()> {
 }
 
 #[test]
+fn a_group_that_stands_still_is_seen_on_the_board_of_consumers() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &[])?;
+    let (kafka, binary) = (lantern.kafka.clone(), binary());
+    let rest: [(&str, &Path); 3] = [
+        ("--kafka", Path::new(&kafka)),
+        ("--lantern", &binary),
+        ("--out", Path::new("out")),
+    ];
+    let printed = script("consumers.mjs", &lantern, &rest)?.finish(CHECKS_LIMIT)?;
+    println!("{printed}");
+    Ok(())
+}
+
+#[test]
 fn an_open_page_survives_a_kill_and_its_marquee_goes_on() -> Result<()> {
     let place = Place::new()?;
     let lantern = Lantern::start(&place, &[])?;

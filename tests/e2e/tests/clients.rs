@@ -102,6 +102,14 @@ fn kafka_python_transactions() -> Result<()> {
     proves(python()?, "transactions.py")
 }
 
+/// It is looked for work at once, so that nobody waits for it.
+const QUICK_COMPACTION: &str = "compaction:\n  interval: 100ms\n";
+
+#[test]
+fn compacted_topics_in_two_clients() -> Result<()> {
+    proves_with(python()?, "compaction.py", QUICK_COMPACTION)
+}
+
 #[test]
 fn kafkajs_transactions() -> Result<()> {
     proves(node()?, "transactions.mjs")

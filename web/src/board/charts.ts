@@ -11,6 +11,7 @@ import { formatText, formatWindow } from "../units/format";
 import type { Chart, ChartsLane } from "../wire/layout";
 import { touches, type Context, type LaneView, type Touched } from "./context";
 import { attrs, el, setText } from "./dom";
+import { HeatFigure } from "./heat";
 import type { Part } from "./scheduler";
 
 /** Legend entries shown; the chart itself draws every series. */
@@ -26,7 +27,16 @@ interface LegendRow { readonly element: HTMLElement; readonly box: HTMLElement; 
 
 const NOTHING = new SeriesColumns();
 
-class ChartFigure {
+/** One chart of the lane, however it is drawn. */
+export interface ChartView {
+  readonly element: HTMLElement;
+  update(touched: Touched): void;
+  frame(): void;
+  restyle(): void;
+  remove(): void;
+}
+
+class ChartFigure implements ChartView {
   readonly element = el("figure", "chart");
   private readonly canvas = el("canvas", "chart-canvas");
   private readonly legend = el("ul", "legend");
@@ -176,14 +186,15 @@ class ChartFigure {
 
 export class ChartsView implements LaneView {
   readonly element: HTMLElement;
-  private readonly figures: readonly ChartFigure[];
+  private readonly figures: readonly ChartView[];
 
   constructor(lane: ChartsLane, context: Context, heading: HTMLElement) {
-    this.figures = lane.charts.map((chart) => new ChartFigure(chart, context));
+    this.figures = lane.charts.map((chart) => (chart.draw === "heatmap" ? new HeatFigure(chart, context) : new ChartFigure(chart, context)));
     const grid = el("div", "chart-grid", ...this.figures.map((figure) => figure.element));
     this.element = attrs(el("section", "lane lane-charts", el("div", "lane-head", heading), grid), {
       "aria-labelledby": heading.id,
-      "data-count": lane.charts.length,
+      // A heat map has a line of its own.
+      "data-count": lane.charts.filter(({ draw }) => draw === "lines").length,
     });
   }
 

@@ -1,4 +1,4 @@
-//! A resolved board as lanes on the page. Bands (marquee, stats) lie across; charts and what is read beside
+//! A resolved board as lanes on the page. Bands (marquee, stats, tables) lie across; charts and what is read beside
 //! them (alerts, events) share the rest.
 
 import type { Board, Lane } from "../wire/layout";
@@ -9,6 +9,7 @@ import { attrs, el } from "./dom";
 import type { Key } from "./i18n";
 import { MarqueeView } from "./marquee";
 import { StatsView } from "./stats";
+import { TableView } from "./table";
 import { TickerView } from "./ticker";
 
 export class BoardView {
@@ -25,7 +26,7 @@ export class BoardView {
     const side = of("alerts", "ticker");
     const body = el("div", "body", ...charts, side.length > 0 ? el("div", "side", ...side) : undefined);
     attrs(body, { "data-split": charts.length > 0 && side.length > 0 ? "" : undefined });
-    this.element.append(...of("marquee", "stats"), body);
+    this.element.append(...of("marquee", "stats", "table"), body);
     body.hidden = charts.length + side.length === 0;
   }
 
@@ -46,7 +47,7 @@ export class BoardView {
   }
 }
 
-const NAMES: Readonly<Record<Lane["kind"], Key>> = { marquee: "laneMarquee", charts: "laneCharts", stats: "laneStats", alerts: "laneAlerts", ticker: "laneTicker" };
+const NAMES: Readonly<Record<Lane["kind"], Key>> = { marquee: "laneMarquee", charts: "laneCharts", stats: "laneStats", table: "laneTable", alerts: "laneAlerts", ticker: "laneTicker" };
 
 function build(lane: Lane, context: Context, order: readonly number[]): LaneView {
   const title = context.words.local(lane.title);
@@ -64,6 +65,8 @@ function build(lane: Lane, context: Context, order: readonly number[]): LaneView
       return new AlertsView(lane, context, heading);
     case "ticker":
       return new TickerView(lane, context, heading);
+    case "table":
+      return new TableView(lane, context, heading);
     default: {
       const never: never = lane;
       return never;

@@ -6,6 +6,7 @@ import type { ThemeName } from "../wire/layout";
 
 const STORED = "lantern.theme";
 const SERIES = 8;
+const HEAT = 8;
 
 export class Theme {
   chosen: ThemeName;
@@ -16,7 +17,7 @@ export class Theme {
   constructor(private readonly root: HTMLElement, private readonly storage: Storage | undefined, private readonly onChange: () => void) {
     const stored = storage?.getItem(STORED);
     this.chosen = stored === "light" || stored === "dark" ? stored : "auto";
-    this.palette = { series: [], grid: "", text: "", cursor: "", surface: "", font: "", fontSize: 11 };
+    this.palette = { series: [], heat: [], grid: "", text: "", cursor: "", surface: "", font: "", fontSize: 11 };
     this.apply();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.apply());
   }
@@ -49,6 +50,7 @@ export class Theme {
     };
     this.palette = {
       series: Array.from({ length: SERIES }, (_, i) => colour(`series-${i + 1}`)),
+      heat: Array.from({ length: HEAT }, (_, i) => colour(`heat-${i + 1}`)),
       grid: colour("grid"),
       text: colour("ink-3"),
       cursor: colour("ink-2"),

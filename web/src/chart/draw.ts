@@ -1,15 +1,23 @@
 //! Thin drawing of a `Picture`. Knows the canvas, decides nothing.
 
+import type { HeatPicture } from "./heat";
+import type { AnyPicture } from "./painter";
 import { fontOf, type Picture, type Shape } from "./picture";
 
-export function drawPicture(canvas: OffscreenCanvas, ctx: OffscreenCanvasRenderingContext2D, picture: Picture): void {
-  const { width, height, plot, stroke } = picture;
+export function drawPicture(canvas: OffscreenCanvas, ctx: OffscreenCanvasRenderingContext2D, picture: AnyPicture): void {
+  const { width, height } = picture;
   // A canvas that is given a size is cleared and laid out anew.
   if (canvas.width !== width || canvas.height !== height) {
     canvas.width = width;
     canvas.height = height;
   }
   ctx.clearRect(0, 0, width, height);
+  if ("cells" in picture) drawHeat(ctx, picture);
+  else drawChart(ctx, picture);
+}
+
+function drawChart(ctx: OffscreenCanvasRenderingContext2D, picture: Picture): void {
+  const { plot, stroke } = picture;
   drawAxes(ctx, picture);
   ctx.save();
   ctx.beginPath();
@@ -100,4 +108,35 @@ function drawCursor(ctx: OffscreenCanvasRenderingContext2D, { cursor, plot, pale
   ctx.textAlign = "left";
   ctx.textBaseline = "top";
   ctx.fillText(text, left + 4 * scale, top + 3 * scale);
+}
+
+/** Where nothing is known the line on which the row lies is seen. */
+function drawHeat(ctx: OffscreenCanvasRenderingContext2D, { plot, palette, rows, columns, lines, cells, colours, cursor, scale, fontPx }: HeatPicture): void {
+  ctx.font = fontOf(palette, fontPx);
+  ctx.fillStyle = palette.text;
+  ctx.textAlign = "right";
+  ctx.textBaseline = "middle";
+  for (const { at, text } of rows) ctx.fillText(text, plot.left - 6 * scale, at);
+  ctx.textAlign = "center";
+  ctx.textBaseline = "top";
+  for (const { at, text } of columns) ctx.fillText(text, at, plot.top + plot.height + 6 * scale);
+  ctx.fillStyle = palette.grid;
+  const hairline = Math.max(1, Math.round(scale));
+  for (const line of lines) ctx.fillRect(plot.left, line, plot.width, hairline);
+  let shown = -1;
+  for (let i = 0; i < colours.length; i += 1) {
+    const colour = colours[i] as number;
+    if (colour !== shown) ctx.fillStyle = palette.heat[colour] ?? palette.text;
+    shown = colour;
+    ctx.fillRect(cells[4 * i] as number, cells[4 * i + 1] as number, cells[4 * i + 2] as number, cells[4 * i + 3] as number);
+  }
+  if (cursor === undefined) return;
+  const thick = Math.max(2, Math.round(2 * scale));
+  // Two frames, one inside the other: one of them is seen on any shade.
+  ctx.lineWidth = thick;
+  ctx.strokeStyle = palette.cursor;
+  ctx.strokeRect(cursor.x - thick / 2, cursor.y - thick / 2, cursor.width + thick, cursor.height + thick);
+  ctx.strokeStyle = palette.surface;
+  ctx.lineWidth = thick / 2;
+  ctx.strokeRect(cursor.x + thick / 4, cursor.y + thick / 4, cursor.width - thick / 2, cursor.height - thick / 2);
 }

@@ -3,11 +3,15 @@
 //! Invariant: of each canvas at most one picture is on its way, so a slow worker makes pictures rarer, never a
 //! queue longer.
 
+import type { HeatPicture } from "./heat";
 import type { Measure, Picture } from "./picture";
+
+/** What can be drawn. */
+export type AnyPicture = Picture | HeatPicture;
 
 export type ToPainter =
   | { readonly kind: "attach"; readonly id: number; readonly canvas: OffscreenCanvas }
-  | { readonly kind: "draw"; readonly id: number; readonly picture: Picture }
+  | { readonly kind: "draw"; readonly id: number; readonly picture: AnyPicture }
   | { readonly kind: "detach"; readonly id: number };
 
 /** The picture of this canvas is drawn, or could not be. */
@@ -17,7 +21,7 @@ export interface FromPainter { readonly id: number; readonly failed: string | un
 export interface RemoteCanvas {
   /** A picture is on its way; `onDrawn` will tell. */
   readonly busy: boolean;
-  draw(picture: Picture): void;
+  draw(picture: AnyPicture): void;
   remove(): void;
 }
 
@@ -49,8 +53,7 @@ export class Painter {
       },
       draw: (picture) => {
         busy = true;
-        const buffers = picture.shapes.flatMap(({ line, floor }) => [line.buffer, ...(floor instanceof Float32Array ? [floor.buffer] : [])]);
-        this.tell({ kind: "draw", id, picture }, buffers);
+        this.tell({ kind: "draw", id, picture }, buffersOf(picture));
       },
       remove: () => {
         this.drawn.delete(id);
@@ -62,6 +65,11 @@ export class Painter {
   private tell(message: ToPainter, transfer: Transferable[]): void {
     this.worker.postMessage(message, transfer);
   }
+}
+
+function buffersOf(picture: AnyPicture): ArrayBufferLike[] {
+  if ("cells" in picture) return [picture.cells.buffer, picture.colours.buffer];
+  return picture.shapes.flatMap(({ line, floor }) => [line.buffer, ...(floor instanceof Float32Array ? [floor.buffer] : [])]);
 }
 
 /** Measures with the page's fonts. Widths are remembered: an axis names the same few texts again and again. */

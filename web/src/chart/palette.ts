@@ -2,6 +2,8 @@
 
 export interface Palette {
   readonly series: readonly string[];
+  /** From least to most: shades of one hue that differ in lightness, which every eye tells apart. */
+  readonly heat: readonly string[];
   readonly grid: string;
   readonly text: string;
   readonly cursor: string;

@@ -4,7 +4,7 @@ import type { Palette } from "./palette";
 import { ChartModel, type ChartOptions } from "./picture";
 
 const points = (...pairs: [number, number][]): Points => ({ t: Float64Array.from(pairs, (p) => p[0]), v: Float64Array.from(pairs, (p) => p[1]) });
-const palette: Palette = { series: ["red", "blue"], grid: "grey", text: "black", cursor: "black", surface: "white", font: "serif", fontSize: 12 };
+const palette: Palette = { series: ["red", "blue"], heat: [], grid: "grey", text: "black", cursor: "black", surface: "white", font: "serif", fontSize: 12 };
 const model = (options: Partial<ChartOptions> = {}): ChartModel => {
   const chart = new ChartModel({ unit: "short", windowMs: 10_000, stack: false, min: 0, max: undefined, ...options }, (text) => 6 * text.length);
   chart.resize(300, 120, 2);

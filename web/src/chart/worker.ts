@@ -2,10 +2,9 @@
 //! that a picture is done. Drawing takes the page's thread no time, so a chart cannot make a frame late.
 
 import { drawPicture } from "./draw";
-import type { FromPainter, ToPainter } from "./painter";
-import type { Picture } from "./picture";
+import type { AnyPicture, FromPainter, ToPainter } from "./painter";
 
-interface Easel { readonly canvas: OffscreenCanvas; readonly ctx: OffscreenCanvasRenderingContext2D | null; last: Picture | undefined }
+interface Easel { readonly canvas: OffscreenCanvas; readonly ctx: OffscreenCanvasRenderingContext2D | null; last: AnyPicture | undefined }
 
 const easels = new Map<number, Easel>();
 

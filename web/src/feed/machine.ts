@@ -320,8 +320,9 @@ export class FeedMachine {
   }
 }
 
+/** Cells whose rows come as complete sets. */
 function alertCells(board: Board): Set<number> {
-  return new Set(board.lanes.flatMap((lane) => (lane.kind === "alerts" ? [lane.cell as number] : [])));
+  return new Set(board.lanes.flatMap((lane) => (lane.kind === "alerts" || lane.kind === "table" ? [lane.cell as number] : [])));
 }
 
 /** How old the newest frame is, on the server's clock. */

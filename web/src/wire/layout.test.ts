@@ -12,13 +12,19 @@ it("reads every kind of lane", () => {
       { id: 4, kind: "ticker", title: "", cell: 400, rows: 100000 },
       { id: 5, kind: "stats", title: "", stats: [{ cell: 500, label: "x", unit: "furlongs" }] },
       { id: 6, kind: "hologram" },
+      { id: 7, kind: "table", title: "", cell: 600, label: "Group", columns: [{ label: "Lag" }, { label: "Age", unit: "seconds" }] },
+      { id: 8, kind: "charts", title: "", charts: [{ id: 80, title: "h", dynamic: true, draw: "heatmap", steps: [0.1, "x", 1], step_ms: 10000 }] },
     ],
   });
   expect(board.title).toEqual({ en: "Both", zh: "Both" });
-  expect(board.lanes.map((lane) => lane.kind)).toEqual(["marquee", "charts", "alerts", "ticker", "stats"]);
+  expect(board.lanes.map((lane) => lane.kind)).toEqual(["marquee", "charts", "alerts", "ticker", "stats", "table", "charts"]);
   const [marquee, charts, , ticker, stats] = board.lanes;
   expect(marquee?.kind === "marquee" && marquee.items[0]).toMatchObject({ label: { en: "CPU", zh: "CPU" }, intervalMs: 4000 });
   expect(charts?.kind === "charts" && charts.charts[0]).toMatchObject({ windowMs: 60000, stack: true, min: 0, max: undefined, dynamic: true });
+  expect(charts?.kind === "charts" && charts.charts[0]).toMatchObject({ draw: "lines", steps: [] });
+  const [table, heat] = board.lanes.slice(5);
+  expect(table?.kind === "table" && table.columns.map(({ unit }) => unit)).toEqual(["short", "seconds"]);
+  expect(heat?.kind === "charts" && heat.charts[0]).toMatchObject({ draw: "heatmap", steps: [0.1, 1], stepMs: 10000 });
   expect(ticker?.kind === "ticker" && ticker.rows).toBe(200);
   expect(stats?.kind === "stats" && stats.stats[0]?.unit).toBe("short");
 });

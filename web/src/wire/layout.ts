@@ -31,13 +31,19 @@ export interface Chart {
   readonly max: number | undefined;
   readonly series: readonly ChartSeries[];
   readonly dynamic: boolean;
+  readonly draw: "lines" | "heatmap";
+  /** Of a heat map: where its colour changes, ascending, and how wide a column is. */
+  readonly steps: readonly number[];
+  readonly stepMs: number;
 }
 export interface ChartsLane { readonly kind: "charts"; readonly id: number; readonly title: LocalText; readonly charts: readonly Chart[] }
 export interface AlertsLane { readonly kind: "alerts"; readonly id: number; readonly title: LocalText; readonly cell: CellId }
 export interface TickerLane { readonly kind: "ticker"; readonly id: number; readonly title: LocalText; readonly cell: CellId; readonly rows: number }
 export interface Stat { readonly id: number; readonly cell: CellId; readonly label: LocalText; readonly unit: Unit }
 export interface StatsLane { readonly kind: "stats"; readonly id: number; readonly title: LocalText; readonly stats: readonly Stat[] }
-export type Lane = MarqueeLane | ChartsLane | AlertsLane | TickerLane | StatsLane;
+export interface TableColumn { readonly label: LocalText; readonly unit: Unit }
+export interface TableLane { readonly kind: "table"; readonly id: number; readonly title: LocalText; readonly cell: CellId; readonly label: LocalText; readonly columns: readonly TableColumn[] }
+export type Lane = TableLane | MarqueeLane | ChartsLane | AlertsLane | TickerLane | StatsLane;
 
 export type ThemeName = "auto" | "light" | "dark";
 
@@ -121,6 +127,8 @@ function parseLane(json: unknown): Lane[] {
     }
     case "stats":
       return [{ kind: "stats", id, title, stats: list(lane["stats"], "stats").map(parseStat) }];
+    case "table":
+      return [{ kind: "table", id, title, cell: cell(lane["cell"]), label: localText(lane["label"]), columns: list(lane["columns"], "columns").map(parseColumn) }];
     default:
       return [];
   }
@@ -153,7 +161,15 @@ function parseChart(json: unknown): Chart {
       return { cell: cell(series["cell"]), label: localText(series["label"]) };
     }),
     dynamic: chart["dynamic"] === true,
+    draw: chart["draw"] === "heatmap" ? "heatmap" : "lines",
+    steps: (Array.isArray(chart["steps"]) ? chart["steps"] : []).flatMap((step: unknown) => optional(step) ?? []),
+    stepMs: Math.max(50, optional(chart["step_ms"]) ?? 10_000),
   };
+}
+
+function parseColumn(json: unknown): TableColumn {
+  const column = object(json, "column");
+  return { label: localText(column["label"]), unit: unit(column["unit"]) };
 }
 
 function parseStat(json: unknown): Stat {

@@ -53,7 +53,7 @@ pub(super) fn cpu_seconds(id: u32) -> Result<f64> {
     Ok((ticks(11)? + ticks(12)?) / 100.0)
 }
 
-pub(super) fn resident_mib(id: u32) -> Result<f64> {
+pub(crate) fn resident_mib(id: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kibibytes = line

@@ -20,15 +20,24 @@ const POINTS_MAX: u32 = 4_096;
 const _: () = assert!(limits::POINTS_MAX == 1 << POINTS_MAX.trailing_zeros());
 
 impl Compiler<'_> {
-    pub(super) fn chart(&mut self, path: &str, chart: schema::Chart) -> usize {
+    pub(super) fn chart(&mut self, path: &str, mut chart: schema::Chart) -> usize {
         let id = self.id();
+        let steps = self.heat_steps(path, &mut chart);
         let window = self.span(
             &format!("{path}.window"),
             chart.window,
             Duration::from_mins(5),
             limits::WINDOW,
         );
-        let step = (window / limits::CHART_POINTS).max(Duration::from_millis(250));
+        let points = match &steps {
+            Some(_) => limits::HEATMAP_COLUMNS,
+            None => limits::CHART_POINTS,
+        };
+        let step = if chart.delays.is_some() {
+            delay::SLICE
+        } else {
+            (window / points).max(Duration::from_millis(250))
+        };
         let title_at = chart.title.referenced;
         let step_at = chart.step.as_ref().map_or(title_at, |step| step.referenced);
         let step = self.span(
@@ -49,50 +58,55 @@ impl Compiler<'_> {
             self.problem(&format!("{path}.max"), max.referenced, reason);
         }
         let at = chart.title.referenced;
-        let lines = match (chart.query, chart.series.is_empty()) {
-            (Some(query), true) => {
-                let query = self.query(&format!("{path}.query"), &query);
-                let any = |_: &str| true;
-                let legend = chart
-                    .legend
-                    .and_then(|it| self.template(&format!("{path}.legend"), &it, any, ""));
-                let limit = self.limit(&format!("{path}.limit"), chart.limit);
-                Lines::Dynamic {
-                    query,
-                    legend,
-                    limit,
+        let lines = if let Some(delays) = chart.delays {
+            self.delays(path, delays, chart.legend, chart.limit)
+        } else {
+            match (chart.query, chart.series.is_empty()) {
+                (Some(query), true) => {
+                    let query = self.query(&format!("{path}.query"), &query);
+                    let any = |_: &str| true;
+                    let legend = chart
+                        .legend
+                        .and_then(|it| self.template(&format!("{path}.legend"), &it, any, ""));
+                    let limit = self.limit(&format!("{path}.limit"), chart.limit);
+                    Lines::Dynamic {
+                        query,
+                        legend,
+                        limit,
+                    }
                 }
-            }
-            (None, false) => {
-                if let Some(legend) = chart.legend {
+                (None, false) => {
+                    if let Some(legend) = chart.legend {
+                        self.problem(
+                            &format!("{path}.legend"),
+                            legend.referenced,
+                            "belongs to a query; each entry of series has a label",
+                        );
+                    }
+                    let series = chart.series.into_iter().enumerate();
+                    Lines::Fixed(
+                        series
+                            .map(|(at, series)| FixedLine {
+                                query: self
+                                    .query(&format!("{path}.series[{at}].query"), &series.query),
+                                label: series.label,
+                                cell: self.id(),
+                            })
+                            .collect(),
+                    )
+                }
+                (None, true) => {
+                    self.problem(path, at, "has neither a query nor series");
+                    Lines::Fixed(Vec::new())
+                }
+                (Some(query), false) => {
                     self.problem(
-                        &format!("{path}.legend"),
-                        legend.referenced,
-                        "belongs to a query; each entry of series has a label",
+                        &format!("{path}.query"),
+                        query.referenced,
+                        "cannot stand beside series: a chart has one or the other",
                     );
+                    Lines::Fixed(Vec::new())
                 }
-                let series = chart.series.into_iter().enumerate();
-                Lines::Fixed(
-                    series
-                        .map(|(at, series)| FixedLine {
-                            query: self.query(&format!("{path}.series[{at}].query"), &series.query),
-                            label: series.label,
-                            cell: self.id(),
-                        })
-                        .collect(),
-                )
-            }
-            (None, true) => {
-                self.problem(path, at, "has neither a query nor series");
-                Lines::Fixed(Vec::new())
-            }
-            (Some(query), false) => {
-                self.problem(
-                    &format!("{path}.query"),
-                    query.referenced,
-                    "cannot stand beside series: a chart has one or the other",
-                );
-                Lines::Fixed(Vec::new())
             }
         };
         self.charts.push(ChartPlan {
@@ -104,6 +118,7 @@ impl Compiler<'_> {
             stack: chart.stack,
             min: chart.min,
             max: chart.max.map(|max| max.value),
+            steps,
             lines,
         });
         self.charts.len() - 1

@@ -142,3 +142,41 @@ fn a_value_has_one_source_and_a_plain_name() {
     ];
     assert_snapshot!(table(cases.map(item)));
 }
+
+#[test]
+fn a_heat_map_has_steps_and_one_source() {
+    let chart = |text: &str| {
+        let head = "apiVersion: lantern/v1\nkind: Board\nmetadata: {name: b}\nspec:\n  lanes:\n    - charts:\n        charts: ";
+        (text.to_owned(), problems(&format!("{head}[{text}]")))
+    };
+    let cases = [
+        "{title: a, draw: heatmap, delays: {group: g, topic: t}, legend: '{topic}/{partition}'}",
+        "{title: a, draw: heatmap, query: x, steps: [1, 10]}",
+        "{title: a, draw: heatmap, query: x}",
+        "{title: a, draw: heatmap, query: x, steps: [10, 1]}",
+        "{title: a, draw: heatmap, query: x, steps: []}",
+        "{title: a, draw: heatmap, query: x, steps: [1], stack: true}",
+        "{title: a, query: x, steps: [1]}",
+        "{title: a, delays: {}}",
+        "{title: a, draw: heatmap, delays: {}, query: x}",
+        "{title: a, draw: heatmap, delays: {}, step: 1s, window: 10m}",
+        "{title: a, draw: heatmap, delays: {topic: no/topic}, legend: '{region}'}",
+        "{title: a, draw: pie, query: x}",
+    ];
+    assert_snapshot!(table(cases.map(chart)));
+}
+
+#[test]
+fn a_table_has_labels_and_columns() {
+    let lane = |text: &str| {
+        let head = "apiVersion: lantern/v1\nkind: Board\nmetadata: {name: b}\nspec:\n  lanes:\n    - table: ";
+        (text.to_owned(), problems(&format!("{head}{text}")))
+    };
+    let cases = [
+        "{by: [a], label: A, columns: [{label: x, query: x, unit: bytes, levels: {info: '> 1'}}]}",
+        "{by: [], label: A, columns: []}",
+        "{by: [a], label: A, rows: 101, columns: [{label: x, query: 'x['}]}",
+        "{by: [a], columns: [{label: x, query: x}]}",
+    ];
+    assert_snapshot!(table(cases.map(lane)));
+}

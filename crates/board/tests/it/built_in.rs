@@ -27,8 +27,8 @@ async fn they_are_in_force_and_run_without_any_data() {
     let applied = rig.handle.apply(boards());
     let problems: Vec<_> = applied.problems.iter().map(ToString::to_string).collect();
     assert_eq!(problems, [""; 0]);
-    assert_eq!(applied.changed, ["orders", "this-machine"]);
-    for board in ["orders", "this-machine"] {
+    assert_eq!(applied.changed, ["consumers", "orders", "this-machine"]);
+    for board in ["consumers", "orders", "this-machine"] {
         let mut display = rig.display(board);
         display.open().await;
         display
@@ -42,7 +42,7 @@ async fn they_are_in_force_and_run_without_any_data() {
 async fn every_text_is_there_in_both_languages() {
     let rig = Rig::new();
     assert_eq!(rig.handle.apply(boards()).problems, []);
-    for board in ["orders", "this-machine"] {
+    for board in ["consumers", "orders", "this-machine"] {
         let mut display = rig.display(board);
         display.open().await;
         let text = display.layout["board"].to_string();

@@ -6,6 +6,7 @@
 mod rig;
 
 mod built_in;
+mod delays;
 mod edits;
 mod events;
 mod restart;

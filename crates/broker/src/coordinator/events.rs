@@ -58,6 +58,9 @@ impl Events {
     }
 
     pub(super) fn register(&self, registry: &mut Registry, levels: Weak<GroupCoordinator>) {
+        registry.register_collector(Box::new(ByGroup {
+            coordinator: Weak::clone(&levels),
+        }));
         let registry = registry.sub_registry_with_prefix("lantern_broker_group");
         registry.register("rebalances", "Rebalances begun", self.rebalances.clone());
         registry.register(
@@ -202,6 +205,51 @@ impl Collector for Levels {
         for (state, count) in states {
             let labels = [("state", state.as_str()), ("protocol", state.protocol())];
             number(count).encode(by_state.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// Groups whose members and state are shown, the first by id.
+const GROUPS_SHOWN_MAX: usize = 100;
+
+/// What is known by group, read when somebody asks. Names and labels of members are those of `kafka_exporter`.
+#[derive(Debug)]
+struct ByGroup {
+    coordinator: Weak<GroupCoordinator>,
+}
+
+impl Collector for ByGroup {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(coordinator) = self.coordinator.upgrade() else {
+            return Ok(());
+        };
+        let mut groups = coordinator.engine_list();
+        groups.truncate(GROUPS_SHOWN_MAX);
+        let mut members = encoder.encode_descriptor(
+            "kafka_consumergroup_members",
+            "Members of a group",
+            None,
+            MetricType::Gauge,
+        )?;
+        for group in &groups {
+            let labels = [("consumergroup", group.group.as_str())];
+            let count = u64::try_from(group.members).unwrap_or(u64::MAX);
+            ConstGauge::new(count).encode(members.encode_family(&labels)?)?;
+        }
+        let mut states = encoder.encode_descriptor(
+            "lantern_broker_group_state",
+            "1 for the state that a group is in",
+            None,
+            MetricType::Gauge,
+        )?;
+        for group in &groups {
+            let labels = [
+                ("consumergroup", group.group.as_str()),
+                ("protocol", group.state.protocol()),
+                ("state", group.state.as_str()),
+            ];
+            ConstGauge::new(1_u64).encode(states.encode_family(&labels)?)?;
         }
         Ok(())
     }

@@ -288,6 +288,7 @@ impl GroupCoordinator {
             group,
             protocol_type: "".into(),
             state: ListedState::Classic(GroupState::Empty),
+            members: 0,
         }));
         listings.sort_by(|a, b| a.group.cmp(&b.group));
         Ok(listings)
@@ -367,6 +368,11 @@ impl GroupCoordinator {
     /// How many groups are in each state, and how many members they have in total.
     pub fn census(&self) -> (BTreeMap<ListedState, usize>, usize) {
         self.state.lock().engine.census()
+    }
+
+    /// Groups with members or a state, by id: what is known without asking for commits.
+    pub(super) fn engine_list(&self) -> Vec<GroupListing> {
+        self.state.lock().engine.list()
     }
 
     /// Whether groups are read back and calls are served.
@@ -469,6 +475,8 @@ impl GroupCoordinator {
                 }
             };
             tokio::select! {
+                // Either order is right; a fixed one repeats itself.
+                biased;
                 () = sleep => {
                     let mut state = self.state.lock();
                     let actions = state.engine.tick(self.clock.monotonic());

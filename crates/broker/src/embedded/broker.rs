@@ -18,13 +18,17 @@ use record::CheckedBatch;
 use stdx::ByteSize;
 use tokio::sync::watch;
 
+use super::feed::RingFeed;
 use super::retention::Bell;
 use super::writer::Writer;
-use super::{Drive, OpenError, Options, RecoveryReport, Shared, events, groups, open, reads};
-use super::{retention, store, topics};
+use super::{
+    Drive, OpenError, Options, RecoveryReport, Shared, delays, events, groups, open, reads,
+};
+use super::{cleaner, retention, store, topics};
 use crate::{
-    Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, Durability, Error,
-    Fetched, Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog,
+    Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, DelayFilter,
+    Delays, Demand, Durability, Error, Feed, Fetched, Found, Marks, Place, ReadLimit, TopicConfig,
+    TopicInfo, TopicSpec, TransactionalLog, Wanted, Wish,
 };
 
 /// The broker inside Lantern: durable topics in one directory of this machine.
@@ -62,6 +66,7 @@ impl EmbeddedBroker {
     pub fn open(options: Options) -> Result<Arc<Self>, OpenError> {
         let opened = open::open(options, &mut |_| ())?;
         let shared = Arc::new(opened.shared);
+        delays::begin(&shared);
         let writer = Writer::new(Arc::clone(&shared));
         let bell = Arc::new(Bell::default());
         let mut threads = Vec::new();
@@ -70,9 +75,15 @@ impl EmbeddedBroker {
             Drive::Manual => manual = Some(writer),
             Drive::Threads => {
                 threads.push(spawn("lantern-writer", move || writer.run())?);
+                let learner = Arc::clone(&shared);
+                threads.push(spawn("lantern-delays", move || delays::learn(&learner))?);
                 let (shared, bell) = (Arc::clone(&shared), Arc::clone(&bell));
+                let (cleaned, clean_bell) = (Arc::clone(&shared), Arc::clone(&bell));
                 threads.push(spawn("lantern-retain", move || {
                     retention::run(&shared, &bell);
+                })?);
+                threads.push(spawn("lantern-clean", move || {
+                    cleaner::run(&cleaned, &clean_bell);
                 })?);
             }
         }
@@ -93,13 +104,20 @@ impl EmbeddedBroker {
         &self.recovery
     }
 
+    /// Lets go of memory that followers and buffers need no more, which otherwise happens every
+    /// [`Options::retention_interval`].
+    pub fn let_memory_go(&self) {
+        retention::let_memory_go(&self.shared);
+    }
+
     /// What [`Options::defaults`] said, for callers that create topics.
     pub fn defaults(&self) -> &TopicConfig {
         &self.shared.options.defaults
     }
 
-    /// Adds the broker's numbers, named `lantern_broker_*`.
+    /// Adds the broker's numbers, named `lantern_broker_*`, and what is known by partition and group.
     pub fn register(&self, registry: &mut Registry) {
+        delays::register(registry, &self.shared);
         self.shared.metrics.register(registry, &self.shared);
     }
 
@@ -110,9 +128,20 @@ impl EmbeddedBroker {
         self.manual.lock().as_mut().map_or(0, Writer::round)
     }
 
+    /// Learns from the log since when records wait that groups have not read, as a thread does after the start;
+    /// for [`Drive::Manual`]. Blocks on the disk.
+    pub fn learn_delays_now(&self) {
+        delays::learn(&self.shared);
+    }
+
     /// Applies retention now; answers the bytes removed. Blocks on the disk.
     pub fn retain_now(&self) -> u64 {
         retention::turn(&self.shared)
+    }
+
+    /// Compacts what is due now; answers the bytes that are gone. Blocks on the disk.
+    pub fn clean_now(&self) -> u64 {
+        cleaner::turn(&self.shared, &Bell::default())
     }
 
     /// Takes no more appends, finishes those queued, flushes, closes every log, leaves the clean
@@ -167,25 +196,45 @@ fn end(
     // Whoever changes topics finishes first.
     let catalog = shared.catalog.lock();
     let mut closed = Ok(());
+    // Without room for checkpoints nothing is lost: the next start reads more.
+    let mut no_room = None;
     for topic in shared.topics.load().in_order() {
         for partition in &topic.partitions {
-            let result = partition.close(orderly);
-            closed = closed.and(result);
+            match partition.close(orderly) {
+                Err(error) if is_full(&error) => no_room = Some(error),
+                result => closed = closed.and(result),
+            }
         }
     }
-    if orderly && closed.is_ok() {
+    if orderly && closed.is_ok() && no_room.is_none() {
         // Every log is synced: the next start has nothing to redo. If this fails it does so in vain.
         if let Some(journal) = shared.journal.lock().take()
             && let Err(error) = journal.close()
         {
             events::journal_kept(&error);
         }
-        closed = store::mark_clean(&shared.options);
-        events::closed(&shared.options.data_dir);
+        match store::mark_clean(&shared.options) {
+            Err(error) if is_full(&error) => no_room = Some(error),
+            result => {
+                closed = result;
+                events::closed(&shared.options.data_dir);
+            }
+        }
+    }
+    if let Some(error) = no_room {
+        events::closed_without_room(&shared.options.data_dir, &error);
     }
     drop(catalog);
     drop(running.lock);
     closed
+}
+
+fn is_full(error: &Error) -> bool {
+    match error {
+        Error::DiskFull { .. } => true,
+        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+        _ => false,
+    }
 }
 
 /// Runs `work` where it may block on the disk.
@@ -315,6 +364,16 @@ impl Broker for EmbeddedBroker {
         Ok(self.shared.partition(of)?.watch())
     }
 
+    fn want(&self, of: &TopicPartition, wish: Wish, demand: &Arc<Demand>) -> Result<Wanted, Error> {
+        Ok(self.shared.partition(of)?.want(wish, demand))
+    }
+
+    fn feed(&self, of: &TopicPartition) -> Result<Option<Box<dyn Feed>>, Error> {
+        let partition = self.shared.partition(of)?;
+        let feed = RingFeed::new(partition, Arc::clone(&self.shared.memory));
+        Ok(feed.map(|feed| -> Box<dyn Feed> { Box::new(feed) }))
+    }
+
     fn find<'a>(&'a self, at: &'a TopicPartition, place: Place) -> BrokerFuture<'a, Option<Found>> {
         Box::pin(async move {
             let partition = self.shared.partition(at)?;
@@ -389,5 +448,9 @@ impl Broker for EmbeddedBroker {
 
     fn transactional(&self) -> Option<&dyn TransactionalLog> {
         Some(&self.shared)
+    }
+
+    fn delays(&self, filter: &DelayFilter) -> Option<Delays> {
+        Some(delays::look(&self.shared, filter))
     }
 }

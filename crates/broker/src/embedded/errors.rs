@@ -162,10 +162,17 @@ pub(crate) fn of_log(partition: &TopicPartition, error: commitlog::Error) -> Err
         Log::Batch { source, .. } => Error::Corrupt {
             partition,
             reason: format!("{text}: {source}").into(),
+            until: None,
         },
-        Log::Corrupt { .. } | Log::Overlap { .. } | Log::Exhausted { .. } => Error::Corrupt {
+        Log::Corrupt { until, .. } => Error::Corrupt {
             partition,
             reason: text.into(),
+            until: Some(until.into()),
+        },
+        Log::Overlap { .. } | Log::Exhausted { .. } => Error::Corrupt {
+            partition,
+            reason: text.into(),
+            until: None,
         },
     }
 }

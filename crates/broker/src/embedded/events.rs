@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use commitlog::JournalError;
+use commitlog::{CleanReport, JournalError};
 use model::{TopicId, TopicName, TopicPartition};
 use tracing::{error, info, warn};
 
@@ -29,6 +29,14 @@ pub(crate) fn opened(
 
 pub(crate) fn closed(data_dir: &Path) {
     info!(data_dir = %data_dir.display(), "The data directory is closed.");
+}
+
+pub(crate) fn closed_without_room(data_dir: &Path, error: &Error) {
+    warn!(
+        data_dir = %data_dir.display(),
+        %error,
+        "The data directory is closed, but there was no room to say so: nothing is lost, and the next start takes longer."
+    );
 }
 
 pub(crate) fn topic_created(topic: &TopicName, id: TopicId, partitions: u32) {
@@ -124,6 +132,39 @@ pub(crate) fn retention_failed(partition: &TopicPartition, error: &Error) {
     warn!(%partition, %error, "Retention failed; it tries again at its next turn.");
 }
 
+pub(crate) fn cleaned(
+    metrics: &Metrics,
+    partition: &TopicPartition,
+    report: &CleanReport,
+    took: Duration,
+) {
+    metrics.clean_runs.inc();
+    metrics.clean_read_bytes.inc_by(report.read_bytes);
+    metrics.clean_written_bytes.inc_by(report.written_bytes);
+    metrics.clean_removed_records.inc_by(report.removed_records);
+    info!(
+        %partition, passes = report.passes, removed_records = report.removed_records,
+        segments_before = report.segments_before, segments_after = report.segments_after,
+        bytes_before = report.bytes_before, bytes_after = report.bytes_after,
+        read_bytes = report.read_bytes, until = %report.until, stopped = report.stopped, ?took,
+        "A partition was compacted."
+    );
+}
+
+pub(crate) fn clean_failed(
+    metrics: &Metrics,
+    partition: &TopicPartition,
+    reason: &str,
+    given_up: bool,
+) {
+    metrics.clean_failures.inc();
+    if given_up {
+        error!(%partition, reason, "A partition cannot be compacted; it stays as it is until Lantern restarts.");
+    } else {
+        warn!(%partition, reason, "Compaction failed; it tries again at its next turn.");
+    }
+}
+
 pub(crate) fn groups_compacted(metrics: &Metrics, before: u64, after: u64) {
     metrics.compactions.inc();
     info!(
@@ -135,6 +176,13 @@ pub(crate) fn groups_compacted(metrics: &Metrics, before: u64, after: u64) {
 
 pub(crate) fn groups_compaction_failed(error: &Error) {
     warn!(%error, "Group progress could not be compacted; it tries again as more is committed.");
+}
+
+pub(crate) fn groups_damaged(error: &Error) {
+    error!(
+        %error,
+        "The topic of the groups is damaged; what was stored there is passed over, and its groups go on from older progress."
+    );
 }
 
 pub(crate) fn group_record_unreadable(count: u64) {

@@ -13,7 +13,7 @@ use record::{BatchBuilder, CheckedBatch, Compression};
 use super::group_records::{commit_key, commit_value};
 use super::progress::{Applied, Progress};
 use super::writer::Waiter;
-use super::{Shared, events};
+use super::{Shared, delays, events};
 use crate::{Commit, Durability, Error};
 
 /// Bytes of records from which a batch of progress is closed and the next begun.
@@ -152,6 +152,9 @@ pub(crate) fn apply(shared: &Shared, waiters: &[Waiter]) {
             unreadable += apply_batch(&mut progress, batch);
         }
     }
+    let moved = progress.take_moves();
+    drop(progress);
+    delays::note(shared, moved);
     if unreadable > 0 {
         events::group_record_unreadable(unreadable);
     }

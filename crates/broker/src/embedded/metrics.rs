@@ -5,12 +5,14 @@
 //!
 //! Not here: log lines that go with a count (`events`).
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Weak};
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -18,6 +20,8 @@ use super::Shared;
 
 /// Topics whose own gauges are shown; more would make every scrape large.
 pub(crate) const TOPICS_SHOWN_MAX: usize = 100;
+
+type Label = [(&'static str, &'static str); 1];
 
 /// Counters and histograms; clones count into the same numbers.
 #[derive(Debug, Clone)]
@@ -42,6 +46,17 @@ pub(crate) struct Metrics {
     pub(crate) panics: Counter,
     pub(crate) retained_bytes: Counter,
     pub(crate) compactions: Counter,
+    /// Reads that followers got from a ring.
+    pub(crate) ring_reads: Counter,
+    pub(crate) lapped: Counter,
+    resizes: Family<Label, Counter>,
+    pub(crate) clean_runs: Counter,
+    pub(crate) clean_failures: Counter,
+    pub(crate) clean_read_bytes: Counter,
+    pub(crate) clean_written_bytes: Counter,
+    pub(crate) clean_removed_records: Counter,
+    pub(crate) clean_dirty_ratio: Gauge<f64, AtomicU64>,
+    pub(crate) clean_uncleanable: Gauge,
 }
 
 impl Metrics {
@@ -67,7 +82,31 @@ impl Metrics {
             panics: Counter::default(),
             retained_bytes: Counter::default(),
             compactions: Counter::default(),
+            ring_reads: Counter::default(),
+            lapped: Counter::default(),
+            resizes: Family::default(),
+            clean_runs: Counter::default(),
+            clean_failures: Counter::default(),
+            clean_read_bytes: Counter::default(),
+            clean_written_bytes: Counter::default(),
+            clean_removed_records: Counter::default(),
+            clean_dirty_ratio: Gauge::default(),
+            clean_uncleanable: Gauge::default(),
         }
+    }
+
+    /// A follower got so many bytes from a ring.
+    pub(crate) fn handed(&self, bytes: usize) {
+        self.ring_reads.inc();
+        self.reads.inc();
+        self.read_bytes
+            .inc_by(u64::try_from(bytes).unwrap_or(u64::MAX));
+    }
+
+    /// A ring has more slots now, or fewer.
+    pub(crate) fn resized(&self, grown: bool) {
+        let to = if grown { "larger" } else { "smaller" };
+        self.resizes.get_or_create(&[("to", to)]).inc();
     }
 
     pub(crate) fn register(&self, registry: &mut Registry, shared: &Arc<Shared>) {
@@ -92,6 +131,16 @@ impl Metrics {
             "cold_reads",
             "Reads that went to the disk",
             &self.cold_reads,
+        );
+        count(
+            "ring_reads",
+            "Reads of followers in this process that a ring answered",
+            &self.ring_reads,
+        );
+        count(
+            "ring_lapped",
+            "Followers that were too slow for a ring and went on in the log",
+            &self.lapped,
         );
         count("flushes", "Files flushed to the disk", &self.flushes);
         count(
@@ -120,9 +169,34 @@ impl Metrics {
             "Snapshots written of group progress",
             &self.compactions,
         );
+        count(
+            "compaction_runs",
+            "Compactions of a partition that ended well",
+            &self.clean_runs,
+        );
+        count(
+            "compaction_failures",
+            "Compactions of a partition that failed",
+            &self.clean_failures,
+        );
+        count(
+            "compaction_removed_records",
+            "Records that compaction removed",
+            &self.clean_removed_records,
+        );
         let mut bytes = |name: &str, help: &str, counter: &Counter| {
             registry.register_with_unit(name, help, Unit::Bytes, counter.clone());
         };
+        bytes(
+            "compaction_read",
+            "Bytes read by compaction",
+            &self.clean_read_bytes,
+        );
+        bytes(
+            "compaction_written",
+            "Bytes written by compaction",
+            &self.clean_written_bytes,
+        );
         bytes("append", "Bytes of batches appended", &self.append_bytes);
         bytes(
             "journal",
@@ -134,6 +208,16 @@ impl Metrics {
             "retention_removed",
             "Bytes removed by retention",
             &self.retained_bytes,
+        );
+        registry.register(
+            "compaction_dirty_ratio_max",
+            "Share of the dirtiest compacted partition that waits for compaction",
+            self.clean_dirty_ratio.clone(),
+        );
+        registry.register(
+            "compaction_uncleanable_partitions",
+            "Partitions that are damaged and cannot be compacted",
+            self.clean_uncleanable.clone(),
         );
         registry.register_with_unit(
             "flush",
@@ -151,6 +235,11 @@ impl Metrics {
             "round_appends",
             "Appends gathered in one round of the writer",
             self.round_appends.clone(),
+        );
+        registry.register(
+            "ring_resizes",
+            "Rings that got more slots, or fewer",
+            self.resizes.clone(),
         );
         registry.register_collector(Box::new(Levels {
             shared: Arc::downgrade(shared),
@@ -198,6 +287,49 @@ impl Collector for Levels {
         )?;
         let size: u64 = topics.live.values().map(|topic| topic.size_bytes()).sum();
         gauge(&mut encoder, "log_bytes", "Bytes of all logs", size)?;
+
+        let rings = topics.live.values().flat_map(|topic| &topic.partitions);
+        let rings = rings.filter_map(|partition| partition.ring_levels());
+        let (mut count, mut slots, mut unread) = (0_u64, 0, 0);
+        for ring in rings {
+            count += 1;
+            slots += ring.slots;
+            unread += ring.unread;
+        }
+        let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        let memory = &shared.memory;
+        let pool = memory.pool.counts();
+        for (name, help, value) in [
+            ("rings", "Partitions with followers in this process", count),
+            ("ring_slots", "Slots of all rings", wide(slots)),
+            (
+                "ring_slots_unread",
+                "Slots that the slowest follower of each ring has not read",
+                wide(unread),
+            ),
+            (
+                "ring_held_bytes",
+                "Bytes of batches in all rings",
+                wide(memory.held()),
+            ),
+            (
+                "buffers_idle_bytes",
+                "Bytes of buffers that wait to be used again",
+                wide(pool.idle_bytes),
+            ),
+        ] {
+            gauge(&mut encoder, name, help, value)?;
+        }
+        let mut buffers = encoder.encode_descriptor(
+            "buffers",
+            "Buffers for appends and reads, by where they came from",
+            None,
+            prometheus_client::metrics::MetricType::Counter,
+        )?;
+        for (source, value) in [("pool", pool.reused), ("allocated", pool.made)] {
+            let labels = [("source", source)];
+            ConstCounter::new(value).encode(buffers.encode_family(&labels)?)?;
+        }
 
         let mut size = encoder.encode_descriptor(
             "topic_log_bytes",

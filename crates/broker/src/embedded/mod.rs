@@ -3,6 +3,7 @@
 //! ```text
 //!   append ─> queue ─> writer thread ─> commitlog per partition ─> disk
 //!                           │ publish
+//!   follow <── ring ────────┤
 //!   watch  <────────────────┘
 //!   read   <─ commitlog reader: tail from memory, older from the disk
 //!   create, delete, configure ─> catalog file, replaced whole
@@ -10,17 +11,21 @@
 //! ```
 //!
 //! Read [`EmbeddedBroker`], then `writer` (how appends become durable), `partition` (the marks and
-//! who may see what), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
-//! committed), `transactional` and `staged` (what counts together or not at all), `retention`, `open` (the order in which a data directory comes to life).
+//! who may see what), `feed` (following in memory), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
+//! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `open` (the order in which a data directory comes to life).
 
 mod broker;
 mod catalog;
+mod cleaner;
+mod delays;
 mod errors;
 mod events;
+mod feed;
 mod flusher;
 mod group_records;
 mod groups;
 mod journaling;
+mod memory;
 mod metrics;
 mod open;
 mod options;
@@ -43,6 +48,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 use commitlog::Journal;
+use delay::Places;
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use record::CheckedBatch;
@@ -60,6 +66,7 @@ pub use verify::{
 
 use crate::{Appended, Durability, Error};
 use catalog::Catalog;
+use memory::Memory;
 use metrics::Metrics;
 use partition::Partition;
 use progress::Progress;
@@ -69,11 +76,13 @@ use writer::Job;
 
 /// What the broker's threads and callers share.
 ///
-/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress`.
+/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress`; `places`, then a
+/// partition's timeline, never together with `progress`.
 #[derive(Debug)]
 pub(crate) struct Shared {
     options: Options,
     metrics: Metrics,
+    memory: Arc<Memory>,
     topics: ArcSwap<Topics>,
     queue: Queue<Job>,
     /// `None` when it is switched off, or broke.
@@ -82,6 +91,10 @@ pub(crate) struct Shared {
     producer_ids: Mutex<ProducerIds>,
     groups: Arc<Partition>,
     progress: Mutex<Progress>,
+    /// A lock of its own: nothing else is locked under it.
+    uncleanable: Mutex<cleaner::Uncleanable>,
+    /// How late groups are.
+    places: Mutex<Places>,
     stopping: AtomicBool,
 }
 
@@ -189,16 +202,24 @@ impl Shared {
     }
 
     /// Counts an append that was written.
-    fn landed(&self, appended: &Appended, batches: &[CheckedBatch], bytes: usize) {
+    fn landed(
+        &self,
+        partition: &Partition,
+        appended: &Appended,
+        batches: &[CheckedBatch],
+        bytes: usize,
+    ) {
         self.metrics.appends.inc();
         if appended.duplicate {
             self.metrics.duplicates.inc();
             return;
         }
         let records = batches.iter().map(|batch| u64::from(batch.record_count()));
-        self.metrics.append_records.inc_by(records.sum());
+        let records = records.sum();
+        self.metrics.append_records.inc_by(records);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.metrics.append_bytes.inc_by(bytes);
+        partition.tally().appended(records, bytes);
     }
 
     /// Counts an append or a flush that failed, and says so when a person must know.

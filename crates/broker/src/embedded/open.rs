@@ -21,6 +21,7 @@ use parking_lot::Mutex;
 
 use super::catalog::{Catalog, TopicEntry, parse_id};
 use super::errors::OpenError;
+use super::memory::Memory;
 use super::metrics::Metrics;
 use super::partition::{OpenedPartition, Partition, log_id};
 use super::progress::Progress;
@@ -68,6 +69,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let clean = store::take_clean_mark(&options)?;
     let catalog = load_catalog(&options)?;
     let metrics = Metrics::new();
+    let memory = Arc::new(Memory::new(&options, &metrics));
     let mut report = RecoveryReport {
         clean,
         ..RecoveryReport::default()
@@ -75,7 +77,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let (mut journal, mut promised) = read_journal(&options, &mut report)?;
     let topics = open_topics(
         &options,
-        &metrics,
+        &memory,
         &catalog,
         &mut promised,
         &mut report,
@@ -88,7 +90,8 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let groups = groups_partition(&topics)?;
     let mut progress = Progress::default();
     if groups.check_readable().is_ok() {
-        replay(&groups, &mut progress).map_err(|source| OpenError::Groups { source })?;
+        replay(&groups, &mut progress, &mut report)
+            .map_err(|source| OpenError::Groups { source })?;
     }
     let shared = Shared {
         queue: Queue::new(options.queue_bytes.as_usize(), options.queue_appends),
@@ -101,7 +104,10 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         catalog: Mutex::new(catalog),
         groups,
         progress: Mutex::new(progress),
+        uncleanable: Mutex::default(),
+        places: Mutex::default(),
         stopping: AtomicBool::new(false),
+        memory,
         metrics,
         options,
     };
@@ -173,7 +179,7 @@ fn load_catalog(options: &Options) -> Result<Catalog, OpenError> {
 
 fn open_topics(
     options: &Options,
-    metrics: &Metrics,
+    memory: &Arc<Memory>,
     catalog: &Catalog,
     promised: &mut Promised,
     report: &mut RecoveryReport,
@@ -212,7 +218,7 @@ fn open_topics(
     let (redone, bytes) = redone.fold((0, 0), |(count, bytes), item| {
         (count + 1, bytes + length(item.redo))
     });
-    let mut opened = in_parallel(options, &work)?;
+    let mut opened = in_parallel(options, memory, &work)?;
     report.topics = catalog.topics.len();
     report.partitions = work.len();
     if redone > 0 {
@@ -240,7 +246,7 @@ fn open_topics(
                 // What the journal has of a partition that cannot be used stays in the journal.
                 promised.extend(writes.iter().map(|write| (log, write.clone())));
             }
-            partitions.push(Arc::new(settle(metrics, id, entry.id, result, report)));
+            partitions.push(Arc::new(settle(memory, id, entry.id, result, report)));
         }
         let info = Arc::new(entry.info(name));
         infos.insert(name.clone(), Arc::clone(&info));
@@ -294,13 +300,14 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn open(&self, options: &Options) -> OpenResult {
+    fn open(&self, options: &Options, memory: &Arc<Memory>) -> OpenResult {
         let dir = self.dir.join(self.id.partition.to_string());
         let redone = commitlog::redo(&*options.disk, &dir, self.redo);
         let opened = redone
             .map_err(|error| errors::of_log(&self.id, error))
             .and_then(|()| {
-                Partition::open(options, self.id.clone(), self.topic, &self.dir, self.config)
+                let id = self.id.clone();
+                Partition::open(options, memory, id, self.topic, &self.dir, self.config)
             });
         (self.id.clone(), opened)
     }
@@ -309,13 +316,17 @@ impl Work<'_> {
 type OpenResult = (TopicPartition, Result<OpenedPartition, Error>);
 
 /// Opens all partitions, in the order of `work`.
-fn in_parallel(options: &Options, work: &[Work<'_>]) -> Result<Vec<OpenResult>, OpenError> {
+fn in_parallel(
+    options: &Options,
+    memory: &Arc<Memory>,
+    work: &[Work<'_>],
+) -> Result<Vec<OpenResult>, OpenError> {
     let threads = match options.drive {
         super::Drive::Manual => 1,
         super::Drive::Threads => RECOVERY_THREADS.min(work.len() / 4),
     };
     if threads <= 1 {
-        return Ok(work.iter().map(|item| item.open(options)).collect());
+        return Ok(work.iter().map(|item| item.open(options, memory)).collect());
     }
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(work.len()));
@@ -327,7 +338,7 @@ fn in_parallel(options: &Options, work: &[Work<'_>]) -> Result<Vec<OpenResult>, 
                     loop {
                         let index = next.fetch_add(1, Ordering::Relaxed);
                         let Some(item) = work.get(index) else { break };
-                        let result = item.open(options);
+                        let result = item.open(options, memory);
                         done.lock().push((index, result));
                     }
                 })
@@ -342,7 +353,7 @@ fn in_parallel(options: &Options, work: &[Work<'_>]) -> Result<Vec<OpenResult>, 
 
 /// Takes one partition in, whatever recovery made of it, and notes what must be said.
 fn settle(
-    metrics: &Metrics,
+    memory: &Arc<Memory>,
     id: TopicPartition,
     topic: TopicId,
     result: Result<OpenedPartition, Error>,
@@ -362,13 +373,13 @@ fn settle(
         }
         Err(error) => {
             let reason: Arc<str> = errors::chain(&error).into();
-            events::partition_unusable(metrics, &id, &reason);
+            events::partition_unusable(&memory.metrics, &id, &reason);
             report.touched.push(PartitionReport {
                 partition: id.clone(),
                 log: None,
                 unusable: Some(Arc::clone(&reason)),
             });
-            Partition::unusable(id, topic, reason)
+            Partition::unusable(memory, id, topic, reason)
         }
     }
 }
@@ -382,8 +393,13 @@ fn groups_partition(topics: &Topics) -> Result<Arc<Partition>, OpenError> {
     })
 }
 
-/// Reads the whole topic of the groups into memory.
-fn replay(groups: &Partition, progress: &mut Progress) -> Result<(), Error> {
+/// Reads the whole topic of the groups into memory, and passes over damage: of what is lost there the
+/// records before it count, and groups read again what they had done since.
+fn replay(
+    groups: &Partition,
+    progress: &mut Progress,
+    report: &mut RecoveryReport,
+) -> Result<(), Error> {
     let mut from = groups.log_start();
     let mut unreadable = 0;
     let limit = ReadLimit {
@@ -391,7 +407,18 @@ fn replay(groups: &Partition, progress: &mut Progress) -> Result<(), Error> {
         at_least_one: true,
     };
     while from < groups.readable() {
-        let bytes = groups.read(from, limit, groups.readable())?;
+        let bytes = match groups.read(from, limit, groups.readable()) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                let Some(until) = readable_behind(&error, from) else {
+                    return Err(error);
+                };
+                events::groups_damaged(&error);
+                report.groups_damaged.push(error.to_string().into());
+                from = until;
+                continue;
+            }
+        };
         let before = from;
         for batch in record::Batches::new(bytes) {
             let batch = batch.map_err(|error| groups.corrupt(&error))?;
@@ -406,6 +433,15 @@ fn replay(groups: &Partition, progress: &mut Progress) -> Result<(), Error> {
         events::group_record_unreadable(unreadable);
     }
     Ok(())
+}
+
+/// Where reading goes on behind damage found at `from`.
+fn readable_behind(error: &Error, from: Offset) -> Option<Offset> {
+    let Error::Corrupt { until, .. } = error else {
+        return None;
+    };
+    let until = u64::try_from((*until)?.bits()).ok().map(Offset::new)?;
+    (until > from).then_some(until)
 }
 
 fn finish_deletions(shared: &Shared, report: &mut RecoveryReport) {
@@ -433,7 +469,7 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
         if known {
             continue;
         }
-        if holds_records(options, &name, &path)? {
+        if holds_records(shared, &name, &path)? {
             events::directory_unknown(&path);
             report.unknown_directories.push(path);
         } else if let Err(error) = store::remove_topic_dir(options, &path) {
@@ -444,7 +480,8 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
 }
 
 /// Whether any partition in a directory nobody knows has records; when in doubt it has.
-fn holds_records(options: &Options, name: &str, dir: &Path) -> Result<bool, OpenError> {
+fn holds_records(shared: &Shared, name: &str, dir: &Path) -> Result<bool, OpenError> {
+    let options = &shared.options;
     let Ok(name) = TopicName::new(name) else {
         return Ok(true);
     };
@@ -454,7 +491,8 @@ fn holds_records(options: &Options, name: &str, dir: &Path) -> Result<bool, Open
         };
         let id = TopicPartition::new(name.clone(), PartitionId::new(number));
         let nobody = TopicId::from_bytes([0; 16]);
-        match Partition::open(options, id, nobody, dir, &TopicConfig::default()) {
+        let config = TopicConfig::default();
+        match Partition::open(options, &shared.memory, id, nobody, dir, &config) {
             Ok(opened) if opened.partition.end() == Offset::ZERO => (),
             Ok(_) | Err(_) => return Ok(true),
         }

@@ -45,6 +45,24 @@ pub struct Options {
     pub lazy_flush: Duration,
     /// How often retention looks at every partition. Default 30 s, at least 10 ms.
     pub retention_interval: Duration,
+    /// Slots of the ring through which followers in this process get what is published in a partition, at
+    /// first and at least: one for each append, or for several that were written together. Default 64, at
+    /// least 1. A ring exists while somebody follows.
+    pub ring_slots: usize,
+    /// Slots it grows to when followers need it. Default 4,096, at least `ring_slots`.
+    pub ring_slots_max: usize,
+    /// Bytes of batches in a ring, at most; what a follower finds gone it reads from the log. Default 4 MiB.
+    pub ring_bytes: ByteSize,
+    /// Bytes of batches in all rings, at most; beyond it followers are sent to the log. Default 64 MiB.
+    pub rings_bytes: ByteSize,
+    /// Bytes of buffers kept to be used again, at most. Default 8 MiB; 0 keeps none.
+    pub pool_bytes: ByteSize,
+    /// How often compaction looks for partitions that are due. Default 15 s, at least 10 ms.
+    pub clean_interval: Duration,
+    /// Memory for compaction's map of keys. Default 64 MiB, at least 1 KiB.
+    pub clean_memory: ByteSize,
+    /// Bytes a second that compaction reads and writes at most; 0 is no limit. Default 64 MiB.
+    pub clean_rate: ByteSize,
     /// Records in `lantern.groups` from which it is compacted. Default 10,000.
     pub groups_records_max: u64,
     /// Who runs the writer. Default [`Drive::Threads`].
@@ -86,6 +104,14 @@ impl Options {
             flush_threads: 8,
             lazy_flush: Duration::from_secs(1),
             retention_interval: Duration::from_secs(30),
+            ring_slots: 64,
+            ring_slots_max: 4_096,
+            ring_bytes: ByteSize::from_mib(4),
+            rings_bytes: ByteSize::from_mib(64),
+            pool_bytes: ByteSize::from_mib(8),
+            clean_interval: Duration::from_secs(15),
+            clean_memory: ByteSize::from_mib(64),
+            clean_rate: ByteSize::from_mib(64),
             groups_records_max: 10_000,
             drive: Drive::Threads,
         }
@@ -140,10 +166,38 @@ impl Options {
             ),
         );
         check(
+            self.ring_slots >= 1 && self.ring_slots <= self.ring_slots_max,
+            format!(
+                "ring_slots is {}, it must be 1 to ring_slots_max, which is {}",
+                self.ring_slots, self.ring_slots_max
+            ),
+        );
+        check(
+            self.ring_slots_max <= 1 << 20,
+            format!(
+                "ring_slots_max is {}, it must be at most 1048576",
+                self.ring_slots_max
+            ),
+        );
+        check(
             self.retention_interval >= Duration::from_millis(10),
             format!(
                 "retention_interval is {:?}, it must be at least 10ms",
                 self.retention_interval
+            ),
+        );
+        check(
+            self.clean_interval >= Duration::from_millis(10),
+            format!(
+                "clean_interval is {:?}, it must be at least 10ms",
+                self.clean_interval
+            ),
+        );
+        check(
+            self.clean_memory >= ByteSize::from_kib(1),
+            format!(
+                "clean_memory is {}, it must be at least 1KiB",
+                self.clean_memory
             ),
         );
         if let Err(error) = self.defaults.validate() {

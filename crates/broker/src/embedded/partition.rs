@@ -8,34 +8,45 @@
 //! topic asked for exactly that).
 //!
 //! Invariants: the three numbers never go back while the partition is open; `readable` is stored
-//! before its watchers are woken, so a woken reader finds what it was woken for; only the writer
+//! before anybody is woken, so a woken reader finds what it was woken for; only the writer
 //! appends and flushes, and everybody else who touches the log holds its lock for a moment.
 //!
-//! Not here: transactions (`stable`), files, offsets, producer state (`commitlog`); rounds (`writer`).
+//! Not here: showing what was written and telling who waits (`publishing`, with `ring` and `wanted`), transactions
+//! (`stable`), reads (`reading`), the journal (`journaled`); files, offsets, producer state (`commitlog`); rounds (`writer`).
 
+mod cleaning;
+mod journaled;
+mod publishing;
+mod reading;
+mod ring;
 mod stable;
+mod tally;
+mod times;
+mod wanted;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use bytes::Bytes;
-use commitlog::{Enlisted, Journal, Log, LogId, LogReader, Publish, StampKind};
+use commitlog::{Enlisted, Log, LogId, LogReader, Publish, StampKind};
 use model::limits::GROUPS_TOPIC;
-use model::{Offset, PartitionId, Position, Timestamp, TopicId, TopicPartition};
+use model::{Offset, Timestamp, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
-use stdx::ByteSize;
-use tokio::sync::watch;
+use stdx::{BufferPool, ByteSize};
 
+pub(crate) use journaled::log_id;
+use publishing::{Publishing, Staged};
+pub(crate) use ring::Handed;
 use stable::{STABLE, unstable_of};
+pub(crate) use tally::{Counts, Tally};
+pub(crate) use times::Times;
 
-use super::reads::offset_of;
+use super::memory::Memory;
 use super::writer::Waiter;
 use super::{Options, errors, events};
-use crate::{
-    Appended, Durability, Error, Found, Marks, Place, ReadLimit, TimestampKind, TopicConfig,
-};
+use crate::{Appended, Durability, Error, Marks, TimestampKind, TopicConfig};
 
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -43,7 +54,12 @@ pub(crate) struct Partition {
     /// `None` when the log could not be opened.
     reader: Option<LogReader>,
     inside: Mutex<Inside>,
-    watch: Mutex<Watch>,
+    publishing: Mutex<Publishing>,
+    /// Written and not shown yet, oldest first.
+    staged: Mutex<VecDeque<Staged>>,
+    /// Somebody in this process follows.
+    followed: AtomicBool,
+    memory: Arc<Memory>,
     log_start: AtomicU64,
     readable: AtomicU64,
     /// The first offset of an open transaction, [`STABLE`] without one. Stored before `readable`, and
@@ -64,6 +80,9 @@ pub(crate) struct Partition {
     log_id: LogId,
     /// The journal's turn that has its newest entries.
     turn: AtomicU64,
+    /// `None` when the log could not be opened.
+    times: Option<Times>,
+    tally: Tally,
 }
 
 #[derive(Debug)]
@@ -93,14 +112,6 @@ enum State {
     Closed,
 }
 
-/// Made when the first watcher comes, so that partitions nobody watches cost nothing.
-#[derive(Debug)]
-enum Watch {
-    Unwatched,
-    Watched(watch::Sender<Position>),
-    Closed,
-}
-
 /// A partition just opened and what recovery did to it.
 #[derive(Debug)]
 pub(crate) struct OpenedPartition {
@@ -122,6 +133,7 @@ impl Partition {
     /// Opens the log in `topic_dir/NUMBER`, creating it when it is missing.
     pub(crate) fn open(
         options: &Options,
+        memory: &Arc<Memory>,
         id: TopicPartition,
         topic: TopicId,
         topic_dir: &Path,
@@ -132,7 +144,7 @@ impl Partition {
         let opened = Log::open(
             Arc::clone(&options.disk),
             &dir,
-            log_options(config, journal_limit),
+            log_options(config, journal_limit, memory.pool.clone()),
             options.clock.now(),
         );
         let (log, report) = opened.map_err(|error| errors::of_log(&id, error))?;
@@ -147,7 +159,10 @@ impl Partition {
                 dirty: false,
                 lazy: false,
             }),
-            watch: Mutex::new(Watch::Unwatched),
+            publishing: Mutex::default(),
+            staged: Mutex::default(),
+            followed: AtomicBool::new(false),
+            memory: Arc::clone(memory),
             log_start: AtomicU64::new(marks.log_start.get()),
             // Recovery flushed what it kept, so all of it may be seen.
             readable: AtomicU64::new(marks.log_end.get()),
@@ -160,6 +175,8 @@ impl Partition {
             slot: AtomicUsize::new(0),
             log_id: log_id(topic, id.partition),
             turn: AtomicU64::new(0),
+            times: Some(Times::new(&options.clock, marks.log_end)),
+            tally: Tally::default(),
             id,
         };
         Ok(OpenedPartition {
@@ -170,10 +187,17 @@ impl Partition {
     }
 
     /// A partition whose log could not be opened: every call says why.
-    pub(crate) fn unusable(id: TopicPartition, topic: TopicId, reason: Arc<str>) -> Self {
+    pub(crate) fn unusable(
+        memory: &Arc<Memory>,
+        id: TopicPartition,
+        topic: TopicId,
+        reason: Arc<str>,
+    ) -> Self {
         Self {
             log_id: log_id(topic, id.partition),
             turn: AtomicU64::new(0),
+            times: None,
+            tally: Tally::default(),
             id,
             reader: None,
             inside: Mutex::new(Inside {
@@ -183,7 +207,10 @@ impl Partition {
                 dirty: false,
                 lazy: false,
             }),
-            watch: Mutex::new(Watch::Unwatched),
+            publishing: Mutex::default(),
+            staged: Mutex::default(),
+            followed: AtomicBool::new(false),
+            memory: Arc::clone(memory),
             log_start: AtomicU64::new(0),
             readable: AtomicU64::new(0),
             unstable: AtomicU64::new(STABLE),
@@ -230,17 +257,18 @@ impl Partition {
         }
     }
 
-    pub(crate) fn size_bytes(&self) -> u64 {
-        self.reader.as_ref().map_or(0, LogReader::size_bytes)
+    /// When its records became readable.
+    pub(crate) fn times(&self) -> Option<&Times> {
+        self.times.as_ref()
     }
 
-    /// The error every call on an unusable partition gets.
-    pub(crate) fn check_readable(&self) -> Result<(), Error> {
-        if self.reader.is_some() {
-            return Ok(());
-        }
-        let state = self.inside.lock().state.clone();
-        Err(self.refusal(&state))
+    /// What went in and came out.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.reader.as_ref().map_or(0, LogReader::size_bytes)
     }
 
     /// Appends at the end of the log. Writer only.
@@ -261,6 +289,7 @@ impl Partition {
                 return Err(error);
             }
         };
+        self.stage_newest(log.take_newest(), batches);
         let marks = log.marks();
         self.note_unstable(log);
         self.end.store(marks.log_end.get(), Ordering::Release);
@@ -296,60 +325,6 @@ impl Partition {
         })
     }
 
-    /// Gives `journal` what is not durable; answers whether that is all of it. Writer only.
-    pub(crate) fn stage(&self, journal: &mut Journal) -> bool {
-        let inside = self.inside.lock();
-        let (State::Open, Some(log)) = (&inside.state, &inside.log) else {
-            return false;
-        };
-        let Some(writes) = log.pending() else {
-            return false;
-        };
-        for write in writes {
-            journal.push(self.log_id, write);
-        }
-        true
-    }
-
-    /// What was staged is durable in `turn`; answers whether it is the first of this partition there.
-    /// Writer only.
-    pub(crate) fn vouch(&self, turn: u64) -> bool {
-        let mut inside = self.inside.lock();
-        inside.dirty = false;
-        if let Some(log) = &mut inside.log {
-            log.vouch();
-        }
-        self.turn.swap(turn, Ordering::Relaxed) != turn
-    }
-
-    /// Syncs what so far only the journal vouches for, beside the writer.
-    pub(crate) fn settle(&self) -> Result<(), Error> {
-        let unsettled = {
-            let inside = self.inside.lock();
-            match (&inside.state, &inside.log) {
-                (State::Open, Some(log)) => log.unsettled(),
-                (State::Removed, _) => Ok(None),
-                (state, _) => return Err(self.refusal(state)),
-            }
-        };
-        let unsettled = unsettled.map_err(|error| errors::of_log(&self.id, error))?;
-        let Some(unsettled) = unsettled else {
-            return Ok(());
-        };
-        let synced = unsettled.sync();
-        let mut inside = self.inside.lock();
-        let inside = &mut *inside;
-        match (&inside.state, &mut inside.log) {
-            (State::Open, Some(log)) => log.settled(&unsettled, synced).map_err(|error| {
-                let error = errors::of_log(&self.id, error);
-                inside.state = State::Frozen(errors::reason(&error));
-                error
-            }),
-            (State::Removed, _) => Ok(()),
-            (state, _) => Err(self.refusal(state)),
-        }
-    }
-
     /// No more appends in this run.
     pub(crate) fn freeze(&self, reason: &str) -> Error {
         let mut inside = self.inside.lock();
@@ -357,61 +332,6 @@ impl Partition {
             inside.state = State::Frozen(reason.into());
         }
         self.refusal(&inside.state)
-    }
-
-    pub(crate) fn publishes_written(&self) -> bool {
-        self.publishes_written.load(Ordering::Relaxed)
-    }
-
-    /// Shows readers everything written. Writer only.
-    pub(crate) fn publish_written(&self) {
-        let end = self.end();
-        if self.unstable.load(Ordering::Relaxed) != STABLE
-            && let Some(log) = &mut self.inside.lock().log
-        {
-            log.settle_transactions(end);
-            self.note_unstable(log);
-        }
-        self.publish(end);
-    }
-
-    /// Shows readers everything flushed. Writer only.
-    pub(crate) fn publish_flushed(&self) {
-        let mut inside = self.inside.lock();
-        let durable = inside.log.as_mut().map(|log| {
-            let durable = log.marks().durable;
-            log.settle_transactions(durable);
-            self.note_unstable(log);
-            durable
-        });
-        drop(inside);
-        if let Some(durable) = durable {
-            self.publish(durable);
-        }
-    }
-
-    fn publish(&self, until: Offset) {
-        if self.readable.fetch_max(until.get(), Ordering::AcqRel) >= until.get() {
-            return;
-        }
-        if let Watch::Watched(sender) = &*self.watch.lock() {
-            sender.send_replace(until.into());
-        }
-    }
-
-    /// A watch on the high watermark; closed when the partition is.
-    pub(crate) fn watch(&self) -> watch::Receiver<Position> {
-        let mut watch = self.watch.lock();
-        match &*watch {
-            Watch::Watched(sender) => sender.subscribe(),
-            Watch::Closed => watch::channel(self.readable().into()).1,
-            Watch::Unwatched => {
-                // Under the lock: a publish that stored a newer mark waits to send it.
-                let (sender, receiver) = watch::channel(self.readable().into());
-                *watch = Watch::Watched(sender);
-                receiver
-            }
-        }
     }
 
     /// Where the writer last put this partition's jobs; says nothing about this round by itself.
@@ -471,8 +391,8 @@ impl Partition {
     pub(crate) fn configure(&self, config: &TopicConfig) {
         let mut inside = self.inside.lock();
         if let Some(log) = &mut inside.log {
-            let journal_limit = log.options().journal_bytes;
-            log.set_options(log_options(config, journal_limit));
+            let (journal_limit, pool) = (log.options().journal_bytes, log.options().pool.clone());
+            log.set_options(log_options(config, journal_limit, pool));
         }
         let written = config.durability == Durability::Written;
         self.publishes_written.store(written, Ordering::Relaxed);
@@ -480,9 +400,14 @@ impl Partition {
 
     /// Removes old segments; answers the log start.
     pub(crate) fn retain(&self, config: &TopicConfig, now: Timestamp) -> Result<Offset, Error> {
-        let policy = commitlog::Retention {
-            age: config.retention,
-            bytes: config.retention_bytes,
+        let policy = if config.cleanup.policy.deletes() {
+            commitlog::Retention {
+                age: config.retention,
+                bytes: config.retention_bytes,
+            }
+        } else {
+            // A segment is closed in time all the same.
+            commitlog::Retention::default()
         };
         self.shorten(|log| log.retain(&policy, now))
     }
@@ -520,7 +445,7 @@ impl Partition {
         inside.state = State::Removed;
         inside.log = None;
         drop(inside);
-        *self.watch.lock() = Watch::Closed;
+        self.stop_publishing();
     }
 
     /// Closes the log, orderly or as a crash would leave it.
@@ -531,7 +456,7 @@ impl Partition {
             inside.state = State::Closed;
         }
         drop(inside);
-        *self.watch.lock() = Watch::Closed;
+        self.stop_publishing();
         match log {
             Some(log) if orderly => log.close().map_err(|error| errors::of_log(&self.id, error)),
             _ => Ok(()),
@@ -553,6 +478,7 @@ impl Partition {
             State::Unusable(reason) => Error::Corrupt {
                 partition,
                 reason: Arc::clone(reason),
+                until: None,
             },
             State::Removed => Error::UnknownTopic {
                 topic: self.id.topic.clone(),
@@ -562,109 +488,18 @@ impl Partition {
     }
 }
 
-/// Reading.
-impl Partition {
-    /// The offset of a position to read from.
-    pub(crate) fn offset_to_read(&self, from: Position, marks: Marks) -> Result<Offset, Error> {
-        self.check_readable()?;
-        match offset_of(from) {
-            Some(offset) if (marks.log_start..=marks.log_end).contains(&from) => Ok(offset),
-            _ => Err(self.out_of_range(from, marks)),
-        }
-    }
-
-    /// The offset of a position to delete records before.
-    pub(crate) fn offset_to_delete_before(&self, until: Position) -> Result<Offset, Error> {
-        self.check_readable()?;
-        let marks = self.marks();
-        match offset_of(until) {
-            Some(offset) if until <= marks.high_watermark => Ok(offset),
-            _ => Err(self.out_of_range(until, marks)),
-        }
-    }
-
-    fn out_of_range(&self, asked: Position, marks: Marks) -> Error {
-        Error::OutOfRange {
-            partition: self.id.clone(),
-            asked,
-            log_start: marks.log_start,
-            log_end: marks.log_end,
-        }
-    }
-
-    /// The error for bytes that were read and are no batch.
-    pub(crate) fn corrupt(&self, error: &record::Error) -> Error {
-        Error::Corrupt {
-            partition: self.id.clone(),
-            reason: error.to_string().into(),
-        }
-    }
-
-    fn reader(&self) -> Result<&LogReader, Error> {
-        match &self.reader {
-            Some(reader) => Ok(reader),
-            None => Err(self.refusal(&self.inside.lock().state)),
-        }
-    }
-
-    /// Reads from memory; `None` when the disk is needed.
-    pub(crate) fn read_memory(
-        &self,
-        from: Offset,
-        limit: ReadLimit,
-        until: Offset,
-    ) -> Result<Option<Bytes>, Error> {
-        let reader = self.reader()?;
-        Ok(reader.read_memory(from, limit.bytes, limit.at_least_one, until))
-    }
-
-    /// Reads from wherever the batches are; blocks on the disk.
-    pub(crate) fn read(
-        &self,
-        from: Offset,
-        limit: ReadLimit,
-        until: Offset,
-    ) -> Result<Bytes, Error> {
-        self.reader()?
-            .read(from, limit.bytes, limit.at_least_one, until)
-            .map_err(|error| errors::of_log(&self.id, error))
-    }
-
-    /// Finds a place by time; blocks on the disk.
-    pub(crate) fn find(&self, place: Place) -> Result<Option<Found>, Error> {
-        let reader = self.reader()?;
-        let found = match place {
-            Place::Earliest | Place::Latest => return Ok(None),
-            Place::Time(time) => reader.find_time(time),
-            Place::MaxTimestamp => reader.max_timestamp(),
-        };
-        let found = found.map_err(|error| errors::of_log(&self.id, error))?;
-        let readable = self.readable();
-        Ok(found
-            .filter(|found| found.offset < readable)
-            .map(|found| Found {
-                position: found.offset.into(),
-                timestamp: Some(found.timestamp),
-            }))
-    }
-}
-
-/// How the journal names a partition's log.
-pub(crate) fn log_id(topic: TopicId, partition: PartitionId) -> LogId {
-    LogId {
-        topic: topic.bytes(),
-        partition: partition.get(),
-    }
-}
-
 /// Largest segment a log takes; a topic may ask for more, as Kafka lets it.
 const LOG_SEGMENT_BYTES_MAX: ByteSize = ByteSize::from_gib(1);
 
 /// What a topic's configuration means for its logs.
-fn log_options(config: &TopicConfig, journal_limit: ByteSize) -> commitlog::Options {
+fn log_options(
+    config: &TopicConfig,
+    journal_limit: ByteSize,
+    pool: BufferPool,
+) -> commitlog::Options {
     commitlog::Options {
         segment_bytes: config.segment_bytes.min(LOG_SEGMENT_BYTES_MAX),
-        segment_age: config.segment_age,
+        segment_age: cleaning::segment_age(config),
         batch_bytes: config.batch_bytes,
         journal_bytes: journal_limit,
         publish: match config.durability {
@@ -675,6 +510,7 @@ fn log_options(config: &TopicConfig, journal_limit: ByteSize) -> commitlog::Opti
             TimestampKind::Create => StampKind::Create,
             TimestampKind::LogAppend => StampKind::LogAppend,
         },
+        pool,
         ..commitlog::Options::default()
     }
 }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use model::{GroupId, TopicName, TopicPartition};
 
+use super::delays::Moved;
 use super::group_records::{
     KIND_COMMIT, commit_key, commit_value, parse_commit_key, parse_commit_value,
 };
@@ -26,6 +27,8 @@ pub(crate) struct Progress {
     others: BTreeMap<Bytes, Bytes>,
     commits: usize,
     staged: Staged,
+    /// What changed since it was taken, once somebody asked for it.
+    moves: Option<Vec<Moved>>,
 }
 
 /// What happened to a record that was applied.
@@ -83,12 +86,49 @@ impl Progress {
         &self.staged
     }
 
+    /// Notes changes from now on; answers what there is, as if it had come just now.
+    pub(crate) fn note_moves(&mut self) -> Vec<Moved> {
+        self.moves = Some(Vec::new());
+        let all = self.groups.iter().flat_map(|(group, partitions)| {
+            partitions.iter().map(|(of, commit)| Moved {
+                group: group.clone(),
+                of: of.clone(),
+                to: Some(commit.position),
+            })
+        });
+        all.collect()
+    }
+
+    /// What changed since it was taken last, in order.
+    pub(crate) fn take_moves(&mut self) -> Vec<Moved> {
+        self.moves.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Places that have progress.
+    pub(crate) fn commits(&self) -> usize {
+        self.commits
+    }
+
     fn insert(&mut self, group: GroupId, of: TopicPartition, commit: Commit) {
+        if let Some(moves) = &mut self.moves {
+            moves.push(Moved {
+                group: group.clone(),
+                of: of.clone(),
+                to: Some(commit.position),
+            });
+        }
         let new = self.groups.entry(group).or_default().insert(of, commit);
         self.commits += usize::from(new.is_none());
     }
 
     fn remove(&mut self, group: &GroupId, of: &TopicPartition) {
+        if let Some(moves) = &mut self.moves {
+            moves.push(Moved {
+                group: group.clone(),
+                of: of.clone(),
+                to: None,
+            });
+        }
         let Some(partitions) = self.groups.get_mut(group) else {
             return;
         };

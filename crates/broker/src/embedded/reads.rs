@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::{Offset, Position, TopicPartition};
+use model::{Offset, Position, TopicName, TopicPartition};
 use record::CheckedBatch;
 
 use super::Shared;
@@ -75,11 +75,42 @@ fn admit(
             limit,
         });
     }
+    if topic.info.config.cleanup.policy.compacts() {
+        check_keys(&to.topic, batches)?;
+    }
     partition.check_readable()?;
     if batches.is_empty() {
         return Ok(Admitted::Nothing(partition.nothing_appended()));
     }
     Ok(Admitted::To(partition))
+}
+
+/// Records without a key that an error lists.
+const KEYLESS_LISTED_MAX: usize = 1_000;
+
+/// Refuses records without a key: compaction could not tell what they outdate.
+fn check_keys(topic: &TopicName, batches: &[CheckedBatch]) -> Result<(), Error> {
+    let mut keyless = Vec::new();
+    let mut number = 0;
+    for batch in batches {
+        // What is not legible was refused where it came in.
+        let Ok(records) = batch.records() else {
+            continue;
+        };
+        for record in records.iter().flatten() {
+            if record.key.is_none() && keyless.len() < KEYLESS_LISTED_MAX {
+                keyless.push(number);
+            }
+            number += 1;
+        }
+    }
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Keyless {
+        topic: topic.clone(),
+        records: keyless,
+    })
 }
 
 /// Reads from memory; `None` when the disk is needed.
@@ -119,13 +150,15 @@ pub(crate) fn cold(
 }
 
 fn fetched(shared: &Shared, partition: &Partition, from: Offset, batches: bytes::Bytes) -> Fetched {
+    let next = end_of(&batches).unwrap_or(from);
     if !batches.is_empty() {
         shared.metrics.reads.inc();
         let bytes = u64::try_from(batches.len()).unwrap_or(u64::MAX);
         shared.metrics.read_bytes.inc_by(bytes);
+        partition.tally().read(next.since(from), bytes);
     }
     Fetched {
-        next: end_of(&batches).unwrap_or(from).into(),
+        next: next.into(),
         batches,
         marks: partition.marks(),
     }
@@ -135,7 +168,7 @@ fn fetched(shared: &Shared, partition: &Partition, from: Offset, batches: bytes:
 const LENGTH_END: usize = 12;
 
 /// The offset after the last of `batches`, from their headers alone.
-fn end_of(batches: &[u8]) -> Option<Offset> {
+pub(crate) fn end_of(batches: &[u8]) -> Option<Offset> {
     let mut rest = batches;
     let mut end = None;
     while let Some(head) = rest.get(..27) {

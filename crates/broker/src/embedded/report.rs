@@ -21,6 +21,9 @@ pub struct RecoveryReport {
     pub touched: Vec<PartitionReport>,
     /// Files of the journal that lost entries; kept aside.
     pub journal_damaged: Vec<PathBuf>,
+    /// Damage in `lantern.groups` that was passed over: groups and transactions that were stored there
+    /// are as they were before.
+    pub groups_damaged: Vec<Arc<str>>,
     /// Deletions that had been interrupted and are finished now.
     pub deletions_finished: Vec<TopicName>,
     /// Directories that belong to no topic and hold records; left alone.
@@ -32,6 +35,7 @@ impl RecoveryReport {
     pub fn is_untouched(&self) -> bool {
         self.touched.is_empty()
             && self.journal_damaged.is_empty()
+            && self.groups_damaged.is_empty()
             && self.unknown_directories.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! Old segments go: on a thread of its own, partition by partition.
+//! Old segments go, and memory nobody needs any more: on a thread of its own, partition by partition.
 //!
 //! Invariants: only whole segments before the high watermark go; a failure in one partition does
 //! not keep the others from their turn; the thread ends as soon as it is told to.
@@ -27,7 +27,7 @@ impl Bell {
     }
 
     /// Waits for `time`; answers whether the bell rang.
-    fn wait(&self, time: Duration) -> bool {
+    pub(crate) fn wait(&self, time: Duration) -> bool {
         let mut rung = self.rung.lock();
         if !*rung {
             self.changed.wait_for(&mut rung, time);
@@ -40,7 +40,18 @@ impl Bell {
 pub(crate) fn run(shared: &Arc<Shared>, bell: &Bell) {
     while !bell.wait(shared.options.retention_interval) {
         turn(shared);
+        let_memory_go(shared);
     }
+}
+
+/// Lets go of what rings hold and everybody has read, and of buffers nobody used since the last time.
+pub(crate) fn let_memory_go(shared: &Shared) {
+    for topic in shared.topics.load_full().in_order() {
+        for partition in &topic.partitions {
+            partition.tick();
+        }
+    }
+    shared.memory.pool.release_unused();
 }
 
 /// Applies retention to every partition once; answers the bytes removed.

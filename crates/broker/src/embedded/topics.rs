@@ -82,7 +82,7 @@ pub(crate) fn topic_dir(shared: &Shared, name: &TopicName, id: TopicId) -> PathB
 
 pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>, Error> {
     check_partitions(&spec.name, spec.partitions)?;
-    spec.config.validate()?;
+    check_config(&spec.name, &spec.config)?;
     let mut catalog = shared.admin()?;
     if catalog.topics.contains_key(&spec.name) {
         return Err(Error::TopicExists { topic: spec.name });
@@ -161,7 +161,7 @@ pub(crate) fn configure(
     config: TopicConfig,
 ) -> Result<Arc<TopicInfo>, Error> {
     refuse_reserved(name, "its configuration is fixed")?;
-    config.validate()?;
+    check_config(name, &config)?;
     let mut catalog = shared.admin()?;
     let topic = shared.live(name)?;
     let mut next = catalog.clone();
@@ -244,7 +244,14 @@ fn open_new(
     let mut partitions = Vec::with_capacity(range.len());
     for number in range {
         let id = TopicPartition::new(info.name.clone(), PartitionId::new(number));
-        let opened = Partition::open(&shared.options, id, info.id, &dir, &info.config)?;
+        let opened = Partition::open(
+            &shared.options,
+            &shared.memory,
+            id,
+            info.id,
+            &dir,
+            &info.config,
+        )?;
         partitions.push(Arc::new(opened.partition));
     }
     Ok(partitions)
@@ -273,6 +280,19 @@ fn remove_files(shared: &Shared, name: &TopicName, id: TopicId) -> bool {
             false
         }
     }
+}
+
+/// Checks the values, and that Lantern's own topics are not compacted: their records have no keys, or the
+/// order of all of them matters.
+fn check_config(topic: &TopicName, config: &TopicConfig) -> Result<(), Error> {
+    if topic.is_internal() && config.cleanup.policy.compacts() {
+        return Err(Error::InvalidConfig {
+            key: "cleanup.policy".to_owned(),
+            value: "compact".to_owned(),
+            reason: format!("'{topic}' is Lantern's own, which shortens it itself"),
+        });
+    }
+    config.validate()
 }
 
 fn check_partitions(topic: &TopicName, asked: u32) -> Result<(), Error> {

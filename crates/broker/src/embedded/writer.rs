@@ -244,7 +244,8 @@ impl Writer {
 
     /// Answers what may be answered now, and remembers the rest for the flush.
     fn settle(&mut self, partition: &Arc<Partition>, job: Job, appended: Appended, flushed: bool) {
-        self.shared.landed(&appended, &job.batches, job.bytes());
+        self.shared
+            .landed(partition, &appended, &job.batches, job.bytes());
         let applies = partition.is_groups();
         let waits = applies || (job.durability == Durability::Flushed && !flushed);
         let shows = partition.publishes_written();

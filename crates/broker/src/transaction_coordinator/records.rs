@@ -78,7 +78,16 @@ async fn read_all(broker: &dyn Broker) -> Result<Loaded, Error> {
             bytes: READ_BYTES,
             at_least_one: true,
         };
-        let fetched = broker.read(&partition, next, limit).await?;
+        let fetched = match broker.read(&partition, next, limit).await {
+            Err(Error::Corrupt {
+                until: Some(until), ..
+            }) if until > next => {
+                loaded.unreadable += 1;
+                next = until;
+                continue;
+            }
+            answer => answer?,
+        };
         if fetched.batches.is_empty() {
             return Ok(loaded);
         }

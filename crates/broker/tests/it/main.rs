@@ -3,8 +3,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
+mod compaction;
 mod conformance;
+mod delays;
 mod directory;
+mod examples;
+mod follow;
 mod pressure;
 mod simulation;
 mod storage;

@@ -343,6 +343,50 @@ fn one_damaged_partition_keeps_nobody_else_from_opening() {
     assert!(matches!(damaged, Err(Error::Corrupt { .. })), "{damaged:?}");
 }
 
+#[test]
+fn damage_in_the_topic_of_the_groups_costs_what_was_stored_there_and_nothing_else() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(without_journal(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 1));
+    append(&broker, 0, "a").unwrap();
+    let commit = |group: &str, offset| {
+        let commit = Commit {
+            position: Offset::new(offset).into(),
+            leader_epoch: None,
+            metadata: format!("note of {offset}"),
+            at: Timestamp::from_millis(1),
+        };
+        let id = GroupId::new(group).unwrap();
+        now(&broker, broker.commit(&id, vec![(at("orders", 0), commit)])).unwrap();
+    };
+    commit("billing", 11);
+    commit("billing", 22);
+    commit("shipping", 33);
+    now(&broker, Box::pin(broker.shutdown())).unwrap();
+    drop(broker);
+
+    // The second commit rots while the machine is off, after an orderly stop: only reading it tells.
+    let content = disk.content();
+    let holds = |bytes: &[u8]| bytes.windows(10).position(|part| part == b"note of 22");
+    let (log, position) = content
+        .iter()
+        .find_map(|(path, bytes)| Some((path, holds(bytes)?)))
+        .unwrap();
+    disk.flip_bit(log, position as u64 * 8).unwrap();
+
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+    let report = broker.recovery();
+    assert_eq!(report.groups_damaged.len(), 1, "{report:?}");
+    assert!(!report.is_untouched());
+    for (group, offset) in [("billing", 11), ("shipping", 33)] {
+        let id = GroupId::new(group).unwrap();
+        let found = now(&broker, broker.committed(&id, None)).unwrap();
+        let position = found[0].1.as_ref().map(|commit| commit.position);
+        assert_eq!(position, Some(Offset::new(offset).into()), "{group}");
+    }
+    append(&broker, 0, "goes on").unwrap();
+}
+
 /// Reads partition 0 to its end, or to the first error.
 fn async_read_all(
     broker: &EmbeddedBroker,

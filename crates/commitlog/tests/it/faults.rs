@@ -4,7 +4,7 @@ use commitlog::{Error, Recovery};
 use env::{Faults, SimDisk, Survival};
 use model::Offset;
 
-use crate::kit::{batch, dump, fill, now, offset, open, small, try_open};
+use crate::kit::{batch, dump, fill, from_producer, now, offset, open, small, try_open};
 
 #[test]
 fn a_failed_fsync_freezes_the_log_and_is_never_retried() {
@@ -60,6 +60,42 @@ fn after_a_failed_fsync_what_a_restart_serves_survives_a_power_cut() {
         let (log, _) = open(&disk, small());
         assert_eq!(dump(&log.reader()), "0=a 1=b", "seed {seed}");
     }
+}
+
+#[test]
+fn behind_a_first_batch_that_found_no_room_nothing_of_its_producer_gets_in() {
+    let disk = SimDisk::new(3);
+    let (mut log, _) = open(&disk, small());
+    let (first, second) = (
+        from_producer(7, 0, 0, &["a long value"]),
+        from_producer(7, 0, 1, &["b"]),
+    );
+    disk.set_capacity(Some(disk.used() + u64::try_from(second.size()).unwrap()));
+    let refused = log.append(std::slice::from_ref(&first), now(1));
+    assert!(matches!(refused, Err(Error::Full { .. })), "{refused:?}");
+    // It would fit, and stand before the one that was sent before it.
+    let early = log.append(std::slice::from_ref(&second), now(1));
+    let expected = matches!(
+        early,
+        Err(Error::OutOfOrderSequence {
+            expected: 0,
+            found: 1,
+            ..
+        })
+    );
+    assert!(expected, "{early:?}");
+    disk.set_capacity(None);
+    log.append(&[first], now(1)).unwrap();
+    log.append(&[second], now(1)).unwrap();
+    // A newer epoch owes nothing; nor does who was refused and began anew.
+    disk.set_capacity(Some(disk.used()));
+    log.append(&[from_producer(8, 0, 0, &["c"])], now(1))
+        .unwrap_err();
+    disk.set_capacity(None);
+    log.append(&[from_producer(8, 1, 0, &["d"])], now(1))
+        .unwrap();
+    log.flush().unwrap();
+    assert_eq!(dump(&log.reader()), "0=a long value 1=b 2=d");
 }
 
 #[test]

@@ -11,6 +11,8 @@
 )]
 
 mod basics;
+mod clean;
+mod cleaned;
 mod faults;
 mod fuzzlike;
 mod journal;

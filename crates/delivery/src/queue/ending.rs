@@ -35,6 +35,10 @@ impl<T: Clone> Queue<T> {
                 && behind.contains(&chain)
             {
                 entry.state = State::Blocked;
+                // It may have passed during the call.
+                if let Some(deadline) = entry.offer.deadline {
+                    self.note_deadline(deadline, id);
+                }
                 continue;
             }
             match outcome {
@@ -153,8 +157,12 @@ impl<T: Clone> Queue<T> {
             return;
         };
         if let Some(slots) = self.chains.get_mut(&chain) {
-            debug_assert_eq!(slots.front(), Some(&slot), "a chain ends from its front");
-            slots.pop_front();
+            if slots.front() == Some(&slot) {
+                slots.pop_front();
+            } else {
+                // It expired behind others.
+                slots.retain(|other| *other != slot);
+            }
             if slots.is_empty() {
                 self.chains.remove(&chain);
             }

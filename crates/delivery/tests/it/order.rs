@@ -261,3 +261,56 @@ fn urgent_records_overtake_others_but_not_those_of_their_key() {
         ["c1", "b1", "a1", "a2"]
     );
 }
+
+/// Who waits for a retry, a lease, or another of its key is not looked at; its deadline passes all the same.
+#[test]
+fn a_deadline_passes_at_its_time_wherever_the_record_waits() {
+    for bury_expired in [true, false] {
+        let policy = Policy {
+            bury_expired,
+            ..Policy::default()
+        };
+        let (mut queue, source) = queue(policy);
+        offer(&mut queue, source, &["a1", "a2"]);
+        let lease = queue.lease(ms(0), 1).unwrap();
+        for (position, name, deadline) in [(2, "a3", 80), (3, "b1", 50), (4, "a4", 900)] {
+            let offer = Offer {
+                deadline: Some(ms(deadline)),
+                ..Offer::new(source, Position::from_bits(position), name)
+            };
+            queue.offer(ms(1), offer.with_key(&name.as_bytes()[..1]));
+        }
+        queue.read_to(source, Position::from_bits(5));
+        assert_eq!(queue.next_event(), Some(ms(50)), "somebody must look then");
+        queue.wake(ms(49));
+        assert!(queue.take_spent().is_empty());
+        queue.wake(ms(80));
+        let spent = queue.take_spent();
+        let expired: Vec<_> = spent.iter().map(|one| (one.payload, one.reason)).collect();
+        assert_eq!(expired, [("b1", Reason::Expired), ("a3", Reason::Expired)]);
+        assert_eq!(queue.ready(), 0, "b1 has left the line");
+        queue.check();
+        for id in spent.into_iter().filter_map(|one| one.id) {
+            queue.buried(ms(81), id);
+            queue.check();
+        }
+        queue.settle(ms(90), lease.id, JITTER, |_| Outcome::Done);
+        assert_eq!(names(queue.lease(ms(90), 9).as_ref()), ["a2", "a4"]);
+    }
+}
+
+#[test]
+fn deadlines_of_what_is_finished_do_not_pile_up() {
+    let (mut queue, source) = queue(Policy::default());
+    for position in 0..10_000 {
+        let offer = Offer {
+            deadline: Some(ms(3_600_000)),
+            ..Offer::new(source, Position::from_bits(position), "x")
+        };
+        queue.offer(ms(0), offer);
+        let lease = queue.lease(ms(0), 1).unwrap();
+        queue.settle(ms(0), lease.id, JITTER, |_| Outcome::Done);
+    }
+    let text = format!("{queue:?}");
+    assert!(text.len() < 20_000, "{} bytes of nothing", text.len());
+}

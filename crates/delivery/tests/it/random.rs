@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use delivery::{Lease, Offer, Outcome, Policy, Priority, Queue, Retry};
+use delivery::{Lease, Offer, Outcome, Policy, Priority, Queue, Reason, Retry};
 use model::Position;
 use proptest::prelude::*;
 
@@ -106,6 +106,11 @@ impl World {
     fn finish(&mut self, name: Name) {
         let before = self.all.insert(name, true);
         assert_eq!(before, Some(false), "{name:?} is finished once");
+    }
+
+    /// Finishes what was delivered or given up, which has an order.
+    fn finish_in_order(&mut self, name: Name) {
+        self.finish(name);
         let earlier = self.all.iter().filter(|((source, position, key), done)| {
             !**done && *source == name.0 && key.is_some() && *key == name.2 && *position < name.1
         });
@@ -149,7 +154,13 @@ impl World {
             Step::Bury => {
                 for spent in std::mem::take(&mut self.dead) {
                     self.queue.buried(self.now, spent.id.unwrap());
-                    self.finish(spent.payload);
+                    if spent.reason == Reason::Expired {
+                        // Whatever its place: it is not delivered.
+                        assert!(self.offers[&spent.payload].1.is_some());
+                        self.finish(spent.payload);
+                    } else {
+                        self.finish_in_order(spent.payload);
+                    }
                 }
             }
             Step::Wait { millis } => {
@@ -159,6 +170,7 @@ impl World {
             Step::Restart => self.restart(),
         }
         self.take_spent();
+        self.check_deadlines();
         self.queue.check();
         self.check_positions();
     }
@@ -178,6 +190,27 @@ impl World {
                 assert!(seen.contains(name), "{:?} before {name:?}", record.payload);
             }
             seen.insert(record.payload);
+            let deadline = self.offers[&record.payload].1;
+            assert!(deadline.is_none_or(|deadline| deadline > self.now));
+        }
+    }
+
+    /// Nothing that could be told so waits past its deadline.
+    fn check_deadlines(&mut self) {
+        self.queue.wake(self.now);
+        self.take_spent();
+        let leased: BTreeSet<Name> = self
+            .leases
+            .iter()
+            .flat_map(|lease| lease.records.iter().map(|record| record.payload))
+            .collect();
+        let dead: BTreeSet<Name> = self.dead.iter().map(|spent| spent.payload).collect();
+        for (name, done) in &self.all {
+            let late = self.offers[name]
+                .1
+                .is_some_and(|deadline| deadline <= self.now);
+            let known = *done || leased.contains(name) || dead.contains(name);
+            assert!(!late || known, "{name:?} waits past its deadline");
         }
     }
 
@@ -203,7 +236,7 @@ impl World {
                 continue;
             }
             if outcome < 2 {
-                self.finish(record.payload);
+                self.finish_in_order(record.payload);
             } else {
                 failed.insert((source, key));
             }

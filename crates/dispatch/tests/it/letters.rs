@@ -179,3 +179,82 @@ async fn a_letter_whose_topic_is_gone_is_named() {
         "{error}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn two_replays_at_once_do_not_send_twice() {
+    let rig = rig().await;
+    // Nobody is there to refuse them again.
+    rig.listen(&[]).unwrap();
+    rig.until(|| rig.handle.list().is_empty()).await;
+    let topic: model::TopicName = "orders.dlq".parse().unwrap();
+    let told = watch::Sender::default();
+    let slow = Replay {
+        rate: Some(Rate::new(1, 1)),
+        ..Replay::default()
+    };
+    let first = rig.handle.replay(&topic, &slow, &told);
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let error = replay(&rig, Replay::default()).await.unwrap_err();
+        let dry = Replay {
+            dry_run: true,
+            ..Replay::default()
+        };
+        assert_eq!(replay(&rig, dry).await.unwrap().sent, 3, "nothing is sent");
+        error.to_string()
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert_eq!(first.unwrap().sent, 3);
+    for part in ["'orders.dlq'", "since 2025-11-21T", "letters so far"] {
+        assert!(second.contains(part), "{second}");
+    }
+    let after = replay(&rig, Replay::default()).await.unwrap();
+    assert_eq!((after.sent, after.before), (0, 3), "the way is free again");
+    assert_eq!(rig.records("orders").await.len(), 7);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_could_not_be_remembered_is_not_sent() {
+    let rig = Rig::new();
+    rig.topic("orders", 1).await;
+    rig.topic("orders.dlq", 1).await;
+    // Every second letter has the key that is asked for.
+    for chunk in 0..26 {
+        let letter: &[(&str, &str)] = &[
+            ("x-dlq-topic", "orders"),
+            ("x-dlq-partition", "0"),
+            ("x-dlq-offset", "0"),
+            ("x-dlq-timestamp", "1763690000000"),
+            ("x-dlq-listener", "nobody"),
+            ("x-dlq-reason", "refused"),
+            ("x-dlq-attempts", "[]"),
+        ];
+        let key = |number: usize| {
+            if usize::is_multiple_of(number, 2) {
+                "even"
+            } else {
+                "odd"
+            }
+        };
+        let letters: Vec<_> = (0..500)
+            .map(|number| (key(number + chunk * 500), "v", letter))
+            .collect();
+        rig.produce("orders.dlq", 0, &letters).await;
+    }
+    let error = replay(&rig, filtered("key=odd")).await.unwrap_err();
+    let LetterError::TooScattered { offset, .. } = error else {
+        panic!("{error}");
+    };
+    let sent = rig.records("orders").await.len();
+    assert!(
+        sent > 2_000 && offset == 2 * sent as u64 + 1,
+        "{sent}, {offset}"
+    );
+    let error = replay(&rig, filtered("key=odd")).await.unwrap_err();
+    assert!(error.to_string().contains("too many gaps"), "{error}");
+    assert_eq!(
+        rig.records("orders").await.len(),
+        sent,
+        "nothing comes twice"
+    );
+}

@@ -3,8 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+mod bounds;
 mod contract;
+mod delays;
+mod examples;
+mod faults;
+mod faulty;
 mod letters;
 mod lifecycle;
 mod rig;
+mod traces;
 mod webhooks;

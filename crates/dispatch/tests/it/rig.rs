@@ -5,18 +5,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{
-    Drive, Durability, DynBroker, EmbeddedBroker, Fetched, Place, Tail, TopicConfig, TopicSpec,
+    Broker, Drive, Durability, DynBroker, EmbeddedBroker, Fetched, Place, Tail, TopicConfig,
+    TopicSpec,
 };
 use dispatch::{
-    Delivery, Handle, Inputs, Listener, ListenerFile, Outcome, Outcomes, Problem, Service,
+    Delivery, Handle, Inputs, Listener, ListenerFile, MemoryOptions, Outcome, Outcomes, Problem,
+    Service, Tracing,
 };
 use env::{DynClock, SeededEntropy, SimDisk};
 use model::{PartitionId, Timestamp, TopicName, TopicPartition};
 use parking_lot::Mutex;
+use prometheus_client::registry::Registry;
 use record::{BatchBuilder, Batches, Compression};
 use test_kit::clock::{START, TokioClock};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+
+use crate::faulty::Faulty;
 
 /// One delivery, as the listener saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,9 @@ pub(crate) struct Seen {
     /// Milliseconds.
     pub(crate) remaining: Option<u128>,
 }
+
+/// Bytes of a value that the probe remembers.
+const VALUE_BYTES: usize = 32;
 
 type Script = Box<dyn Fn(&Delivery, &str) -> Answer + Send + Sync>;
 
@@ -107,6 +115,8 @@ impl Listener for Probe {
             let mut outcomes = Vec::new();
             for delivery in deliveries {
                 let value = delivery.record().value.unwrap_or_default();
+                // Large ones are known by their beginning.
+                let value = value.get(..VALUE_BYTES).unwrap_or(value);
                 let value = String::from_utf8_lossy(value).into_owned();
                 self.seen.lock().push(Seen {
                     value: value.clone(),
@@ -127,6 +137,7 @@ impl Listener for Probe {
 
 pub(crate) struct Rig {
     pub(crate) broker: DynBroker,
+    pub(crate) faults: Arc<Faulty>,
     pub(crate) handle: Handle,
     pub(crate) probe: Arc<Probe>,
     pub(crate) clock: DynClock,
@@ -148,8 +159,36 @@ impl Rig {
         Self::on(SimDisk::new(5), START)
     }
 
+    /// Makes spans of deliveries.
+    pub(crate) fn traced(tracing: Tracing) -> Self {
+        Self::changed(
+            SimDisk::new(5),
+            START,
+            MemoryOptions::default(),
+            |service| service.with_tracing(tracing),
+        )
+    }
+
+    /// With listeners that may hold so much.
+    pub(crate) fn with_memory(memory: MemoryOptions) -> Self {
+        Self::open(SimDisk::new(5), START, memory)
+    }
+
     /// Opens the house on what `disk` has.
     pub(crate) fn on(disk: SimDisk, now: Timestamp) -> Self {
+        Self::open(disk, now, MemoryOptions::default())
+    }
+
+    pub(crate) fn open(disk: SimDisk, now: Timestamp, memory: MemoryOptions) -> Self {
+        Self::changed(disk, now, memory, |service| service)
+    }
+
+    fn changed(
+        disk: SimDisk,
+        now: Timestamp,
+        memory: MemoryOptions,
+        change: impl FnOnce(Service) -> Service,
+    ) -> Self {
         let clock = TokioClock::at(now);
         let entropy = Arc::new(SeededEntropy::new(disk.changes()));
         let random = Arc::<SeededEntropy>::clone(&entropy);
@@ -164,7 +203,8 @@ impl Rig {
                 writer.run_round();
             }
         });
-        let broker: DynBroker = Arc::<EmbeddedBroker>::clone(&embedded);
+        let faults = Faulty::new(Arc::<EmbeddedBroker>::clone(&embedded));
+        let broker: DynBroker = Arc::<Faulty>::clone(&faults);
         let probe = Arc::new(Probe::new(Arc::clone(&clock)));
         let listener: Arc<dyn Listener> = Arc::<Probe>::clone(&probe);
         let service = Service::new(Inputs {
@@ -175,13 +215,21 @@ impl Rig {
                 lag: 100,
                 ..dispatch::HealingOptions::default()
             },
-            native: [("probe".to_owned(), listener)].into(),
+            memory,
+            // The same by two names, so that a resource can change whom it names.
+            native: [
+                ("probe".to_owned(), Arc::clone(&listener)),
+                ("other".to_owned(), listener),
+            ]
+            .into(),
         });
+        let service = change(service);
         let handle = service.handle();
         let stop = CancellationToken::new();
         let service = tokio::spawn(service.run(stop.clone()));
         Self {
             broker,
+            faults,
             handle,
             probe,
             clock,
@@ -246,10 +294,24 @@ impl Rig {
         }
         let to = TopicPartition::new(topic.parse().unwrap(), PartitionId::new(partition));
         let batches = vec![builder.build()];
-        self.broker
+        // Whatever the faults are.
+        self.embedded
             .append(&to, batches, Durability::Flushed)
             .await
             .unwrap();
+    }
+
+    /// What a figure of listener `l` is now.
+    pub(crate) fn figure(&self, name: &str) -> i64 {
+        let mut registry = Registry::default();
+        self.handle.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        let begin = format!("lantern_dispatch_{name}{{listener=\"l\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&begin));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}"))
+            .parse()
+            .unwrap()
     }
 
     /// Waits until `holds`; in paused tests that is no time at all.
@@ -320,7 +382,7 @@ impl Rig {
         let now = self.clock.now();
         self.pump.abort();
         let _ = self.pump.await;
-        drop((self.handle, self.broker, self.embedded));
+        drop((self.handle, self.broker, self.faults, self.embedded));
         self.disk.restart();
         (self.disk, now)
     }
@@ -332,7 +394,7 @@ impl Rig {
             task.abort();
             let _ = task.await;
         }
-        drop((self.handle, self.broker, self.embedded));
+        drop((self.handle, self.broker, self.faults, self.embedded));
         self.disk.restart();
         (self.disk, now)
     }

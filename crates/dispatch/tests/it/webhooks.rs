@@ -19,13 +19,13 @@ use tokio::sync::mpsc;
 use crate::rig::Rig;
 
 /// A request as it came.
-struct Request {
+pub(crate) struct Request {
     headers: HeaderMap,
     body: Bytes,
 }
 
 impl Request {
-    fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers
             .get(name)
             .map_or("-", |value| value.to_str().unwrap())
@@ -35,13 +35,13 @@ impl Request {
 /// Answers what it is told to, and 204 when told nothing. A status of 0 is no answer at all.
 type Answers = Arc<Mutex<VecDeque<(u16, Option<&'static str>)>>>;
 
-struct Endpoint {
-    url: String,
+pub(crate) struct Endpoint {
+    pub(crate) url: String,
     requests: mpsc::Receiver<Request>,
 }
 
 impl Endpoint {
-    async fn start(answers: &[(u16, Option<&'static str>)]) -> Self {
+    pub(crate) async fn start(answers: &[(u16, Option<&'static str>)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!(
             "http://{}/hook?token=secret",
@@ -56,7 +56,7 @@ impl Endpoint {
         Self { url, requests }
     }
 
-    async fn next(&mut self) -> Request {
+    pub(crate) async fn next(&mut self) -> Request {
         within(self.requests.recv()).await.unwrap()
     }
 }

@@ -326,6 +326,7 @@ impl Consumers {
                 group: group.id.clone(),
                 protocol_type: "consumer".into(),
                 state: ListedState::Consumer(group.state()),
+                members: group.members.len(),
             })
     }
 

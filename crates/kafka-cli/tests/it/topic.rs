@@ -41,8 +41,8 @@ async fn a_topic_from_its_creation_to_its_end() {
       segment.bytes  1048576    1.0 MiB
 
       PARTITION  LEADER  REPLICAS  IN SYNC  START  END  RECORDS
-              0       1  1         1            0    0        0
-              1       1  1         1            0    3        3
+              0       0  0         0            0    0        0
+              1       0  0         0            0    3        3
     ");
     assert_snapshot!(server.type_in("topic configure orders --unset retention.ms -c segment.bytes=2097152").await.ok(), @r"
     Topic 'orders' configured:

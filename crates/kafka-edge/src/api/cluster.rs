@@ -7,6 +7,7 @@ use kafka_wire::messages::{
 };
 use tracing::debug;
 
+use super::operations;
 use crate::context::{Call, text};
 
 /// DescribeCluster can ask about brokers (1) or controllers (2).
@@ -47,5 +48,8 @@ pub(crate) fn describe_cluster(
     answer
         .with_error_message(None)
         .with_controller_id(call.node())
+        .with_cluster_authorized_operations(operations::on_cluster(
+            request.include_cluster_authorized_operations,
+        ))
         .with_brokers(vec![broker])
 }

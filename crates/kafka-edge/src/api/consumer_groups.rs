@@ -28,6 +28,7 @@ use model::{GroupId, PartitionId, TopicId, TopicName};
 use uuid::Uuid;
 
 use super::membership::{group_id, unless_gone};
+use super::operations;
 use crate::codes::Coded;
 use crate::context::{Call, Fatal, text};
 
@@ -36,9 +37,6 @@ const OWN_ID_SINCE: i16 = 1;
 
 /// What Kafka's tools show members of this protocol as, from version 1 on.
 const MEMBER_TYPE_CONSUMER: i8 = 1;
-
-/// "Not said", for the operations a client is allowed; there is no authorization.
-const OPERATIONS_UNKNOWN: i32 = i32::MIN;
 
 /// Serves ConsumerGroupHeartbeat.
 pub(crate) async fn heartbeat(
@@ -129,13 +127,14 @@ pub(crate) fn describe(
     call: &Call,
     request: ConsumerGroupDescribeRequest,
 ) -> ConsumerGroupDescribeResponse {
+    let asked = request.include_authorized_operations;
     let groups = request.group_ids.into_iter().map(|id| {
         let described = match group_id(&id) {
             Ok(group) => call.shared.groups.describe_consumer(&group),
             Err(code) => return unknown(call, id, code, code.to_string()),
         };
         match described {
-            Ok((description, names)) => described_group(call, id, description, &names),
+            Ok((description, names)) => described_group(call, id, description, &names, asked),
             Err(GroupError::Refused(groups::Error::UnknownGroup { .. })) => {
                 let reason = format!("group '{}' is no group of the consumer protocol", &*id);
                 unknown(call, id, ErrorCode::GroupIdNotFound, reason)
@@ -151,7 +150,7 @@ fn unknown(call: &Call, id: WireGroup, code: ErrorCode, reason: String) -> Descr
         .with_group_id(id)
         .with_error_code(call.refuse(code))
         .with_error_message(Some(text(reason)))
-        .with_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_authorized_operations(operations::UNKNOWN)
 }
 
 fn described_group(
@@ -159,6 +158,7 @@ fn described_group(
     id: WireGroup,
     description: ConsumerDescription,
     names: &BTreeMap<TopicId, TopicName>,
+    asked: bool,
 ) -> DescribedGroup {
     let members = description.members.into_iter();
     let members = members.map(|member| described_member(call, member, names));
@@ -170,7 +170,7 @@ fn described_group(
         .with_assignment_epoch(description.target_epoch)
         .with_assignor_name(text(description.assignor))
         .with_members(members.collect())
-        .with_authorized_operations(OPERATIONS_UNKNOWN)
+        .with_authorized_operations(operations::on_group(asked))
 }
 
 fn described_member(

@@ -4,7 +4,7 @@
 //! - `max_bytes` bounds the whole answer; only its first batch may exceed it, so that a consumer
 //!   never gets stuck.
 //! - A bad offset, topic or partition is answered at once; otherwise the answer waits for
-//!   `min_bytes`, at most `max_wait`, woken by the broker and by nothing else.
+//!   `min_bytes`, at most `max_wait`, woken by the broker once that much is there over all partitions, and by nothing less.
 //! - What was read once is not read again: after waking only what is new is added.
 //! - Every byte read is charged to the answer budget before it is read (a first batch beyond its
 //!   share: before it is kept), and given back when it is written.
@@ -13,8 +13,9 @@
 
 mod part;
 
-use futures_util::FutureExt;
-use futures_util::future::select_all;
+use std::sync::Arc;
+
+use broker::{Demand, Wanted};
 use kafka_wire::messages::FetchRequest;
 use kafka_wire::{ErrorCode, FetchAnswer, TopicRef};
 use tokio::time::{Duration, Instant, sleep_until};
@@ -182,26 +183,34 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Waits until some partition has more; `false` when the answer must go out as it is.
+    /// Waits until there is enough; `false` when the answer must go out as it is.
     async fn wait(&self, parts: &mut [Part]) -> bool {
-        let waiting: Vec<_> = parts
-            .iter_mut()
-            .filter_map(Part::more)
-            .map(FutureExt::boxed)
-            .collect();
-        if waiting.is_empty() {
-            // Nothing to wait for: an empty fetch is a client's way to sleep.
-            tokio::select! {
-                () = sleep_until(self.deadline) => (),
-                () = self.call.peer.gone.cancelled() => (),
+        let demand = Arc::new(Demand::new(self.bytes_min - self.bytes));
+        let room = self.bytes_max - self.bytes.min(self.bytes_max);
+        let mut counting = false;
+        for part in parts {
+            match part.want(self.call, room, self.bytes == 0, &demand) {
+                Some(Wanted::Counting) => counting = true,
+                Some(Wanted::Ready) => return true,
+                Some(Wanted::Closed) => return false,
+                None => {}
             }
-            return false;
         }
+        let met = async {
+            if !counting {
+                // Nothing to wait for: an empty fetch is a client's way to sleep.
+                std::future::pending::<()>().await;
+            }
+            demand.met().await
+        };
         tokio::select! {
             biased;
             () = self.call.peer.gone.cancelled() => false,
             () = sleep_until(self.deadline) => false,
-            (open, _, _) = select_all(waiting) => open,
+            open = met => {
+                self.call.shared.metrics.fetch_wakeups.inc();
+                open
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use kafka_wire::messages::{
 };
 
 use super::membership::group_id;
+use super::operations;
 use crate::codes::Coded;
 use crate::context::{Call, text};
 
@@ -20,6 +21,7 @@ pub(crate) async fn describe_groups(
     call: &Call,
     request: DescribeGroupsRequest,
 ) -> DescribeGroupsResponse {
+    let asked = request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
     for id in request.groups {
         let described = match group_id(&id) {
@@ -30,11 +32,14 @@ pub(crate) async fn describe_groups(
             }
         };
         groups.push(match described {
-            Ok(description) => group(id, description),
+            Ok(description) => {
+                group(id, description).with_authorized_operations(operations::on_group(asked))
+            }
             Err(GroupError::Refused(groups::Error::UnknownGroup { .. })) => {
                 DescribedGroup::default()
                     .with_group_id(id)
                     .with_group_state(text(GroupState::Dead.as_str()))
+                    .with_authorized_operations(operations::on_group(asked))
             }
             Err(error) => refused(call, id, error.kafka_code()),
         });

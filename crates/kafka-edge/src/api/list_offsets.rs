@@ -9,6 +9,7 @@ use kafka_wire::messages::list_offsets_response::{
 use kafka_wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 use model::Timestamp;
 
+use super::settled::Settled;
 use crate::codes::Coded;
 use crate::context::{Call, check_leader_epoch, offset, partition};
 
@@ -18,13 +19,19 @@ const READ_COMMITTED: i8 = 1;
 const LATEST: i64 = -1;
 const EARLIEST: i64 = -2;
 const MAX_TIMESTAMP: i64 = -3;
+const EARLIEST_LOCAL: i64 = -4;
+const LATEST_TIERED: i64 = -5;
 
 /// The first version that knows [`MAX_TIMESTAMP`].
 const MAX_TIMESTAMP_SINCE: i16 = 7;
+/// The first versions that know of tiered storage (KIP-405, KIP-1005). Here everything is local.
+const EARLIEST_LOCAL_SINCE: i16 = 8;
+const LATEST_TIERED_SINCE: i16 = 9;
 
 /// Serves ListOffsets. Nothing at or after a time is offset -1, which is no error.
 pub(crate) async fn list_offsets(call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let committed = request.isolation_level == READ_COMMITTED;
+    let settled = Settled::begin();
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
@@ -33,18 +40,20 @@ pub(crate) async fn list_offsets(call: &Call, request: ListOffsetsRequest) -> Li
                 .with_partition_index(asked.partition_index)
                 .with_timestamp(-1)
                 .with_offset(-1);
-            partitions.push(match find(call, &topic.name, asked, committed).await {
-                Ok(None) => answer,
-                Ok(Some(found)) => {
-                    let epoch = if call.version() >= 4 { 0 } else { -1 };
-                    let time = found.timestamp.filter(|_| asks_for_time(asked.timestamp));
-                    answer
-                        .with_timestamp(time.map_or(-1, Timestamp::millis))
-                        .with_offset(offset(found.position))
-                        .with_leader_epoch(epoch)
-                }
-                Err(code) => answer.with_error_code(call.refuse(code)),
-            });
+            partitions.push(
+                match find(call, &topic.name, asked, committed, settled).await {
+                    Ok(None) => answer,
+                    Ok(Some(found)) => {
+                        let epoch = if call.version() >= 4 { 0 } else { -1 };
+                        let time = found.timestamp.filter(|_| asks_for_time(asked.timestamp));
+                        answer
+                            .with_timestamp(time.map_or(-1, Timestamp::millis))
+                            .with_offset(offset(found.position))
+                            .with_leader_epoch(epoch)
+                    }
+                    Err(code) => answer.with_error_code(call.refuse(code)),
+                },
+            );
         }
         topics.push(
             ListOffsetsTopicResponse::default()
@@ -65,6 +74,7 @@ async fn find(
     topic: &str,
     asked: &ListOffsetsPartition,
     committed: bool,
+    settled: Settled,
 ) -> Result<Option<Found>, ErrorCode> {
     let at = partition(topic, asked.partition_index)?;
     check_leader_epoch(asked.current_leader_epoch)?;
@@ -72,10 +82,16 @@ async fn find(
         LATEST => Place::Latest,
         EARLIEST => Place::Earliest,
         MAX_TIMESTAMP if call.version() >= MAX_TIMESTAMP_SINCE => Place::MaxTimestamp,
+        EARLIEST_LOCAL if call.version() >= EARLIEST_LOCAL_SINCE => Place::Earliest,
+        // Nothing was moved away: there is no such offset.
+        LATEST_TIERED if call.version() >= LATEST_TIERED_SINCE => return Ok(None),
         time if time >= 0 => Place::Time(Timestamp::from_millis(time)),
         _ => return Err(ErrorCode::InvalidRequest),
     };
     let coded = |error: broker::Error| error.kafka_code();
+    if place != Place::Earliest {
+        settled.marks(call, &at).await.map_err(coded)?;
+    }
     let found = call.broker().find(&at, place).await.map_err(coded)?;
     if !committed {
         return Ok(found);

@@ -18,6 +18,7 @@ use kafka_wire::messages::{
 use model::TopicName;
 use uuid::Uuid;
 
+use super::operations;
 use crate::codes::Coded;
 use crate::context::{Call, text};
 
@@ -33,12 +34,13 @@ pub(crate) async fn metadata(call: &Call, request: MetadataRequest) -> MetadataR
     let asked = request
         .topics
         .filter(|topics| call.version() > 0 || !topics.is_empty());
+    let ask = request.include_topic_authorized_operations;
     let topics = match asked {
         None => call
             .broker()
             .topics()
             .values()
-            .map(|info| known(call, info))
+            .map(|info| known(call, info, ask))
             .collect(),
         Some(asked) => {
             let mut topics = Vec::with_capacity(asked.len());
@@ -48,7 +50,7 @@ pub(crate) async fn metadata(call: &Call, request: MetadataRequest) -> MetadataR
                 0
             };
             for topic in asked {
-                topics.push(one(call, topic, &mut creations).await);
+                topics.push(one(call, topic, &mut creations, ask).await);
             }
             topics
         }
@@ -63,26 +65,31 @@ pub(crate) async fn metadata(call: &Call, request: MetadataRequest) -> MetadataR
         .with_cluster_id(Some(text(&*call.shared.options.cluster_id)))
         .with_controller_id(call.node())
         .with_topics(topics)
+        .with_cluster_authorized_operations(operations::on_cluster(
+            request.include_cluster_authorized_operations,
+        ))
 }
 
 async fn one(
     call: &Call,
     asked: MetadataRequestTopic,
     creations: &mut usize,
+    ask: bool,
 ) -> MetadataResponseTopic {
     let Some(name) = asked.name else {
-        return by_id(call, asked.topic_id);
+        return by_id(call, asked.topic_id, ask);
     };
     let refused = |code| {
         MetadataResponseTopic::default()
             .with_error_code(call.refuse(code))
             .with_name(Some(name.clone()))
+            .with_topic_authorized_operations(operations::on_topic(ask, false))
     };
     let Ok(topic) = TopicName::new(name.as_str()) else {
         return refused(ErrorCode::InvalidTopicException);
     };
     if let Some(info) = call.broker().topic(&topic) {
-        return known(call, &info);
+        return known(call, &info, ask);
     }
     let options = &call.shared.options;
     if *creations == 0 || !options.auto_create_topics || topic.is_internal() {
@@ -98,18 +105,18 @@ async fn one(
         config: options.topic_defaults.clone(),
     };
     match broker::ensure_topic(call.broker().as_ref(), spec).await {
-        Ok(info) => known(call, &info),
+        Ok(info) => known(call, &info, ask),
         Err(error) => refused(error.kafka_code()),
     }
 }
 
-fn by_id(call: &Call, id: Uuid) -> MetadataResponseTopic {
+fn by_id(call: &Call, id: Uuid, ask: bool) -> MetadataResponseTopic {
     let topics = call.broker().topics();
     let found = topics
         .values()
         .find(|info| info.id.bytes() == *id.as_bytes());
     match found {
-        Some(info) => known(call, info),
+        Some(info) => known(call, info, ask),
         None => MetadataResponseTopic::default()
             .with_error_code(call.refuse(ErrorCode::UnknownTopicId))
             .with_name(None)
@@ -117,7 +124,8 @@ fn by_id(call: &Call, id: Uuid) -> MetadataResponseTopic {
     }
 }
 
-fn known(call: &Call, info: &Arc<TopicInfo>) -> MetadataResponseTopic {
+/// A topic that is there; with what the client may do if it would `ask`.
+fn known(call: &Call, info: &Arc<TopicInfo>, ask: bool) -> MetadataResponseTopic {
     let node = call.node();
     let partition = |index: u32| {
         MetadataResponsePartition::default()
@@ -132,6 +140,7 @@ fn known(call: &Call, info: &Arc<TopicInfo>) -> MetadataResponseTopic {
         .with_topic_id(Uuid::from_bytes(info.id.bytes()))
         .with_is_internal(info.name.is_internal())
         .with_partitions((0..info.partitions).map(partition).collect())
+        .with_topic_authorized_operations(operations::on_topic(ask, info.name.is_internal()))
 }
 
 /// A topic's name as the wire wants it.
@@ -221,4 +230,5 @@ fn described(
         .with_topic_id(Uuid::from_bytes(info.id.bytes()))
         .with_is_internal(info.name.is_internal())
         .with_partitions(range.map(partition).collect())
+        .with_topic_authorized_operations(operations::on_topic(true, info.name.is_internal()))
 }

@@ -9,7 +9,9 @@ use broker::{Append, Appended, Durability};
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::produce_request::PartitionProduceData;
-use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
+use kafka_wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, TopicProduceResponse,
+};
 use kafka_wire::messages::{ProduceRequest, ProduceResponse};
 use model::limits::METRICS_TOPIC;
 use record::{CheckedBatch, Compression};
@@ -27,6 +29,8 @@ const ZSTD_SINCE: i16 = 7;
 struct Refusal {
     code: ErrorCode,
     reason: String,
+    /// Which records are to blame, from 0, if single ones are.
+    records: Vec<u32>,
 }
 
 impl Refusal {
@@ -34,6 +38,15 @@ impl Refusal {
         Self {
             code,
             reason: reason.into(),
+            records: Vec::new(),
+        }
+    }
+
+    fn of_broker(error: broker::Error) -> Self {
+        let refusal = Self::new(error.kafka_code(), error.to_string());
+        match error {
+            broker::Error::Keyless { records, .. } => Self { records, ..refusal },
+            _ => refusal,
         }
     }
 }
@@ -88,7 +101,7 @@ pub(crate) async fn produce(
             None => appended
                 .next()
                 .unwrap_or(Err(broker::Error::Stopping))
-                .map_err(Refusal::from),
+                .map_err(Refusal::of_broker),
         };
         answer_partition(&call, index, appended)
     });
@@ -224,6 +237,13 @@ fn check_batches(
     Ok(batches)
 }
 
+/// What Produce says since version 8 of each record that is to blame.
+fn record_error(record: u32) -> BatchIndexAndErrorMessage {
+    BatchIndexAndErrorMessage::default()
+        .with_batch_index(i32::try_from(record).unwrap_or(i32::MAX))
+        .with_batch_index_error_message(Some(text("it has no key".to_owned())))
+}
+
 fn answer_partition(
     call: &Call,
     index: i32,
@@ -242,11 +262,16 @@ fn answer_partition(
         }
         Err(refusal) => {
             // Older versions have no room for the words, so they are here too.
-            let Refusal { code, reason } = refusal;
+            let Refusal {
+                code,
+                reason,
+                records,
+            } = refusal;
             debug!(peer = %call.peer.address, partition = index, %code, reason, "Kafka batch refused.");
             answer
                 .with_error_code(call.refuse(code))
                 .with_error_message(Some(text(reason)))
+                .with_record_errors(records.into_iter().map(record_error).collect())
                 .with_base_offset(-1)
                 .with_log_append_time_ms(-1)
                 .with_log_start_offset(-1)

@@ -96,11 +96,11 @@ async fn topics_are_created_by_numbers_or_assignment_and_refused_by_kind() {
             ErrorCode::InvalidReplicaAssignment,
         ),
         (
-            assigned(vec![assignment(1, 1)]),
+            assigned(vec![assignment(1, 0)]),
             ErrorCode::InvalidReplicaAssignment,
         ),
         (
-            assigned(vec![assignment(0, 1)]).with_num_partitions(1),
+            assigned(vec![assignment(0, 0)]).with_num_partitions(1),
             ErrorCode::InvalidRequest,
         ),
         (
@@ -117,7 +117,7 @@ async fn topics_are_created_by_numbers_or_assignment_and_refused_by_kind() {
     assert_eq!(
         create_code(
             &mut client,
-            assigned(vec![assignment(1, 1), assignment(0, 1)])
+            assigned(vec![assignment(1, 0), assignment(0, 0)])
         )
         .await,
         0
@@ -317,7 +317,7 @@ async fn configuration_is_shown_and_changed_key_by_key_or_whole() {
     assert_eq!(code(whole(2, "orders", vec![entry])).await, 0);
     assert_eq!(code(whole(2, "nowhere", vec![])).await, 3);
     assert_eq!(
-        code(whole(4, "1", vec![])).await,
+        code(whole(4, "0", vec![])).await,
         42,
         "the broker is configured in its file"
     );
@@ -329,7 +329,7 @@ async fn configuration_is_shown_and_changed_key_by_key_or_whole() {
         "what is not named goes back to its default"
     );
 
-    let node = described(&mut client, 4, "1").await;
+    let node = described(&mut client, 4, "0").await;
     assert_eq!(value(&node, "num.partitions").0, "4");
     assert!(value(&node, "advertised.listeners").0.contains("127.0.0.1"));
 }
@@ -471,4 +471,54 @@ async fn partitions_are_described_a_page_at_a_time() {
         .flat_map(|name| (0..3).map(|index| ((*name).to_owned(), index)))
         .collect();
     assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn who_asks_is_told_what_it_may_do_in_bits() {
+    let server = Server::start().await;
+    server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let named = |name: &str| {
+        metadata_request::MetadataRequestTopic::default().with_name(Some(wire_name(name)))
+    };
+    let bits = |operations: &[u8]| operations.iter().fold(0, |bits, one| bits | 1 << one);
+    let (topic, cluster) = (
+        bits(&[3, 4, 5, 6, 7, 8, 10, 11]),
+        bits(&[5, 7, 8, 9, 10, 11, 12]),
+    );
+    for (asked, topic, cluster) in [(false, i32::MIN, i32::MIN), (true, topic, cluster)] {
+        let request = MetadataRequest::default()
+            .with_topics(Some(
+                ["orders", "lantern.groups", "nowhere"].map(named).into(),
+            ))
+            .with_include_topic_authorized_operations(asked)
+            .with_include_cluster_authorized_operations(asked);
+        let answer: MetadataResponse = client.call(Api::Metadata, 8, &request).await;
+        assert_eq!(answer.cluster_authorized_operations, cluster);
+        let of = |name: &str| {
+            let mut topics = answer.topics.iter();
+            let found = topics.find(|topic| topic.name == Some(wire_name(name)));
+            found.map(|topic| topic.topic_authorized_operations)
+        };
+        assert_eq!(of("orders"), Some(topic));
+        assert_eq!(of("nowhere"), Some(topic), "also of one that is not there");
+        let own = if asked { bits(&[3, 8, 10]) } else { i32::MIN };
+        assert_eq!(of("lantern.groups"), Some(own), "can only be read");
+
+        let request =
+            DescribeClusterRequest::default().with_include_cluster_authorized_operations(asked);
+        let answer: DescribeClusterResponse = client.call(Api::DescribeCluster, 0, &request).await;
+        assert_eq!(answer.cluster_authorized_operations, cluster);
+
+        let request = DescribeGroupsRequest::default()
+            .with_groups(vec![GroupId(text("nobody"))])
+            .with_include_authorized_operations(asked);
+        let answer: DescribeGroupsResponse = client.call(Api::DescribeGroups, 5, &request).await;
+        let group = if asked {
+            bits(&[3, 6, 8, 10, 11])
+        } else {
+            i32::MIN
+        };
+        assert_eq!(answer.groups[0].authorized_operations, group);
+    }
 }

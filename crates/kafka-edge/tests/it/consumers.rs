@@ -308,7 +308,7 @@ async fn unknown_groups_and_older_clients_hear_what_they_know() {
     assert_eq!(commit(&mut client, 8, "one", 1).await, 22);
     let resource = describe_configs_request::DescribeConfigsResource::default()
         .with_resource_type(4)
-        .with_resource_name(text("1"))
+        .with_resource_name(text("0"))
         .with_configuration_keys(None);
     let request = DescribeConfigsRequest::default().with_resources(vec![resource]);
     let answer: DescribeConfigsResponse = client.call(Api::DescribeConfigs, 4, &request).await;

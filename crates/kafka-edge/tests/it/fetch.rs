@@ -216,6 +216,41 @@ async fn min_bytes_gathers_until_there_is_enough_or_no_more_time() {
 }
 
 #[tokio::test]
+async fn appends_below_min_bytes_wake_nobody_and_the_last_one_wakes_once() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 3).await;
+    let mut client = server.client().await;
+    let one = batch(&[&[b'x'; 1_000]]).size();
+    let gathering = Ask {
+        wait: 15_000,
+        min: i32::try_from(one * 40).unwrap(),
+        ..AT_ONCE
+    };
+    let of = [(0, 0), (1, 0), (2, 0)];
+    let body = request(topic.as_str(), &of, gathering);
+    let begun = Instant::now();
+    let id = client.send(Api::Fetch, 11, &body).await;
+    // It waits: what comes now is not there when it first looks.
+    let mut other = server.client().await;
+    assert!(other.is_served().await);
+    for n in 0..39 {
+        append(&server, &topic, n % 3, &[&[b'x'; 1_000]]).await;
+    }
+    let woken = || server.metric("lantern_kafka_edge_fetch_wakeups_total");
+    assert_eq!(woken(), 0.0);
+    append(&server, &topic, 0, &[&[b'x'; 1_000]]).await;
+    let answer: FetchResponse = client.receive(Api::Fetch, 11, id).await;
+    let parts = &answer.responses[0].partitions;
+    let got: usize = parts.iter().map(|part| offsets(part).len()).sum();
+    assert_eq!(got, 40);
+    assert!(woken() <= 1.0, "woken {} times", woken());
+    assert!(
+        begun.elapsed() < Duration::from_secs(10),
+        "woken, not timed out"
+    );
+}
+
+#[tokio::test]
 async fn a_session_nobody_has_is_refused() {
     let server = Server::start().await;
     let topic = server.topic("orders", 1).await;
@@ -287,4 +322,34 @@ async fn offsets_are_found_by_their_meaning() {
     }
     assert_eq!(find(7, -3).await, (0, 3, 9_000), "the largest timestamp");
     assert_eq!(find(6, -3).await.0, ErrorCode::InvalidRequest.code());
+    assert_eq!(
+        find(8, -4).await,
+        (0, 0, -1),
+        "the earliest on this machine"
+    );
+    assert_eq!(find(7, -4).await.0, ErrorCode::InvalidRequest.code());
+    assert_eq!(find(9, -5).await, (0, -1, -1), "nothing is elsewhere");
+    assert_eq!(find(8, -5).await.0, ErrorCode::InvalidRequest.code());
+}
+
+#[tokio::test]
+async fn the_end_of_the_log_is_after_everything_acknowledged() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let partition = ListOffsetsPartition::default().with_timestamp(-1);
+    let asked = ListOffsetsTopic::default()
+        .with_name(wire_name(topic.as_str()))
+        .with_partitions(vec![partition]);
+    let latest = ListOffsetsRequest::default().with_topics(vec![asked]);
+    for count in 1..=100 {
+        // Answered from the page cache, before the flush that makes it readable.
+        let records = Some(batch(&[b"x"]).into_bytes());
+        let body = super::produce::request(topic.as_str(), 0, 1, records);
+        let answer: kafka_wire::messages::ProduceResponse =
+            client.call(Api::Produce, 9, &body).await;
+        assert_eq!(answer.responses[0].partition_responses[0].error_code, 0);
+        let answer: ListOffsetsResponse = client.call(Api::ListOffsets, 7, &latest).await;
+        assert_eq!(answer.topics[0].partitions[0].offset, count);
+    }
 }

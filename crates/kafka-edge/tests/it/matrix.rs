@@ -327,7 +327,7 @@ async fn every_version_of_every_api_is_answered() {
                     .with_configuration_keys(None)
             };
             DescribeConfigsRequest::default()
-                .with_resources(vec![resource(2, topic.as_str()), resource(4, "1")])
+                .with_resources(vec![resource(2, topic.as_str()), resource(4, "0")])
                 .with_include_synonyms(true)
         },
         |version, answer: DescribeConfigsResponse| {

@@ -224,6 +224,36 @@ async fn bad_batches_are_refused_by_kind_and_leave_the_log_alone() {
 }
 
 #[tokio::test]
+async fn a_compacted_topic_refuses_records_without_a_key_and_names_them() {
+    let server = Server::start().await;
+    let compact = [("cleanup.policy", "compact")];
+    let topic = server.topic_with("prices", 1, &compact).await;
+    let mut client = server.client().await;
+    for codec in [Compression::None, Compression::Zstd] {
+        let mut builder = BatchBuilder::new(codec);
+        for key in [Some(&b"a"[..]), None, Some(b""), None] {
+            builder.push(Timestamp::from_millis(1), key, Some(b"x"), &[]);
+        }
+        let body = request(topic.as_str(), 0, -1, Some(builder.build().into_bytes()));
+        for version in [7, 8, 9] {
+            let answer = only(client.call(Api::Produce, version, &body).await);
+            assert_eq!(answer.error_code, ErrorCode::InvalidRecord.code());
+            let named = answer.record_errors.iter();
+            let named: Vec<i32> = named.map(|error| error.batch_index).collect();
+            let expected: &[i32] = if version < 8 { &[] } else { &[1, 3] };
+            assert_eq!(named, expected, "version {version}");
+            let said = answer.error_message.map(|said| said.to_string());
+            let says = said.is_some_and(|said| said.contains("'prices' is compacted"));
+            assert_eq!(says, version >= 8);
+        }
+    }
+    let mut builder = BatchBuilder::new(Compression::None);
+    builder.push(Timestamp::from_millis(1), Some(b"a"), None, &[]);
+    let answer = produce(&mut client, topic.as_str(), builder.build().into_bytes()).await;
+    assert_eq!((answer.error_code, answer.base_offset), (0, 0));
+}
+
+#[tokio::test]
 async fn requests_that_cannot_be_are_refused_partition_by_partition() {
     let server = Server::start().await;
     let topic = server.topic("orders", 1).await;

@@ -12,3 +12,4 @@ mod golden;
 mod hostile;
 mod plain;
 mod round_trip;
+mod thin;

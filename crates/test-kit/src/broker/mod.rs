@@ -2,6 +2,7 @@
 //!
 //! Not here: what one implementation promises beyond the trait (bounds of its queue, its files).
 
+mod following;
 mod groups;
 mod idempotence;
 mod reading;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use crate::batches::{batch, records};
 use crate::within;
 
+pub use following::*;
 pub use groups::*;
 pub use idempotence::*;
 pub use reading::*;
@@ -62,6 +64,8 @@ macro_rules! broker_conformance {
             a_watch_wakes_when_more_is_readable,
             a_tail_sees_everything_once_and_in_order,
             a_tail_ends_when_its_topic_is_deleted,
+            followers_of_any_pace_see_everything_once_and_in_order,
+            what_followers_saw_is_what_stays_after_kills,
             places_are_found_by_meaning,
             deleted_records_are_out_of_range,
             acknowledged_records_survive_crashes,

@@ -1,5 +1,6 @@
 //! The logs themselves: what recovery would do to each, and what is in every byte of it.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use commitlog::{
@@ -158,13 +159,7 @@ impl<'a> Log<'a> {
         self.numbers.opens.then_some(self.numbers.log_end)
     }
 
-    fn note(
-        &mut self,
-        path: std::path::PathBuf,
-        place: Option<(u64, u64)>,
-        what: String,
-        start: StartAction,
-    ) {
+    fn note(&mut self, path: PathBuf, place: Option<(u64, u64)>, what: String, start: StartAction) {
         self.findings.push(Finding {
             partition: Some(self.numbers.id.clone()),
             path,
@@ -208,7 +203,7 @@ impl<'a> Log<'a> {
             );
         }
         if let Some(cut) = &report.cut {
-            let path = commitlog::segment_path(&dir, cut.segment);
+            let path = commitlog::segment_path(disk, &dir, cut.segment);
             let why = why(disk, &path, cut.position, cut.at);
             self.note(
                 path,
@@ -220,7 +215,7 @@ impl<'a> Log<'a> {
             );
         }
         for damage in &report.damage {
-            let path = commitlog::segment_path(&dir, damage.segment);
+            let path = commitlog::segment_path(disk, &dir, damage.segment);
             let why = why(disk, &path, damage.position, damage.from);
             let missing = damage.position == damage.position_end;
             let start = if missing {
@@ -228,15 +223,21 @@ impl<'a> Log<'a> {
             } else {
                 StartAction::Quarantine
             };
-            self.say_damage(damage, (!missing).then_some(why), start);
+            self.say_damage(path, damage, (!missing).then_some(why), start);
         }
         for damage in &report.known_damage {
-            self.say_damage(damage, None, StartAction::Known);
+            let path = commitlog::segment_path(disk, &dir, damage.segment);
+            self.say_damage(path, damage, None, StartAction::Known);
         }
     }
 
-    fn say_damage(&mut self, damage: &Damage, why: Option<String>, start: StartAction) {
-        let path = commitlog::segment_path(&self.numbers.dir, damage.segment);
+    fn say_damage(
+        &mut self,
+        path: PathBuf,
+        damage: &Damage,
+        why: Option<String>,
+        start: StartAction,
+    ) {
         let lost = match damage.until.since(damage.from) {
             0 => "no offset is lost".to_owned(),
             1 => format!("offset {} is lost", damage.from),
@@ -265,7 +266,7 @@ impl<'a> Log<'a> {
             match finding {
                 SegmentFinding::Damage { damage, why } => {
                     let why = why.map(|why| errors::chain(&why));
-                    self.say_damage(&damage, why, StartAction::Overlook);
+                    self.say_damage(segment.path.clone(), &damage, why, StartAction::Overlook);
                     self.known.push(damage);
                 }
                 SegmentFinding::Records {

@@ -35,6 +35,8 @@ pub use progress::{VerifyProgress, VerifyStage};
 pub use report::{Finding, GroupsVerified, PartitionVerified, StartAction, Verified};
 
 use super::catalog::parse_id;
+use super::memory::Memory;
+use super::metrics::Metrics;
 use super::open::{self, OpenedLog};
 use super::partition::{Partition, log_id};
 use super::{Drive, OpenError, Options, RecoveryReport, errors, store};
@@ -310,7 +312,11 @@ fn open_one(
     let dir = topic_dir.join(id.partition.to_string());
     let opened = commitlog::redo(&*dry.disk, &dir, writes)
         .map_err(|error| errors::of_log(&id, error))
-        .and_then(|()| Partition::open(dry, id.clone(), topic, topic_dir, &TopicConfig::default()));
+        .and_then(|()| {
+            let memory = Arc::new(Memory::new(dry, &Metrics::new()));
+            let config = TopicConfig::default();
+            Partition::open(dry, &memory, id.clone(), topic, topic_dir, &config)
+        });
     OpenedLog {
         id,
         topic,

@@ -8,6 +8,7 @@
 //!
 //! What is checked is listed in `oracle`.
 
+mod followers;
 mod oracle;
 mod transactions;
 mod world;

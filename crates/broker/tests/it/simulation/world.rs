@@ -13,6 +13,7 @@ use model::{GroupId, Offset, Position, Timestamp, TopicPartition};
 use stdx::ByteSize;
 use test_kit::batches::{batch, records};
 
+use super::followers::Followers;
 use super::oracle::{Oracle, TopicFate};
 use crate::support::{at, clock, manual, name, poll};
 use crate::verify;
@@ -29,6 +30,7 @@ pub(super) struct World {
     seed: u64,
     broker: Option<Arc<EmbeddedBroker>>,
     oracle: Oracle,
+    followers: Followers,
     sent: u64,
     acknowledged: u64,
     crashes: u64,
@@ -46,6 +48,7 @@ impl World {
             seed,
             broker: None,
             oracle: Oracle::default(),
+            followers: Followers::default(),
             sent: 0,
             acknowledged: 0,
             crashes: 0,
@@ -101,8 +104,9 @@ impl World {
         match self.draw(100) {
             0..8 => self.create(),
             8..10 => self.delete(),
-            10..55 => self.append(),
-            55..65 => self.read(),
+            10..50 => self.append(),
+            50..57 => self.read(),
+            57..65 => self.follow(),
             65..77 => self.commit(),
             77..80 => self.delete_records(),
             80..82 => self.forget(),
@@ -128,6 +132,8 @@ impl World {
         let partition_bytes = [150, 700, 65_536][usize::try_from(self.draw(3)).unwrap()];
         let options = Options {
             groups_records_max: 8,
+            ring_slots: 3,
+            ring_slots_max: 8,
             journal_bytes: ByteSize::from_kib(journal_kib),
             journal_partition_bytes: ByteSize::from_bytes(partition_bytes),
             ..manual(
@@ -162,6 +168,7 @@ impl World {
     }
 
     fn stop(&mut self) {
+        self.followers.clear();
         if self.is_dark() {
             return self.crash();
         }
@@ -179,6 +186,7 @@ impl World {
 
     /// The process ends, the page cache stays.
     fn kill(&mut self) {
+        self.followers.clear();
         if self.is_dark() {
             return self.crash();
         }
@@ -191,6 +199,7 @@ impl World {
     }
 
     fn crash(&mut self) {
+        self.followers.clear();
         self.crashes += 1;
         self.heal();
         self.disk.crash();
@@ -383,6 +392,20 @@ impl World {
         if self.broker().topic(&place.topic).is_some() {
             self.check_log(&place);
         }
+    }
+
+    fn follow(&mut self) {
+        let broker = self.broker();
+        // Few places, so that their followers are often behind.
+        let place = at(TOPICS[usize::try_from(self.draw(4)).unwrap()], 0);
+        let reads = [1, 3, 100][usize::try_from(self.draw(3)).unwrap()];
+        let bytes = [100, 1_000, 1 << 20][usize::try_from(self.draw(3)).unwrap()];
+        let (followers, oracle) = (&mut self.followers, &mut self.oracle);
+        let seen = followers.read(&broker, oracle, &place, (reads, bytes));
+        if self.draw(10) == 0 {
+            broker.let_memory_go();
+        }
+        self.note(format_args!("follow {place} {seen}"));
     }
 
     fn commit(&mut self) {

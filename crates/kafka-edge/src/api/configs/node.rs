@@ -166,7 +166,7 @@ fn own(options: &Options, call: &Call) -> Vec<Line> {
             "broker.id",
             options.node_id.to_string(),
             INT,
-            Some("1"),
+            Some("0"),
             "This node's number.",
         ),
         line(
@@ -215,7 +215,7 @@ fn own(options: &Options, call: &Call) -> Vec<Line> {
             "node.id",
             options.node_id.to_string(),
             INT,
-            Some("1"),
+            Some("0"),
             "This node's number.",
         ),
         line(

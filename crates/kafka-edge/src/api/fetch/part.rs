@@ -1,6 +1,8 @@
 //! One partition of one fetch: where it reads, and what it has read so far.
 
-use broker::{Aborted, Fetched, Marks, ReadLimit};
+use std::sync::Arc;
+
+use broker::{Aborted, Demand, Fetched, Marks, ReadLimit, Wanted, Wish};
 use bytes::Bytes;
 use kafka_wire::messages::fetch_request::FetchPartition;
 use kafka_wire::{ErrorCode, FetchedPartition};
@@ -28,6 +30,8 @@ pub(super) struct Part {
 struct Source {
     partition: TopicPartition,
     watch: watch::Receiver<Position>,
+    /// The high watermark when it was last looked at.
+    seen: Position,
     next: Position,
     /// Where the last read began, to take it back.
     last: Position,
@@ -72,8 +76,9 @@ impl Part {
         let Some(source) = &mut self.at else {
             return false;
         };
-        // Seen before the read: whatever is published after this line wakes the wait.
-        let high_watermark = *source.watch.borrow_and_update();
+        // Seen before the read: whatever is published after this line ends the wait.
+        let high_watermark = *source.watch.borrow();
+        source.seen = high_watermark;
         match &mut self.marks {
             Some(marks) if self.refusal.is_none() => {
                 if marks.last_stable == marks.high_watermark && !self.committed {
@@ -128,10 +133,28 @@ impl Part {
         }
     }
 
-    /// A wait for more to be readable: `false` when there never will be.
-    pub(super) fn more(&mut self) -> Option<impl Future<Output = bool> + Send + '_> {
+    /// Has what is published from now on counted towards `demand`, if it takes any of it: at most `room` bytes, and
+    /// one batch whatever its size while the answer holds nothing.
+    pub(super) fn want(
+        &mut self,
+        call: &Call,
+        room: usize,
+        first: bool,
+        demand: &Arc<Demand>,
+    ) -> Option<Wanted> {
+        let room = self.wants(room);
         let source = self.at.as_mut()?;
-        Some(async { source.watch.changed().await.is_ok() })
+        if room == 0 && !first {
+            return None;
+        }
+        let wish = Wish {
+            seen: source.seen.max(source.next),
+            room: (!first).then_some(room),
+            committed: self.committed,
+        };
+        let wanted = call.broker().want(&source.partition, wish, demand);
+        // A topic that is gone says so to the next fetch.
+        Some(wanted.unwrap_or(Wanted::Closed))
     }
 
     pub(super) fn into_answer(mut self, call: &Call) -> FetchedPartition {
@@ -184,6 +207,7 @@ impl Source {
         Ok(Self {
             partition,
             watch,
+            seen: next,
             next,
             last: next,
         })

@@ -1,0 +1,111 @@
+//! What a native listener costs for each record, from the log to its call and back to its progress, in process.
+//!
+//! `cargo bench -p dispatch --bench native` reads a million small records by one listener and by four, at batch 100; with
+//! `--test` it reads a few. The log is in memory, so that this is the work of dispatch and of the broker's reads alone.
+//! The time counted is that of the whole process: on a machine with idle cores listeners share it out among them.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a benchmark prints its table"
+)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use broker::{Broker, Durability, EmbeddedBroker, Options, TopicConfig, TopicSpec};
+use dispatch::{Delivery, Inputs, Listener, ListenerFile, Outcome, Outcomes, Service};
+use env::{RealClock, RealEntropy, SimDisk};
+use model::{PartitionId, TopicPartition};
+use record::{BatchBuilder, Compression};
+use tokio_util::sync::CancellationToken;
+
+/// Counts, and does nothing else.
+#[derive(Default)]
+struct Counting(AtomicU64);
+
+impl Listener for Counting {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+        self.0.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
+        let outcomes = vec![Outcome::Done; deliveries.len()];
+        Box::pin(std::future::ready(outcomes))
+    }
+}
+
+fn main() {
+    let brief = std::env::args().any(|argument| argument == "--test");
+    let records = if brief { 10_000 } else { 1_000_000 };
+    println!("ordering  listeners  ns a record and listener");
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    for ordering in ["none", "key"] {
+        for listeners in [1, 4] {
+            let took = runtime.block_on(run(records, listeners, ordering));
+            let each = took.as_nanos() / u128::from(records) / listeners as u128;
+            println!("{ordering:<8}  {listeners:>9}  {each:>24}");
+        }
+    }
+}
+
+async fn run(records: u64, listeners: usize, ordering: &str) -> Duration {
+    let clock: env::DynClock = Arc::new(RealClock::new());
+    let entropy = Arc::new(RealEntropy);
+    let disk = SimDisk::new(1).shared();
+    let options = Options::new("/data", disk, Arc::clone(&clock), entropy.clone());
+    let broker = EmbeddedBroker::open(options).unwrap();
+    let orders = TopicPartition::new("orders".parse().unwrap(), PartitionId::new(0));
+    let (name, config) = (orders.topic.clone(), TopicConfig::default());
+    let spec = TopicSpec {
+        name,
+        partitions: 1,
+        config,
+    };
+    broker.create_topic(spec).await.unwrap();
+    for base in (0..records).step_by(1_000) {
+        let mut batch = BatchBuilder::new(Compression::None);
+        for number in base..base + 1_000 {
+            let key = (number % 512).to_be_bytes();
+            batch.push(clock.now(), Some(&key), Some(&[7; 32]), &[]);
+        }
+        let batches = vec![batch.build()];
+        broker
+            .append(&orders, batches, Durability::Written)
+            .await
+            .unwrap();
+    }
+    let counting = Arc::new(Counting::default());
+    let listener: Arc<dyn Listener> = Arc::<Counting>::clone(&counting);
+    let (healing, memory) = Default::default();
+    let service = Service::new(Inputs {
+        broker: broker.clone(),
+        clock,
+        entropy,
+        healing,
+        memory,
+        native: [("counting".to_owned(), listener)].into(),
+    });
+    let file = |number: usize| ListenerFile {
+        path: format!("{number}.yaml").into(),
+        text: format!(
+            "{{apiVersion: lantern/v1, kind: Listener, metadata: {{name: l{number}}}, \
+             spec: {{topics: orders, native: counting, batch: 100, concurrency: 4, \
+             ordering: {ordering}, from: earliest}}}}"
+        ),
+    };
+    let files: Vec<ListenerFile> = (0..listeners).map(file).collect();
+    let stop = CancellationToken::new();
+    let begin = Instant::now();
+    service.handle().apply(&files).unwrap();
+    let running = tokio::spawn(service.run(stop.clone()));
+    while counting.0.load(Ordering::Relaxed) < records * listeners as u64 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let took = begin.elapsed();
+    stop.cancel();
+    running.await.unwrap();
+    broker.shutdown().await.unwrap();
+    took
+}

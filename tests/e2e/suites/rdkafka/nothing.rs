@@ -1,0 +1,1 @@
+//! Nothing: the manifest pins packages whose tests are run.

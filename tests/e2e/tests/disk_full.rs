@@ -1,0 +1,220 @@
+//! A real disk that is full: a small file system of its own, mounted from a file.
+//!
+//! Producers get a retriable error, readers go on, nothing acknowledged is lost, Lantern starts on the
+//! full disk, and goes on taking records as soon as there is room. Mounting needs root; where it is not
+//! possible the test fails and says why.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use e2e::Lantern;
+use kafka_client::{Admin, Consumer, Error, ErrorCode, Producer};
+use model::{Offset, PartitionId, Timestamp, TopicName, TopicPartition};
+use record::{BatchBuilder, Compression};
+
+/// Bytes of the file system; ext4 keeps some for itself.
+const DISK_BYTES: u64 = 64 << 20;
+/// Bytes of a record.
+const RECORD_BYTES: usize = 100_000;
+/// How long room that was made may take to be noticed.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A file system of its own; unmounted when dropped, also by a failing test.
+struct Mount {
+    at: PathBuf,
+}
+
+fn sh(program: &str, args: &[&str]) -> Result<()> {
+    let output = Command::new(program)
+        .args(args)
+        .output()
+        .with_context(|| format!("cannot start {program}"))?;
+    ensure!(
+        output.status.success(),
+        "`{program} {}` failed: {}",
+        args.join(" "),
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
+impl Mount {
+    fn new(image: &Path, at: &Path) -> Result<Self> {
+        fs::File::create(image)?.set_len(DISK_BYTES)?;
+        fs::create_dir_all(at)?;
+        let (image, path) = (image.to_string_lossy(), at.to_string_lossy());
+        // No blocks are set aside for root, who runs this.
+        sh("mkfs.ext4", &["-q", "-F", "-m", "0", &image])
+            .and_then(|()| sh("mount", &["-o", "loop", &image, &path]))
+            .context("this test mounts a file system of 64 MiB, for which it must be root and may use loop devices")?;
+        Ok(Self { at: at.to_owned() })
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let path = self.at.to_string_lossy().into_owned();
+        if sh("umount", &[&path]).is_err() {
+            // Somebody still has a file open: it goes with the last of them.
+            let _ = sh("umount", &["-l", &path]);
+        }
+    }
+}
+
+fn place(topic: &str) -> Result<TopicPartition> {
+    let topic: TopicName = topic.parse()?;
+    Ok(TopicPartition::new(topic, PartitionId::new(0)))
+}
+
+/// Records of 1970 would be past their retention.
+fn now() -> Timestamp {
+    Timestamp::from_millis(jiff::Timestamp::now().as_millisecond())
+}
+
+/// What was acknowledged: the number of the record at each offset.
+type Known = BTreeMap<u64, u64>;
+
+/// Sends records one after another; answers the error that ends it, if there is one before `count`.
+async fn produce(
+    lantern: &Lantern,
+    to: &TopicPartition,
+    known: &mut Known,
+    next: &mut u64,
+    count: usize,
+) -> Result<Option<Error>> {
+    let producer = Producer::connect(&lantern.kafka).await?;
+    for _ in 0..count {
+        let mut value = vec![b'x'; RECORD_BYTES];
+        value[..8].copy_from_slice(&next.to_be_bytes());
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(now(), None, Some(&value), &[]);
+        *next += 1;
+        match producer.send(to, builder.build()).await {
+            Ok(offset) => {
+                known.insert(offset.get(), *next - 1);
+            }
+            Err(error) => return Ok(Some(error)),
+        }
+    }
+    Ok(None)
+}
+
+/// Fills the disk; answers the number of records that fitted.
+async fn fill(
+    lantern: &Lantern,
+    to: &TopicPartition,
+    known: &mut Known,
+    next: &mut u64,
+) -> Result<usize> {
+    let before = known.len();
+    let most = usize::try_from(DISK_BYTES)? / RECORD_BYTES;
+    let Some(error) = produce(lantern, to, known, next, most).await? else {
+        bail!("64 MiB hold more than 64 MiB");
+    };
+    ensure!(
+        error.code() == Some(ErrorCode::KafkaStorageError),
+        "a full disk was answered with {error}"
+    );
+    // Kafka's clients send again on their own.
+    ensure!(error.is_passing(), "{error} is no error to try again after");
+    Ok(known.len() - before)
+}
+
+/// Reads from `from` on: everything acknowledged there is there.
+async fn check(lantern: &Lantern, at: &TopicPartition, from: u64, known: &Known) -> Result<()> {
+    let consumer = Consumer::connect(&lantern.kafka).await?;
+    let end = consumer.end(at).await?;
+    let mut found = Known::new();
+    let mut next = Offset::new(from);
+    while next < end {
+        for batch in consumer.fetch(at, next).await? {
+            for record in &batch.records()? {
+                let record = record?;
+                let value = record.value.context("every record has a value")?;
+                let number = value.first_chunk::<8>().context("a number")?;
+                found.insert(record.offset.get(), u64::from_be_bytes(*number));
+                next = record.offset.next();
+            }
+        }
+    }
+    for (offset, number) in known.range(from..) {
+        let there = found.get(offset);
+        ensure!(
+            there == Some(number),
+            "{at} {offset}: {number} was acknowledged, found {there:?}"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until records are taken again, without a restart.
+async fn takes_again(
+    lantern: &Lantern,
+    to: &TopicPartition,
+    known: &mut Known,
+    next: &mut u64,
+) -> Result<()> {
+    let mut last = None;
+    let wait = async {
+        loop {
+            match produce(lantern, to, known, next, 20).await? {
+                None => return Ok::<_, anyhow::Error>(()),
+                Some(error) => last = Some(error),
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, wait).await {
+        Ok(done) => done,
+        Err(_) => bail!("there is room, and records are still refused: {last:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_loses_nothing_and_room_is_used_again() -> Result<()> {
+    let folder = e2e::Place::new()?;
+    let disk = folder.path("disk");
+    let _mount = Mount::new(&folder.path("disk.img"), &disk)?;
+    fs::create_dir(disk.join("data"))?;
+    std::os::unix::fs::symlink(disk.join("data"), folder.path("data"))?;
+    // Somebody else's file on the same disk.
+    let ballast = disk.join("ballast");
+    fs::write(&ballast, vec![1; 15 << 20])?;
+    let config = folder.path("lantern.yaml");
+    fs::write(&config, "journal_size: 1MiB\n")?;
+    let config = config.to_string_lossy().into_owned();
+    let flags = ["--no-agent", "--config", &config];
+    let lantern = Lantern::start(&folder, &flags)?;
+
+    let admin = Admin::connect(&lantern.kafka).await?;
+    let log = place("log")?;
+    let segments = [("segment.bytes", "2097152")];
+    admin.create_topic_with(&log.topic, 1, &segments).await?;
+    let (mut known, mut next) = (Known::new(), 0);
+
+    // Full: refused, and still readable.
+    let fitted = fill(&lantern, &log, &mut known, &mut next).await?;
+    ensure!(fitted > 200, "only {fitted} records fitted");
+    check(&lantern, &log, 0, &known).await?;
+
+    // Starts on the full disk, after a kill and after a stop.
+    lantern.kill9()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    check(&lantern, &log, 0, &known).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    // Whatever it says: there was no room to leave the mark of an orderly stop.
+    lantern.stop()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    check(&lantern, &log, 0, &known).await?;
+
+    // Room is used without a restart.
+    fs::remove_file(&ballast)?;
+    takes_again(&lantern, &log, &mut known, &mut next).await?;
+    check(&lantern, &log, 0, &known).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    check(&lantern, &log, 0, &known).await
+}

@@ -1,0 +1,80 @@
+//! What takes hours: many seeds, many kills, long fuzzing. Every part runs even when one before it failed.
+
+use anyhow::{Result, bail};
+
+use crate::{fuzz, run, setup, suites};
+
+/// Seeds of the simulation.
+const SEEDS: &str = "0..10000";
+/// Kills under load.
+const KILLS: &str = "1000";
+/// Seconds of fuzzing for each decoder.
+const FUZZ_SECONDS: &str = "900";
+
+/// A name, and what is done.
+type Part = (&'static str, fn() -> Result<()>);
+
+pub(crate) fn run() -> Result<()> {
+    let parts: [Part; 4] = [
+        ("simulation", simulate),
+        ("kills", kill),
+        ("suites", foreign),
+        ("fuzz", || fuzz::run(&[FUZZ_SECONDS])),
+    ];
+    let mut failed = Vec::new();
+    for (name, part) in parts {
+        println!("\n==> {name}");
+        if let Err(error) = part() {
+            eprintln!("{name}: {error:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("failed: {}", failed.join(", "));
+    }
+    Ok(())
+}
+
+fn simulate() -> Result<()> {
+    run::check(&mut run::cargo(&[
+        "run",
+        "--quiet",
+        "--release",
+        "-p",
+        "sim",
+        "--",
+        "--seeds",
+        SEEDS,
+    ]))
+}
+
+fn kill() -> Result<()> {
+    run::check(&mut run::cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "lantern",
+    ]))?;
+    run::check(
+        run::cargo(&["test", "--quiet", "-p", "e2e", "--test", "crash"]).env("E2E_KILLS", KILLS),
+    )
+}
+
+/// The test suites of librdkafka and franz-go.
+fn foreign() -> Result<()> {
+    setup::debian()?;
+    suites::nightly()?;
+    run::check(&mut run::cargo(&[
+        "test",
+        "--quiet",
+        "-p",
+        "e2e",
+        "--test",
+        "suites_nightly",
+        "--",
+        "--nocapture",
+        "--test-threads",
+        "1",
+    ]))
+}

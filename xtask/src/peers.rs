@@ -1,0 +1,126 @@
+//! Installs the peers of `cargo xtask bench bus`, from package registries and by their own clients: mirrors and proxies
+//! that are configured for `apt-get`, `go` and `mvn` are used as they are. Versions are pinned here and in
+//! `crates/bench/peers`; Debian's are Debian's.
+//!
+//! A peer that cannot be had is no error here: the benchmark goes on without it and says so.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::run;
+
+/// Peers that are programs.
+pub(crate) const ALL: [&str; 3] = ["redis", "nats", "kafka"];
+
+const NATS: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
+const MAVEN_COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
+
+/// Installs those of `wanted` that are not there.
+pub(crate) fn install(wanted: &[&str]) {
+    // Flushes are counted with it.
+    let mut results = vec![("strace", debian("strace", "strace"))];
+    for name in ALL.into_iter().filter(|name| wanted.contains(name)) {
+        let result = match name {
+            "redis" => debian("redis-server", "redis-server"),
+            "nats" => nats(),
+            _ => kafka(),
+        };
+        results.push((name, result));
+    }
+    for (name, result) in results {
+        if let Err(error) = result {
+            eprintln!("{name} could not be installed: {error:#}");
+        }
+    }
+}
+
+/// A Debian package, unless its program is there.
+fn debian(program: &str, package: &str) -> Result<()> {
+    if run::has(program) {
+        return Ok(());
+    }
+    ensure!(
+        run::has("apt-get"),
+        "install {package} with this system's package manager"
+    );
+    println!("installing {package}");
+    run::check(run::command("apt-get").args(["update", "-qq"]))?;
+    run::check(
+        run::command("apt-get")
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            // Servers are started by the benchmark, not by the system.
+            .env("RUNLEVEL", "1")
+            .args(["install", "-y", "-qq", "--no-install-recommends", package]),
+    )
+    .context("run as root, or install the package by hand")
+}
+
+/// The pinned server into `target/tools/bin`; without Go, Debian's.
+fn nats() -> Result<()> {
+    let folder = run::root().join("target/tools/bin");
+    if folder.join("nats-server").is_file() {
+        return Ok(());
+    }
+    if !run::has("go") {
+        println!("there is no Go: Debian's nats-server, which cannot flush before it answers");
+        return debian("nats-server", "nats-server");
+    }
+    println!("installing {NATS} into target/tools (once, some minutes)");
+    fs::create_dir_all(&folder)?;
+    // Go asks for an absolute path.
+    let folder = fs::canonicalize(folder)?;
+    run::check(
+        run::command("go")
+            .env("GOBIN", folder)
+            .args(["install", NATS]),
+    )
+}
+
+/// A Java runtime, and Kafka's jars into `target/tools/kafka`, each held against its checksum.
+fn kafka() -> Result<()> {
+    debian("java", "openjdk-17-jre-headless")?;
+    let sums = run::root().join("crates/bench/peers/kafka/SHA256SUMS");
+    let folder = run::root().join("target/tools/kafka");
+    if intact(&folder, &sums).is_ok() {
+        return Ok(());
+    }
+    debian("mvn", "maven")?;
+    println!("installing Kafka into target/tools (once)");
+    if folder.exists() {
+        fs::remove_dir_all(&folder)?;
+    }
+    fs::create_dir_all(&folder)?;
+    run::check(
+        run::command("mvn")
+            .args([
+                "-q",
+                "-B",
+                "-f",
+                "crates/bench/peers/kafka/pom.xml",
+                MAVEN_COPY,
+            ])
+            .arg("-DincludeScope=runtime")
+            .arg(format!("-DoutputDirectory={}", folder.display())),
+    )?;
+    intact(&folder, &sums)
+}
+
+/// Whether the folder holds just the files of the list, with their checksums.
+fn intact(folder: &Path, sums: &Path) -> Result<()> {
+    let list = fs::read_to_string(sums).with_context(|| sums.display().to_string())?;
+    let wanted = list.lines().count();
+    let found = fs::read_dir(folder)
+        .with_context(|| folder.display().to_string())?
+        .count();
+    if wanted != found {
+        bail!("{} holds {found} files, not {wanted}", folder.display());
+    }
+    run::check(
+        run::command("sha256sum")
+            .current_dir(folder)
+            .args(["--check", "--quiet", "--strict"])
+            .arg(sums),
+    )
+}
