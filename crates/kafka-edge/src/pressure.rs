@@ -3,8 +3,11 @@
 //! - A produce request waits for its turn in the connection's reader, so nothing behind it is read: the line stands in
 //!   the sockets and in the clients. It waits no longer than its client does; what would is refused
 //!   with a code that is tried again, before anything of it is written.
-//! - What a client owes of its quotas, or waited in the line, comes back as `throttle_time_ms` of the answer; for as long nothing is
-//!   read from it, whether it keeps to it or not (KIP-219).
+//! - What a client owes of its quotas comes back as `throttle_time_ms` of the answer; for as long nothing is read from it,
+//!   whether it keeps to it or not (KIP-219).
+//! - What it waited in the line comes back as `throttle_time_ms` too, but is not enforced: what it had sent before it could
+//!   hear of the pause would lie in the socket for the whole of it, five times over with five requests in flight. Who does not
+//!   listen gains nothing, since the line is what makes it wait.
 //!
 //! Not here: how much that is (`admission`), how a connection is muted (`connection`).
 
@@ -62,13 +65,22 @@ fn size(topic: &TopicProduceData) -> u64 {
     u64::try_from(sizes.sum::<usize>()).unwrap_or(u64::MAX)
 }
 
+/// How long a client is to pause after a produce request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pause {
+    /// What it is told.
+    pub(crate) told: Duration,
+    /// For how long nothing is read from it, at most as long as it is told.
+    pub(crate) kept: Duration,
+}
+
 /// The appends of a request were answered: gives the turn back, and answers how long the client is to pause.
 pub(crate) fn produced(
     call: &Call,
     request: &ProduceRequest,
     turn: Turn,
     appended: &[Result<Appended, BrokerError>],
-) -> Duration {
+) -> Pause {
     let Turn { permit, paused } = turn;
     let waited = permit.waited();
     permit.finish(outcome(appended));
@@ -77,7 +89,11 @@ pub(crate) fn produced(
     let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
     let quota = admission.charge(Flow::In, client, sizes);
     let line = admission.paced(client, call.peer.pacer.lock().after(paused, waited));
-    quota.max(line).max(admission.owes_time(client))
+    let kept = quota.max(admission.owes_time(client));
+    Pause {
+        told: kept.max(line),
+        kept,
+    }
 }
 
 /// What the appends say about how busy the log is.

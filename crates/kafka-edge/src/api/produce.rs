@@ -107,7 +107,7 @@ pub(crate) async fn produce(
     });
     if request.acks == 0 {
         return if answers.all(|answer| answer.error_code == 0) {
-            Ok(Answer::none().pausing(pause))
+            Ok(Answer::none().pausing(pause.kept))
         } else {
             Err(Fatal::FailedWithoutAcks)
         };
@@ -120,8 +120,8 @@ pub(crate) async fn produce(
     });
     let answer = ProduceResponse::default()
         .with_responses(topics.collect())
-        .with_throttle_time_ms(pressure::millis(pause));
-    Ok(call.reply(&answer)?.pausing(pause))
+        .with_throttle_time_ms(pressure::millis(pause.told));
+    Ok(call.reply(&answer)?.pausing(pause.kept))
 }
 
 /// Nothing of the request was appended; it may come again after the pause.
