@@ -26,6 +26,14 @@ use crate::pressure::{self, Meter, Turn};
 /// Bytes each connection may buffer without asking the budget.
 const FREE_BYTES: usize = 16 << 10;
 
+/// Room for a read at first: a request of one small record. Of this size a buffer comes from the allocator's
+/// front shelf, still warm in the cache; one of [`FREE_BYTES`] for each small request does not.
+const ROOM_MIN: usize = 1 << 10;
+
+/// Room grows and shrinks by this factor, with reads that fill it and with a run of reads that leave it empty.
+const ROOM_STEP: usize = 4;
+const ROOM_SHRINKS_AFTER: u32 = 16;
+
 /// Room for the rest of a large request grows by this factor, as bytes really arrive: who announces
 /// much and sends little holds little.
 const GROWTH: usize = 4;
@@ -39,12 +47,38 @@ pub(super) struct Reader<'a> {
     queue: mpsc::Sender<Work>,
     splitter: Splitter,
     buffer: BytesMut,
+    /// Room that a read is given when nothing is known of what comes.
+    room: Room,
     /// The memory of the request that is arriving.
     held: Option<Held>,
     /// When the request that is arriving, or the wait for it, began.
     began: Instant,
     /// When something last arrived.
     heard: Instant,
+}
+
+/// How much comes with a read: small requests come one by one, or many at a time.
+#[derive(Debug)]
+struct Room {
+    bytes: usize,
+    /// Reads in a row that needed far less.
+    spare: u32,
+}
+
+impl Room {
+    /// A read took `read` of the `given` bytes.
+    fn took(&mut self, read: usize, given: usize) {
+        if read >= given {
+            self.bytes = (self.bytes * ROOM_STEP).min(FREE_BYTES);
+        } else if read * ROOM_STEP < self.bytes {
+            self.spare += 1;
+            if self.spare < ROOM_SHRINKS_AFTER {
+                return;
+            }
+            self.bytes = (self.bytes / ROOM_STEP).max(ROOM_MIN);
+        }
+        self.spare = 0;
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -65,6 +99,10 @@ impl<'a> Reader<'a> {
             read,
             queue,
             buffer: BytesMut::new(),
+            room: Room {
+                bytes: ROOM_MIN,
+                spare: 0,
+            },
             held: None,
             began: Instant::now(),
             heard: Instant::now(),
@@ -113,6 +151,7 @@ impl<'a> Reader<'a> {
             enough.min(self.heard + options.stall_timeout)
         };
         self.make_room(deadline).await?;
+        let given = self.buffer.capacity() - arrived;
         let read = tokio::select! {
             biased;
             () = self.stop.cancelled() => return Err(End::Stopped),
@@ -122,6 +161,7 @@ impl<'a> Reader<'a> {
         if read == 0 {
             return Err(End::Closed);
         }
+        self.room.took(read, given);
         self.heard = Instant::now();
         if arrived == 0 {
             self.began = self.heard;
@@ -152,13 +192,19 @@ impl<'a> Reader<'a> {
     async fn make_room(&mut self, deadline: Instant) -> Result<(), End> {
         let arrived = self.buffer.len();
         let missing = self.splitter.missing(&self.buffer).map_err(End::Frame)?;
-        let whole = arrived + missing.unwrap_or(FREE_BYTES);
+        let whole = arrived + missing.unwrap_or(self.room.bytes);
         let target = whole.min(FREE_BYTES.max(arrived.saturating_mul(GROWTH)));
         if target > FREE_BYTES {
             self.charge(target, deadline).await?;
         }
-        // Small requests come several at a time.
-        self.buffer.reserve(target.max(FREE_BYTES) - arrived);
+        // More may come behind it.
+        let target = target.max((arrived + self.room.bytes).min(FREE_BYTES));
+        if arrived == 0 && self.buffer.capacity() < target {
+            // Not `reserve`, which allocates as much as it once did, however little is wanted now.
+            self.buffer = BytesMut::with_capacity(target);
+        } else {
+            self.buffer.reserve(target - arrived);
+        }
         Ok(())
     }
 
@@ -280,5 +326,38 @@ async fn begin(call: Call, request: ProduceRequest, turn: Result<Turn, Refused>)
         Poll::Ready(Ok(answer)) => Task::Ready(answer),
         Poll::Ready(Err(fatal)) => Task::Begun(Box::pin(async { Err(fatal) })),
         Poll::Pending => Task::Begun(making),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_follows_what_comes() {
+        let mut room = Room {
+            bytes: ROOM_MIN,
+            spare: 0,
+        };
+        // Small requests, one at a time.
+        for _ in 0..100 {
+            room.took(250, room.bytes);
+        }
+        assert_eq!(room.bytes, ROOM_MIN);
+        // As much as there is room for: many at a time.
+        room.took(ROOM_MIN, ROOM_MIN);
+        room.took(4 * ROOM_MIN, 4 * ROOM_MIN);
+        room.took(FREE_BYTES, FREE_BYTES);
+        assert_eq!(room.bytes, FREE_BYTES);
+        // One that is small among larger ones changes nothing, a run of them does.
+        for _ in 0..100 {
+            room.took(250, room.bytes);
+            room.took(10_000, room.bytes);
+        }
+        assert_eq!(room.bytes, FREE_BYTES);
+        for _ in 0..2 * ROOM_SHRINKS_AFTER {
+            room.took(250, room.bytes);
+        }
+        assert_eq!(room.bytes, ROOM_MIN);
     }
 }

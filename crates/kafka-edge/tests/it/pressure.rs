@@ -325,6 +325,40 @@ async fn while_the_log_is_busy_nothing_is_read_and_little_is_held() {
     assert_eq!(server.metric("lantern_admission_in_flight_bytes"), 0.0);
 }
 
+/// What a client had sent before it could hear of a pause must not lie in the socket for all of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_for_the_line_is_told_and_not_kept() {
+    let server = narrow().await;
+    server.topic("orders", 1).await;
+    let mut client = server.client().await;
+    let busy = server
+        .admission
+        .admit("test", 1 << 20, PATIENCE)
+        .await
+        .unwrap();
+    client.send(Api::Produce, 9, &body("orders")).await;
+    let wait = async {
+        while server.metric("lantern_admission_waiting ") < 1.0 {
+            tokio::time::sleep(MS).await;
+        }
+        // Long enough that the pause, three fifths of it, is not missed.
+        tokio::time::sleep(MS * 1_000).await;
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("a line");
+    busy.finish(admission::Outcome::Succeeded);
+    let frame = client.frame().await.expect("an answer");
+    let (_, answer): (_, ProduceResponse) =
+        kafka_wire::decode_response(Api::Produce, 9, frame).unwrap();
+    assert!(
+        answer.throttle_time_ms >= 600,
+        "{}",
+        answer.throttle_time_ms
+    );
+    let begun = Instant::now();
+    assert_eq!(error(&produce(&mut client, "orders").await), 0);
+    assert!(begun.elapsed() < MS * 500, "{:?}", begun.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn inventing_connections_does_not_beat_a_quota() {
     let mut quotas = quota("in");
