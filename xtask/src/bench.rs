@@ -8,10 +8,12 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
     match args {
         ["smoke", rest @ ..] => smoke(rest),
         ["bus", rest @ ..] => bus(rest),
+        ["layouts", rest @ ..] => layouts(rest),
         [] => {
             println!(
                 "smoke   the figures of docs/figures.md (--minutes N for the board, default 5)\n\
-                 bus     the bus beside its peers, docs/benchmarks/bus.md (--quick for a look, --help)"
+                 bus     the bus beside its peers, docs/benchmarks/bus.md (--quick for a look, --help)\n\
+                 layouts ways to lay out the log's files, docs/benchmarks/layouts.md (--quick for a look, --help)"
             );
             Ok(())
         }
@@ -68,6 +70,23 @@ fn bus(args: &[&str]) -> Result<()> {
     run::check(
         run::command(&program.to_string_lossy())
             .arg("bus")
+            .args(args),
+    )
+}
+
+/// Ways to lay out files: no Lantern is started.
+fn layouts(args: &[&str]) -> Result<()> {
+    run::check(&mut run::cargo(&[
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "bench",
+    ]))?;
+    let program = run::root().join("target/release/bench");
+    run::check(
+        run::command(&program.to_string_lossy())
+            .arg("layouts")
             .args(args),
     )
 }

@@ -1,5 +1,5 @@
 //! Drives the release binary as its users do and writes what was measured into `docs/figures.md`, and the comparison of
-//! the bus with its peers into `docs/benchmarks/bus.md`.
+//! the bus with its peers into `docs/benchmarks/bus.md`. [`layouts`] alone needs no binary: it holds ways to lay out files against each other.
 //!
 //! Read first: [`figures`], one module per figure; [`bus`], the comparison. A figure starts a Lantern of its own on free ports with
 //! fresh data, measures from outside, and gives rows of a table. Where latency is measured at a rate, sends
@@ -16,6 +16,7 @@
 
 mod bus;
 mod figures;
+mod layouts;
 mod machine;
 mod page;
 mod soak;
@@ -42,6 +43,11 @@ enum Command {
         after_help = "Examples:\n  cargo xtask bench bus --quick\n  cargo xtask bench bus --against redis,nats,kafka --rounds 5 --batches 100 --partitions 1"
     )]
     Bus(bus::Bus),
+    /// Compare ways to lay out the log's files and write docs/benchmarks/layouts.md
+    #[command(
+        after_help = "Examples:\n  cargo xtask bench layouts --quick\n  cargo xtask bench layouts --only write --partitions 1"
+    )]
+    Layouts(layouts::Layouts),
     /// Load for a long time and see that memory stays flat; writes docs/benchmarks/soak.md
     #[command(after_help = "Example:\n  cargo xtask soak --duration 1h")]
     Soak(soak::Soak),
@@ -68,6 +74,7 @@ fn main() -> ExitCode {
     let measured = match Cli::parse().command {
         Command::Smoke(smoke) => figures::run(&smoke),
         Command::Bus(bus) => bus::run(&bus),
+        Command::Layouts(layouts) => layouts::run(&layouts),
         Command::Soak(soak) => soak::run(&soak).map(|()| true),
     };
     match measured {
