@@ -12,7 +12,10 @@ async fn a_record_comes_back_from_memory_and_stays_on_the_disk() {
     assert_eq!(in_memory::run().await.unwrap(), "paid");
     let dir = tempfile::tempdir().unwrap();
     for times in 1..=2 {
-        assert_eq!(durable::run(dir.path().to_str().unwrap()).await.unwrap(), times);
+        assert_eq!(
+            durable::run(dir.path().to_str().unwrap()).await.unwrap(),
+            times
+        );
     }
 }
 
