@@ -1,8 +1,10 @@
-//! Topics that a service needs and creates when they are missing.
+//! Topics in few words: what one is by default, its partitions, and making it when it is missing.
 
 use std::sync::Arc;
 
-use crate::{Broker, Error, TopicInfo, TopicSpec};
+use model::{PartitionId, TopicName, TopicPartition};
+
+use crate::{Broker, Error, TopicConfig, TopicInfo, TopicSpec};
 
 /// The topic `spec.name`, created as `spec` says when it is missing.
 ///
@@ -21,5 +23,23 @@ pub async fn ensure_topic(broker: &dyn Broker, spec: TopicSpec) -> Result<Arc<To
             .topic(&name)
             .ok_or(Error::UnknownTopic { topic: name }),
         answer => answer,
+    }
+}
+
+impl TopicSpec {
+    /// A topic with so many partitions that keeps records as by default.
+    pub fn new(name: TopicName, partitions: u32) -> Self {
+        Self {
+            name,
+            partitions,
+            config: TopicConfig::default(),
+        }
+    }
+}
+
+impl TopicInfo {
+    /// Its partition of this number, which may be one that it does not have.
+    pub fn partition(&self, number: u32) -> TopicPartition {
+        TopicPartition::new(self.name.clone(), PartitionId::new(number))
     }
 }

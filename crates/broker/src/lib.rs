@@ -8,23 +8,16 @@
 //! its topic asks.
 //!
 //! ```
-//! use std::sync::Arc;
-//! use broker::{Broker, Durability, EmbeddedBroker, Options, Tail, TopicConfig, TopicSpec};
-//! use model::{PartitionId, Position, Timestamp, TopicPartition};
+//! use broker::{Broker, Durability, EmbeddedBroker, Options, Tail, TopicSpec};
+//! use model::{Position, Timestamp};
 //! use record::{BatchBuilder, Compression};
 //!
 //! # #[tokio::main]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! // In memory, for the example; `env::RealDisk::shared()` keeps the data on the machine's disk.
-//! let broker = EmbeddedBroker::open(Options::new(
-//!     "/data",
-//!     env::SimDisk::new(1).shared(),
-//!     Arc::new(env::RealClock::new()),
-//!     Arc::new(env::RealEntropy),
-//! ))?;
-//! let orders = TopicPartition::new("orders".parse()?, PartitionId::new(0));
-//! let (name, config) = (orders.topic.clone(), TopicConfig::default());
-//! broker.create_topic(TopicSpec { name, partitions: 1, config }).await?;
+//! // In memory, for the example; `Options::on_disk` keeps the data on the machine's disk.
+//! let broker = EmbeddedBroker::open(Options::in_memory())?;
+//! let topic = TopicSpec::new("orders".parse()?, 1);
+//! let orders = broker.create_topic(topic).await?.partition(0);
 //!
 //! let mut tail = Tail::new(broker.clone(), orders.clone(), Position::default())?;
 //! let mut batch = BatchBuilder::new(Compression::Lz4);

@@ -62,7 +62,6 @@
 mod error;
 mod event;
 mod orders;
-mod partition;
 mod random;
 mod report;
 mod schedule;

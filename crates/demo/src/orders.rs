@@ -21,7 +21,6 @@ use record::{BatchBuilder, CheckedBatch, Compression};
 use tokio_util::sync::CancellationToken;
 
 use crate::event::Writer;
-use crate::partition::partition_of;
 use crate::report::{Progress, Summary, Tally};
 use crate::schedule::Schedule;
 use crate::shop::Shop;
@@ -304,7 +303,7 @@ impl<P: FnMut(&Progress) + Send> Player<'_, P> {
             let slot = self.schedule.take();
             let event = self.shop.next(slot.at, slot.rush);
             let partitions = u32::try_from(self.lots.len()).unwrap_or(u32::MAX);
-            let place = partition_of(self.writer.key(&event), partitions);
+            let place = model::partition_of(self.writer.key(&event), partitions).get();
             if let Some(lot) = self
                 .lots
                 .get_mut(usize::try_from(place).unwrap_or_default())

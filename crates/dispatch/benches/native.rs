@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use broker::{Broker, Durability, EmbeddedBroker, Options, TopicConfig, TopicSpec};
-use dispatch::{Delivery, Inputs, Listener, ListenerFile, Outcome, Outcomes, Service};
-use env::{RealClock, RealEntropy, SimDisk};
-use model::{PartitionId, TopicPartition};
+use broker::{Broker, Durability, EmbeddedBroker, Options, TopicSpec};
+use dispatch::{Answering, Delivery, Inputs, Listener, ListenerFile, Outcome, Service};
+use env::{Clock, RealClock};
 use record::{BatchBuilder, Compression};
 use tokio_util::sync::CancellationToken;
 
@@ -26,10 +25,10 @@ use tokio_util::sync::CancellationToken;
 struct Counting(AtomicU64);
 
 impl Listener for Counting {
-    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Answering<'a> {
         self.0.fetch_add(deliveries.len() as u64, Ordering::Relaxed);
         let outcomes = vec![Outcome::Done; deliveries.len()];
-        Box::pin(std::future::ready(outcomes))
+        Box::pin(std::future::ready(outcomes.into()))
     }
 }
 
@@ -51,19 +50,10 @@ fn main() {
 }
 
 async fn run(records: u64, listeners: usize, ordering: &str) -> Duration {
-    let clock: env::DynClock = Arc::new(RealClock::new());
-    let entropy = Arc::new(RealEntropy);
-    let disk = SimDisk::new(1).shared();
-    let options = Options::new("/data", disk, Arc::clone(&clock), entropy.clone());
-    let broker = EmbeddedBroker::open(options).unwrap();
-    let orders = TopicPartition::new("orders".parse().unwrap(), PartitionId::new(0));
-    let (name, config) = (orders.topic.clone(), TopicConfig::default());
-    let spec = TopicSpec {
-        name,
-        partitions: 1,
-        config,
-    };
-    broker.create_topic(spec).await.unwrap();
+    let clock = RealClock::new();
+    let broker = EmbeddedBroker::open(Options::in_memory()).unwrap();
+    let topic = TopicSpec::new("orders".parse().unwrap(), 1);
+    let orders = broker.create_topic(topic).await.unwrap().partition(0);
     for base in (0..records).step_by(1_000) {
         let mut batch = BatchBuilder::new(Compression::None);
         for number in base..base + 1_000 {
@@ -78,23 +68,15 @@ async fn run(records: u64, listeners: usize, ordering: &str) -> Duration {
     }
     let counting = Arc::new(Counting::default());
     let listener: Arc<dyn Listener> = Arc::<Counting>::clone(&counting);
-    let (healing, memory) = Default::default();
     let service = Service::new(Inputs {
-        broker: broker.clone(),
-        clock,
-        entropy,
-        healing,
-        memory,
         native: [("counting".to_owned(), listener)].into(),
+        ..Inputs::new(broker.clone())
     });
-    let file = |number: usize| ListenerFile {
-        path: format!("{number}.yaml").into(),
-        text: format!(
-            "{{apiVersion: lantern/v1, kind: Listener, metadata: {{name: l{number}}}, \
-             spec: {{topics: orders, native: counting, batch: 100, concurrency: 4, \
-             ordering: {ordering}, from: earliest}}}}"
-        ),
-    };
+    let spec = format!(
+        "{{topics: orders, native: counting, batch: 100, concurrency: 4, ordering: {ordering}, \
+         from: earliest}}"
+    );
+    let file = |number: usize| ListenerFile::of(&format!("l{number}"), &spec);
     let files: Vec<ListenerFile> = (0..listeners).map(file).collect();
     let stop = CancellationToken::new();
     let begin = Instant::now();

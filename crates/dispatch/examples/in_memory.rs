@@ -1,13 +1,9 @@
 //! A typed listener over a broker in memory: `cargo run -p dispatch --example in_memory`.
 
-use std::sync::Arc;
+use std::future::ready;
 
-use broker::{Broker, Durability, EmbeddedBroker, Options, TopicConfig, TopicSpec, ensure_topic};
-use dispatch::{Inputs, Listener, ListenerFile, Service, typed};
-use model::{PartitionId, TopicPartition};
-use record::{BatchBuilder, Compression};
-
-type Error = Box<dyn std::error::Error>;
+use broker::{Broker, EmbeddedBroker, Options, TopicSpec};
+use dispatch::{Inputs, ListenerFile, Service, typed};
 
 #[derive(serde::Deserialize)]
 struct Order {
@@ -15,59 +11,19 @@ struct Order {
 }
 
 /// Appends one order; answers the one that the listener got.
-pub(crate) async fn run() -> Result<u64, Error> {
-    let clock: env::DynClock = Arc::new(env::RealClock::new());
-    let entropy = Arc::new(env::RealEntropy);
-    let disk = env::SimDisk::new(1).shared();
-    let broker = EmbeddedBroker::open(Options::new("/data", disk, clock.clone(), entropy.clone()))?;
-    let orders = TopicPartition::new("orders".parse()?, PartitionId::new(0));
-    let (name, config) = (orders.topic.clone(), TopicConfig::default());
-    ensure_topic(
-        &*broker,
-        TopicSpec {
-            name,
-            partitions: 1,
-            config,
-        },
-    )
-    .await?;
-
+pub(crate) async fn run() -> Result<u64, Box<dyn std::error::Error>> {
+    let broker = EmbeddedBroker::open(Options::in_memory())?;
+    let topic = TopicSpec::new("orders".parse()?, 1);
+    let orders = broker.create_topic(topic).await?.partition(0);
     let (paid, mut all_paid) = tokio::sync::mpsc::channel(16);
-    let listener = typed(move |order: Order, _| {
-        let paid = paid.clone();
-        async move { paid.send(order.id).await }
-    });
-    let listener: Arc<dyn Listener> = Arc::new(listener);
-    let native = [("pay".to_owned(), listener)].into();
-    let (healing, memory) = Default::default();
-    let service = Service::new(Inputs {
-        broker: broker.clone(),
-        clock: clock.clone(),
-        entropy,
-        healing,
-        memory,
-        native,
-    });
-    let text = "{apiVersion: lantern/v1, kind: Listener, metadata: {name: pay}, \
-                spec: {topics: orders, native: pay, from: earliest}}";
-    let file = ListenerFile {
-        path: "pay.yaml".into(),
-        text: text.to_owned(),
-    };
-    service
-        .handle()
-        .apply(&[file])
-        .map_err(|problems| problems[0].clone())?;
+    let pay = typed(move |order: Order, _| ready(paid.try_send(order.id)));
+    let service = Service::new(Inputs::new(broker.clone()).with_native("pay", pay));
+    let listener = ListenerFile::of("pay", "{topics: orders, native: pay, from: earliest}");
+    service.handle().apply(&[listener])?;
     let stop = tokio_util::sync::CancellationToken::new();
     let running = tokio::spawn(service.run(stop.clone()));
-
-    let mut batch = BatchBuilder::new(Compression::None);
-    batch.push(clock.now(), Some(b"7"), Some(br#"{"id": 7}"#), &[]);
-    broker
-        .append(&orders, vec![batch.build()], Durability::Flushed)
-        .await?;
+    broker.produce(&orders, b"7", br#"{"id": 7}"#).await?;
     let id = all_paid.recv().await.ok_or("the listener is gone")?;
-    // What it took is stored when it has stopped.
     stop.cancel();
     running.await?;
     broker.shutdown().await?;
@@ -76,7 +32,6 @@ pub(crate) async fn run() -> Result<u64, Error> {
 
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "an example shows what it did")]
-async fn main() -> Result<(), Error> {
-    println!("paid: {}", run().await?);
-    Ok(())
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    run().await.map(|id| println!("paid: {id}"))
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use broker::DynBroker;
+use broker::{DynBroker, TransactionCoordinator};
 use env::{DynClock, DynEntropy};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -19,6 +19,8 @@ pub(crate) struct Context {
     pub(crate) broker: DynBroker,
     pub(crate) clock: DynClock,
     pub(crate) entropy: DynEntropy,
+    /// Without it there are no outputs.
+    pub(crate) transactions: Option<Arc<TransactionCoordinator>>,
     /// Makes spans of deliveries, if anybody wants them.
     pub(crate) tracing: Option<Arc<Tracing>>,
     pub(crate) memory: Arc<Memory>,

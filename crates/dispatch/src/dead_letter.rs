@@ -36,6 +36,11 @@ pub(crate) fn topic_of(topic: &TopicName, spec: &Spec) -> TopicName {
     if let Some(topic) = &spec.dead_letters {
         return topic.clone();
     }
+    usual_topic_of(topic)
+}
+
+/// That of a listener whose resource names none.
+pub(crate) fn usual_topic_of(topic: &TopicName) -> TopicName {
     let mut name = topic.as_str().to_owned();
     name.truncate(model::limits::TOPIC_NAME_BYTES_MAX - SUFFIX.len());
     name.push_str(SUFFIX);

@@ -1,7 +1,6 @@
 //! What a listener gets, and the two ways to be one.
 
 use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use model::{Offset, TopicPartition};
 use record::{Record, SharedRecord};
 use serde::de::DeserializeOwned;
 
+use crate::answer::{Answer, Answering, Outputs};
 use crate::held::Lot;
 use crate::spans::Trace;
 
@@ -86,24 +86,24 @@ impl Delivery {
     }
 }
 
-/// What a call of a listener returns: one outcome for each delivery, in order. Missing ones count as failed.
-pub type Outcomes<'a> = Pin<Box<dyn Future<Output = Vec<Outcome>> + Send + 'a>>;
-
 /// Who gets records: a webhook, or code of whoever embeds Lantern.
 ///
 /// Calls come concurrently, as many as the listener's `concurrency`; of one key (or partition) one at a time. A
 /// record may come again after a crash, a failure or a late answer: at least once.
 pub trait Listener: Send + Sync + 'static {
     /// Takes up to `batch` records.
-    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a>;
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Answering<'a>;
 }
 
 /// A listener made of a function over one event of type `T`, read from the record's JSON value.
 ///
 /// A value that is no `T` is refused for good, with serde's words, and becomes a dead letter. An error of
-/// the function is a failure that is tried again.
+/// the function is a failure that is tried again. What it returns goes to the output topic: nothing, one [`Output`], an
+/// `Option` or a `Vec` of them. For that the resource must name one; else such a record is refused.
 ///
 /// ```
+/// use dispatch::Output;
+///
 /// #[derive(serde::Deserialize)]
 /// struct Order { id: String, amount_cents: u64 }
 ///
@@ -112,13 +112,20 @@ pub trait Listener: Send + Sync + 'static {
 ///     Ok(())
 /// });
 /// # let _: &dyn dispatch::Listener = &listener;
+/// let invoices = dispatch::typed(|order: Order, _delivery| async move {
+///     Output::json(&(order.id, order.amount_cents))
+/// });
+/// # let _: &dyn dispatch::Listener = &invoices;
 /// ```
-pub fn typed<T, E, F, R>(function: F) -> impl Listener
+///
+/// [`Output`]: crate::Output
+pub fn typed<T, O, E, F, R>(function: F) -> impl Listener
 where
     T: DeserializeOwned + Send + Sync + 'static,
+    O: Into<Outputs> + Send,
     E: std::fmt::Display + Send,
     F: Fn(T, Delivery) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<(), E>> + Send,
+    R: Future<Output = Result<O, E>> + Send,
 {
     Typed {
         function,
@@ -131,25 +138,30 @@ struct Typed<F, T> {
     event: std::marker::PhantomData<fn() -> T>,
 }
 
-impl<T, E, F, R> Listener for Typed<F, T>
+impl<T, O, E, F, R> Listener for Typed<F, T>
 where
     T: DeserializeOwned + Send + Sync + 'static,
+    O: Into<Outputs> + Send,
     E: std::fmt::Display + Send,
     F: Fn(T, Delivery) -> R + Send + Sync + 'static,
-    R: Future<Output = Result<(), E>> + Send,
+    R: Future<Output = Result<O, E>> + Send,
 {
-    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Answering<'a> {
         Box::pin(async move {
-            let mut outcomes = Vec::with_capacity(deliveries.len());
+            let mut answer = Answer::from(Vec::with_capacity(deliveries.len()));
             let mut broken = Broken::default();
-            for delivery in deliveries {
+            for (number, delivery) in deliveries.iter().enumerate() {
                 if let Some(outcome) = broken.held_back(delivery) {
-                    outcomes.push(outcome);
+                    answer.outcomes.push(outcome);
                     continue;
                 }
                 let outcome = match delivery.json::<T>() {
                     Ok(event) => match (self.function)(event, delivery.clone()).await {
-                        Ok(()) => Outcome::Done,
+                        Ok(made) => {
+                            let made = made.into().0.into_iter();
+                            answer.outputs.extend(made.map(|one| one.of(number)));
+                            Outcome::Done
+                        }
                         Err(error) => Outcome::Failed {
                             error: error.to_string(),
                             after: None,
@@ -160,9 +172,9 @@ where
                     },
                 };
                 broken.note(delivery, &outcome);
-                outcomes.push(outcome);
+                answer.outcomes.push(outcome);
             }
-            outcomes
+            answer
         })
     }
 }

@@ -21,6 +21,13 @@ pub(crate) struct ListenerLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct TransactionLabels {
+    pub(crate) listener: String,
+    /// `committed`, or `failed`: its inputs come again.
+    pub(crate) outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct OutcomeLabels {
     pub(crate) listener: String,
     /// `done`, `failed` (will be tried again), `exhausted`, `refused`, `expired`, `dropped` or `duplicate`.
@@ -51,6 +58,9 @@ pub(crate) struct Metrics {
     unreadable: Family<ListenerLabel, Gauge>,
     illegible: Family<ListenerLabel, Counter>,
     missed: Family<ListenerLabel, Counter>,
+    outputs: Family<ListenerLabel, Counter>,
+    transactions: Family<TransactionLabels, Counter>,
+    transaction_seconds: Family<ListenerLabel, Seconds, fn() -> Seconds>,
     paused: Family<ListenerLabel, Gauge>,
     blocked: Family<ListenerLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
 }
@@ -61,6 +71,9 @@ impl Metrics {
         Self {
             attempt_seconds: Family::new_with_constructor(histogram),
             delay_seconds: Family::new_with_constructor(histogram),
+            transaction_seconds: Family::new_with_constructor(histogram),
+            outputs: Family::default(),
+            transactions: Family::default(),
             records: Family::default(),
             in_flight: Family::default(),
             waiting: Family::default(),
@@ -138,6 +151,21 @@ impl Metrics {
             self.missed.clone(),
         );
         registry.register(
+            "lantern_dispatch_output_records",
+            "Records in output topics, by committed transactions",
+            self.outputs.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_transactions",
+            "Transactions of output and progress; what a failed one held is delivered again",
+            self.transactions.clone(),
+        );
+        registry.register(
+            "lantern_dispatch_transaction_seconds",
+            "How long a transaction of output and progress took",
+            self.transaction_seconds.clone(),
+        );
+        registry.register(
             "lantern_dispatch_paused",
             "1 while a listener is paused so that core ones keep their latency",
             self.paused.clone(),
@@ -161,7 +189,18 @@ impl Metrics {
             };
             self.records.get_or_create(&labels).clone()
         };
+        let transactions = |outcome| {
+            let labels = TransactionLabels {
+                listener: listener.to_owned(),
+                outcome,
+            };
+            self.transactions.get_or_create(&labels).clone()
+        };
         ListenerMetrics {
+            outputs: self.outputs.get_or_create(&label).clone(),
+            committed: transactions("committed"),
+            aborted: transactions("failed"),
+            transaction_seconds: self.transaction_seconds.get_or_create(&label).clone(),
             done: records("done"),
             failed: records("failed"),
             exhausted: records("exhausted"),
@@ -215,6 +254,12 @@ pub(crate) struct ListenerMetrics {
     pub(crate) expired: Counter,
     pub(crate) dropped: Counter,
     pub(crate) duplicate: Counter,
+    /// Records of committed transactions.
+    pub(crate) outputs: Counter,
+    /// Transactions that were committed, and that were not.
+    pub(crate) committed: Counter,
+    pub(crate) aborted: Counter,
+    transaction_seconds: Seconds,
     attempt_seconds: Seconds,
     delay_seconds: Seconds,
     pub(crate) in_flight: Gauge,
@@ -235,6 +280,14 @@ impl ListenerMetrics {
     pub(crate) fn attempted(&self, took: Duration, trace: Option<TraceId>) {
         let seconds = took.as_secs_f64();
         self.attempt_seconds.observe(seconds, exemplar(trace), None);
+    }
+
+    /// A transaction of so many outputs is committed, and took so long.
+    pub(crate) fn transacted(&self, outputs: usize, took: Duration) {
+        self.committed.inc();
+        self.outputs.inc_by(outputs as u64);
+        let seconds = took.as_secs_f64();
+        self.transaction_seconds.observe(seconds, None, None);
     }
 
     /// A record's first attempt came so long after its timestamp.

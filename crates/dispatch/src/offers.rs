@@ -150,7 +150,9 @@ impl Offers<'_> {
         };
         let soon = self.now.wall.plus(NEAR).millis();
         self.room -= 1;
-        if let Some(due) = waits_until(&record).filter(|due| *due > soon) {
+        // A copy would be part of no transaction, and might be made twice: it waits in the queue instead.
+        let aside = self.spec.output.is_none();
+        if let Some(due) = waits_until(&record).filter(|due| aside && *due > soon) {
             if self.queue.hold(self.id, position) {
                 self.asides.push(Aside {
                     source: self.id,

@@ -5,8 +5,10 @@
 //! Invariants: no more than `concurrency` calls at a time; everything that waits is bounded (the queue by the room
 //! in its partitions and by the listener's share of memory, calls by `concurrency`, burials by what was given up); nothing
 //! is awaited in the loop but its events, so that a slow disk or endpoint holds back its own answer only.
+//! What is answered for an output topic, and progress with it, is in `running/outputs.rs`.
 
 mod calls;
+mod outputs;
 mod work;
 
 use std::collections::HashMap;
@@ -30,9 +32,11 @@ use crate::intake::Read;
 use crate::meaning::offer;
 use crate::memory::Budget;
 use crate::metrics::ListenerMetrics;
-use crate::sources::{RECORDS_MAX, SourceKey, Sources, WINDOW_MAX, commit};
+use crate::outbox::Outbox;
+use crate::sources::{RECORDS_MAX, SourceKey, Sources, WINDOW_MAX};
 use crate::spec::Spec;
 use crate::status::Status;
+use crate::transact::Producing;
 use work::{Doing, Work};
 
 /// How often positions are committed and topics looked at.
@@ -55,6 +59,15 @@ pub(crate) struct Orders {
     pub(crate) paused: bool,
 }
 
+/// How the run of a listener ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// It was told to.
+    Stopped,
+    /// A transaction of it failed: it is to begin where the last one that was committed ended.
+    BeginAgain,
+}
+
 /// One listener.
 pub(crate) struct Running {
     context: Arc<Context>,
@@ -71,7 +84,13 @@ pub(crate) struct Running {
     doing: HashMap<Id, Doing>,
     /// Calls under way.
     calls: usize,
+    /// Progress is being stored, by itself or in a transaction.
     committing: bool,
+    outbox: Outbox,
+    /// Who writes transactions, if there is an output; absent while one is under way, and until it has begun.
+    producing: Option<Producing>,
+    /// What was finished is not what is stored: nothing more may be.
+    broken: bool,
     tidying: bool,
     breaker: Breaker,
     /// Tells this breaker from those of endpoints that the listener had before.
@@ -103,6 +122,9 @@ impl Running {
             breaker: Breaker::new(BreakerOptions::default()),
             breaker_number: 0,
             sources: Sources::new(group, Arc::clone(&budget)),
+            outbox: Outbox::new(Arc::clone(&budget)),
+            producing: None,
+            broken: false,
             budget,
             context,
             orders,
@@ -126,12 +148,16 @@ impl Running {
     }
 
     /// Runs until `stop`, then lets what is under way end for at most `drain`.
-    pub(crate) async fn run(mut self, stop: CancellationToken, drain: watch::Receiver<Duration>) {
+    pub(crate) async fn run(
+        mut self,
+        stop: CancellationToken,
+        drain: watch::Receiver<Duration>,
+    ) -> Ending {
         self.look().await;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut ticks = 0_u32;
-        loop {
+        while !self.broken {
             self.go_on();
             let wake = self.wake();
             tokio::select! {
@@ -155,14 +181,14 @@ impl Running {
                     ticks = ticks.wrapping_add(1);
                     self.commit();
                     self.make_room();
-                    if ticks.is_multiple_of(LOOK_TICKS) {
+                    if ticks.is_multiple_of(LOOK_TICKS) || self.waits_for_transactions() {
                         self.look().await;
                     }
                 }
             }
         }
         let drain = *drain.borrow();
-        self.drain(drain).await;
+        self.drain(drain).await
     }
 
     /// Does all that can be done now.
@@ -171,7 +197,8 @@ impl Running {
         self.queue.expire_leases(now, self.context.jitter());
         // Also when no call may be made: what is over must not wake the loop again and again.
         self.queue.wake(now);
-        while !self.now.paused && self.calls < self.spec().concurrency {
+        self.transact(now);
+        while self.may_call() {
             if !self.call(now) {
                 break;
             }
@@ -188,6 +215,11 @@ impl Running {
         self.metrics.held_bytes_max.set(count(self.budget.most()));
         let blocked = self.queue.stats().blocked;
         self.metrics.blocked.set(blocked.as_secs_f64());
+    }
+
+    /// Whether one more call is allowed, if something is ready.
+    fn may_call(&self) -> bool {
+        !self.now.paused && self.calls < self.spec().concurrency && !self.outbox.is_full()
     }
 
     /// Offers what was read, and asks for more.
@@ -271,6 +303,10 @@ impl Running {
 
     /// Looks for partitions that came or went, and at the lag.
     async fn look(&mut self) {
+        // Before any progress is read: an earlier transaction may still add to it.
+        if !self.begin_producing().await {
+            return;
+        }
         if self.asides.is_none() {
             let (name, group) = (&self.now.prepared.spec.name, self.sources.group());
             match Asides::open(&self.context, name, group, &mut self.queue).await {
@@ -347,16 +383,15 @@ impl Running {
     /// When something happens by itself.
     fn wake(&self) -> Option<Duration> {
         let queue = self.queue.next_event();
-        let gate =
-            (self.queue.ready() > 0 && !self.now.paused && self.calls < self.spec().concurrency)
-                .then_some(self.not_before);
+        let gate = (self.queue.ready() > 0 && self.may_call()).then_some(self.not_before);
         let asides = self.asides.as_ref();
         let room = |asides: &&Asides| self.room_for_due(asides) > 0;
         let due = asides.filter(room).and_then(Asides::next_due).map(|due| {
             let left = due.saturating_sub(aside::millis(&self.context));
             self.context.clock.monotonic() + Duration::from_millis(left)
         });
-        let queue = [queue, due].into_iter().flatten().min();
+        let window = self.outbox.due().filter(|_| !self.committing);
+        let queue = [queue, due, window].into_iter().flatten().min();
         let next = match (queue, gate) {
             (Some(one), Some(other)) => Some(one.min(other)),
             (one, other) => one.or(other),
@@ -365,7 +400,7 @@ impl Running {
     }
 
     /// Lets what is under way end, and stores how far it is.
-    async fn drain(mut self, drain: Duration) {
+    async fn drain(mut self, drain: Duration) -> Ending {
         let deadline = Instant::now() + drain;
         // Also copies and dead letters: they are durable, and their records would come again.
         while !self.work.is_empty() {
@@ -373,14 +408,15 @@ impl Running {
                 Ok(Some(ended)) => self.ended(ended),
                 Ok(None) | Err(_) => break,
             }
-            self.bury();
+            if !self.broken {
+                self.bury();
+            }
         }
-        let commits = self.commits();
-        if !commits.is_empty()
-            && let Err(error) = commit(&self.context, self.sources.group(), commits).await
-        {
-            warn!(listener = self.spec().name, %error, "A listener's last progress was not stored.");
+        if self.broken {
+            return Ending::BeginAgain;
         }
+        self.store_last(deadline).await;
+        Ending::Stopped
     }
 }
 

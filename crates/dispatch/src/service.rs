@@ -9,9 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker::DynBroker;
+use broker::{DynBroker, TransactionCoordinator};
 use delivery::{Healing, HealingOptions, Load, Verdict};
-use env::{DynClock, DynEntropy};
+use env::{DynClock, DynEntropy, RealClock, RealEntropy};
 use model::{PartitionId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -27,9 +27,10 @@ use crate::delivery::Listener;
 use crate::letters::{self, Filter, LETTERS_MAX, Letter, LetterError, LetterTopic};
 use crate::memory::{Memory, MemoryOptions};
 use crate::metrics::Metrics;
+use crate::problems::{Problem, Problems};
 use crate::replay::{self, Replay, Replayed, Replays};
 use crate::spans::Tracing;
-use crate::spec::{Kind, ListenerFile, Problem, Spec};
+use crate::spec::{Kind, ListenerFile, Spec};
 use crate::status::Shown;
 use crate::supervisor::{Shelf, Supervisor};
 
@@ -49,6 +50,31 @@ pub struct Inputs {
     pub memory: MemoryOptions,
     /// Listeners of this process, which resources name as `native: NAME`.
     pub native: BTreeMap<String, Arc<dyn Listener>>,
+    /// The coordinator of the broker's transactions, of which there is one for all of the process, and which somebody runs.
+    /// Without it no resource may name an `output`.
+    pub transactions: Option<Arc<TransactionCoordinator>>,
+}
+
+impl Inputs {
+    /// With this machine's clock and entropy, and nothing that is optional.
+    pub fn new(broker: DynBroker) -> Self {
+        Self {
+            broker,
+            clock: Arc::new(RealClock::new()),
+            entropy: Arc::new(RealEntropy),
+            healing: HealingOptions::default(),
+            memory: MemoryOptions::default(),
+            native: BTreeMap::new(),
+            transactions: None,
+        }
+    }
+
+    /// With one more listener of this process.
+    #[must_use]
+    pub fn with_native(mut self, name: &str, listener: impl Listener) -> Self {
+        self.native.insert(name.to_owned(), Arc::new(listener));
+        self
+    }
 }
 
 /// Most listeners of one process.
@@ -82,7 +108,7 @@ impl Handle {
     ///
     /// # Errors
     /// Every [`Problem`]; then nothing changes.
-    pub fn apply(&self, files: &[ListenerFile]) -> Result<(), Vec<Problem>> {
+    pub fn apply(&self, files: &[ListenerFile]) -> Result<(), Problems> {
         let mut specs = BTreeMap::new();
         let mut problems = Vec::new();
         for file in files {
@@ -98,7 +124,7 @@ impl Handle {
                     )));
                 }
                 Ok(spec) => drop(specs.insert(spec.name.clone(), Arc::new(spec))),
-                Err(found) => problems.extend(found),
+                Err(found) => problems.extend_from_slice(&found),
             }
         }
         if specs.len() > LISTENERS_MAX {
@@ -110,7 +136,7 @@ impl Handle {
             problems.push(Problem { path, reason });
         }
         if !problems.is_empty() {
-            return Err(problems);
+            return Err(problems.into());
         }
         self.specs.send_replace(Arc::new(specs));
         Ok(())
@@ -120,21 +146,41 @@ impl Handle {
     ///
     /// # Errors
     /// Every [`Problem`].
-    pub fn check(&self, file: &ListenerFile) -> Result<String, Vec<Problem>> {
+    pub fn check(&self, file: &ListenerFile) -> Result<String, Problems> {
         Ok(self.parse(file)?.name)
     }
 
-    fn parse(&self, file: &ListenerFile) -> Result<Spec, Vec<Problem>> {
+    fn parse(&self, file: &ListenerFile) -> Result<Spec, Problems> {
         let spec = file.parse()?;
-        match &spec.kind {
-            Kind::Native(name) if !self.native.contains_key(name) => Err(vec![Problem {
-                path: file.path.clone(),
-                reason: format!(
-                    "spec.native: no listener is registered as '{name}' in this process"
-                ),
-            }]),
-            Kind::Native(_) | Kind::Webhook(_) => Ok(spec),
+        let mut reasons = Vec::new();
+        if let Kind::Native(name) = &spec.kind
+            && !self.native.contains_key(name)
+        {
+            reasons.push(format!(
+                "spec.native: no listener is registered as '{name}' in this process"
+            ));
         }
+        let context = &self.context;
+        if spec.output.is_some() {
+            if !context.broker.capabilities().transactions {
+                reasons.push("spec.output: this broker has no transactions".to_owned());
+            } else if context.transactions.is_none() {
+                reasons.push(
+                    "spec.output: nobody coordinates transactions in this process: set `transactions` \
+                     of dispatch's inputs"
+                        .to_owned(),
+                );
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(spec);
+        }
+        let problem = |reason| Problem {
+            path: file.path.clone(),
+            reason,
+        };
+        let problems: Vec<Problem> = reasons.into_iter().map(problem).collect();
+        Err(problems.into())
     }
 
     /// All listeners by name, as they are now.
@@ -259,6 +305,7 @@ impl Service {
             broker: inputs.broker,
             clock: inputs.clock,
             entropy: inputs.entropy,
+            transactions: inputs.transactions,
             tracing: None,
             memory: Memory::new(inputs.memory),
             burials: Arc::new(Semaphore::new(BURIAL_BYTES as usize)),

@@ -36,6 +36,10 @@ pub(crate) const RECORDS_MAX: usize = 1_024;
 pub(crate) const WINDOW_MAX: usize = 65_536;
 /// Ids remembered to know duplicates, a topic.
 const IDS_MAX: usize = 100_000;
+/// Longest note of a listener with an output. It is never cut: what it left out would be answered twice. At most
+/// [`RECORDS_MAX`] unfinished records make one run more than that, each of two numbers; 23 bytes are enough for both as long
+/// as a partition has fewer than 2^42 records.
+const WHOLE_NOTE_BYTES: usize = 24 << 10;
 /// Answers of readers that wait.
 const READS_MAX: usize = 64;
 
@@ -358,11 +362,24 @@ impl Sources {
         }
     }
 
-    /// What changed since it was committed.
-    pub(crate) fn commits(&self, queue: &Queue<Held>) -> Commits {
+    /// What changed since it was committed; with all that is finished out of order, if it must be `whole`.
+    ///
+    /// # Panics
+    /// If that has no room, which cannot be: it would be said to be unfinished.
+    pub(crate) fn commits(&self, queue: &Queue<Held>, whole: bool) -> Commits {
         let all = self.by_name.values().filter_map(|source| {
             let position = queue.position(source.id);
-            let note = queue.finished(source.id).note();
+            let finished = queue.finished(source.id);
+            let note = if whole {
+                let note = finished.note_within(usize::MAX);
+                assert!(
+                    note.len() <= WHOLE_NOTE_BYTES,
+                    "runs are bounded by what is unfinished"
+                );
+                note
+            } else {
+                finished.note()
+            };
             let changed = source.committed.0 != position || source.committed.1 != note;
             changed.then(|| (TopicPartition::clone(&source.name), position, note))
         });

@@ -150,6 +150,15 @@ impl Trace {
         span.end();
     }
 
+    /// The headers that continue it in a record.
+    pub(crate) fn headers(&self) -> Vec<(String, String)> {
+        let mut kept = Kept(Vec::new());
+        self.tracing
+            .propagator
+            .inject_context(&self.context, &mut kept);
+        kept.0
+    }
+
     /// Begins the span of a request, and writes its context into the headers.
     pub(crate) fn request(&self, url: &Url, attempt: u32, headers: &mut HeaderMap) -> Self {
         let mut shown = url.clone();
@@ -222,6 +231,17 @@ impl Extractor for Headers<'_> {
 
     fn keys(&self) -> Vec<&str> {
         self.0.headers.iter().map(|(name, _)| name).collect()
+    }
+}
+
+/// Headers of a record to be.
+struct Kept(Vec<(String, String)>);
+
+impl Injector for Kept {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.push((key.to_owned(), value));
+        }
     }
 }
 

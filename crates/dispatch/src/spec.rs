@@ -13,6 +13,7 @@
 //!   ordering: key
 //!   retry: {attempts: 5, initial: 100ms, max: 10s}
 //!   deadline: {timeout: 30s, expired: dead-letter}
+//!   output: {topic: invoices}
 //! ```
 
 #[cfg(test)]
@@ -30,6 +31,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use stdx::HumanDuration;
 
+use crate::problems::{Problem, Problems};
+
 /// A file of one Listener resource.
 #[derive(Debug, Clone)]
 pub struct ListenerFile {
@@ -37,16 +40,6 @@ pub struct ListenerFile {
     pub path: PathBuf,
     /// Its text.
     pub text: String,
-}
-
-/// What is wrong with a file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{}: {reason}", path.display())]
-pub struct Problem {
-    /// The file.
-    pub path: PathBuf,
-    /// What is wrong, with line and column where the parser knows them.
-    pub reason: String,
 }
 
 /// A checked listener.
@@ -76,6 +69,8 @@ pub struct Spec {
     pub dead_letters_kept: Duration,
     /// Most records a second, and how many at once after a pause (by default those of one second).
     pub rate: Option<Rate>,
+    /// Where its answers go, together with its progress or not at all.
+    pub output: Option<TopicName>,
     /// Records that come again within a window are left out.
     pub deduplicate: Option<Deduplicate>,
     /// Where a listener begins that never ran. Default [`From::Latest`].
@@ -168,6 +163,7 @@ struct Written {
     retry: WrittenRetry,
     #[serde(default)]
     dead_letters: WrittenDeadLetters,
+    output: Option<WrittenOutput>,
     rate: Option<WrittenRate>,
     deduplicate: Option<WrittenDeduplicate>,
     from: Option<From>,
@@ -222,6 +218,12 @@ struct WrittenDeadLetters {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenOutput {
+    topic: TopicName,
+}
+
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct WrittenRate {
     per_second: u64,
@@ -248,24 +250,34 @@ const DEAD_LETTERS_KEPT: Duration = Duration::from_hours(72);
 const LEASE_GRACE: Duration = Duration::from_secs(30);
 
 impl ListenerFile {
+    /// A resource that code makes: its name, and its spec as YAML.
+    pub fn of(name: &str, spec: &str) -> Self {
+        let head = format!("apiVersion: lantern/v1, kind: Listener, metadata: {{name: {name}}}");
+        Self {
+            path: format!("listener {name}").into(),
+            text: format!("{{{head}, spec: {spec}}}"),
+        }
+    }
+
     /// Checks the file whole.
     ///
     /// # Errors
     /// Every [`Problem`] found.
-    pub fn parse(&self) -> Result<Spec, Vec<Problem>> {
+    pub fn parse(&self) -> Result<Spec, Problems> {
         let problem = |reason: String| Problem {
             path: self.path.clone(),
             reason,
         };
-        let document: Document = serde_saphyr::from_str(&self.text).map_err(|error| {
-            // Without the line itself, which may hold secrets.
-            vec![problem(error.without_snippet().to_string())]
-        })?;
+        let document: Document =
+            serde_saphyr::from_str(&self.text).map_err(|error| -> Problems {
+                // Without the line itself, which may hold secrets.
+                vec![problem(error.without_snippet().to_string())].into()
+            })?;
         let mut wrong = Vec::new();
         let spec = check(document, &mut wrong);
         match spec {
             Some(spec) if wrong.is_empty() => Ok(spec),
-            _ => Err(wrong.into_iter().map(problem).collect()),
+            _ => Err(wrong.into_iter().map(problem).collect::<Vec<_>>().into()),
         }
     }
 }
@@ -332,6 +344,10 @@ fn check(document: Document, wrong: &mut Vec<String>) -> Option<Spec> {
             "spec.deadLetters.topic: '{topic}' is one of its own topics: it would never end"
         ));
     }
+    let output = spec.output.map(|output| output.topic);
+    if let Some(output) = &output {
+        check_output(output, &topics, spec.dead_letters.topic.as_ref(), wrong);
+    }
     let deduplicate = spec.deduplicate.map(|written| Deduplicate {
         header: written.by.unwrap_or_else(|| "ce_id".to_owned()),
         window: written
@@ -360,10 +376,39 @@ fn check(document: Document, wrong: &mut Vec<String>) -> Option<Spec> {
             .retention
             .map_or(DEAD_LETTERS_KEPT, HumanDuration::get),
         rate: spec.rate.and_then(|written| check_rate(&written, wrong)),
+        output,
         deduplicate,
         from: spec.from.unwrap_or(From::Latest),
         core: spec.core.unwrap_or(true),
     })
+}
+
+fn check_output(
+    output: &TopicName,
+    topics: &BTreeSet<TopicName>,
+    dead_letters: Option<&TopicName>,
+    wrong: &mut Vec<String>,
+) {
+    if topics.contains(output) {
+        wrong.push(format!(
+            "spec.output.topic: '{output}' is one of its own topics: it would never end"
+        ));
+    }
+    if output.is_internal() {
+        wrong.push(format!(
+            "spec.output.topic: '{output}' is Lantern's own and takes part in no transaction"
+        ));
+    }
+    let usual = |topic: &TopicName| crate::dead_letter::usual_topic_of(topic) == *output;
+    let buried = match dead_letters {
+        Some(topic) => topic == output,
+        None => topics.iter().any(usual),
+    };
+    if buried {
+        wrong.push(format!(
+            "spec.output.topic: '{output}' is its topic of dead letters, which are no output"
+        ));
+    }
 }
 
 fn url<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Url, D::Error> {

@@ -60,6 +60,9 @@ pub struct Shown {
     pub topics: Vec<String>,
     /// Where records go: the origin of a URL, as its path may be secret, or `native NAME`.
     pub target: String,
+    /// The topic that its answers go to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
     /// Its group, for lag by Kafka tools.
     pub group: String,
     /// The version of its resource that is in force, from 1.

@@ -10,20 +10,25 @@ use model::GroupId;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::context::Context;
 use crate::delivery::Listener;
 use crate::metrics::Metrics;
-use crate::running::{Orders, Prepared, Running};
+use crate::running::{Ending, Orders, Prepared, Running};
 use crate::service::{DRAIN, START, STOP_DRAIN};
 use crate::spec::{Kind, Spec};
 use crate::status::{Shown, Status};
 use crate::webhook::WebhookListener;
 
-/// Pause after a listener ended by a panic, or could not be started.
+/// Pause after a listener ended by a panic or with a failed transaction, or could not be started.
 const AGAIN: Duration = Duration::from_secs(1);
+/// It doubles up to this while transactions go on failing: each time some records are delivered again.
+const AGAIN_MAX: Duration = Duration::from_mins(1);
+/// Who ran for so long had begun well.
+const WELL: Duration = Duration::from_mins(5);
 
 /// What is known of a listener from outside.
 pub(crate) struct Shelf {
@@ -45,6 +50,7 @@ impl Shelf {
                 Kind::Webhook(webhook) => webhook.url.origin().ascii_serialization(),
                 Kind::Native(name) => format!("native {name}"),
             },
+            output: spec.output.as_ref().map(ToString::to_string),
             group: group_name(&spec.name),
             generation: self.generation,
             refused: self.refused.clone(),
@@ -85,7 +91,7 @@ struct Active {
     orders: watch::Sender<Orders>,
     stop: CancellationToken,
     drain: watch::Sender<Duration>,
-    task: JoinHandle<()>,
+    task: JoinHandle<Ending>,
 }
 
 /// Keeps one listener.
@@ -130,10 +136,12 @@ impl Supervisor {
     ) -> String {
         let mut active: Option<Active> = None;
         let mut again = false;
+        let mut pause = AGAIN;
         'wanted: loop {
             let spec = wanted.borrow_and_update().clone();
             let Some(spec) = spec else { break };
             active = self.put_in_force(spec, active, &mut again).await;
+            let began = Instant::now();
             loop {
                 tokio::select! {
                     () = shutdown.cancelled() => break 'wanted,
@@ -143,10 +151,20 @@ impl Supervisor {
                     },
                     // Its sender lives as long as the service that runs this.
                     Ok(()) = self.paused.changed() => self.pause(active.as_ref()),
-                    () = ended(active.as_mut()) => {
-                        error!(listener = self.name, "A listener ended by a panic and is started again.");
+                    ending = ended(active.as_mut()) => {
+                        match ending {
+                            Some(_) => warn!(listener = self.name, "A listener begins again where its last transaction ended."),
+                            None => error!(listener = self.name, "A listener ended by a panic and is started again."),
+                        }
                         active = None;
-                        tokio::time::sleep(AGAIN).await;
+                        if ending.is_none() || began.elapsed() > WELL {
+                            pause = AGAIN;
+                        }
+                        tokio::select! {
+                            () = shutdown.cancelled() => break 'wanted,
+                            () = tokio::time::sleep(pause) => {}
+                        }
+                        pause = (pause * 2).min(AGAIN_MAX);
                         continue 'wanted;
                     }
                     () = tokio::time::sleep(AGAIN), if again => continue 'wanted,
@@ -273,7 +291,12 @@ impl Supervisor {
             }
             Kind::Webhook(webhook) => {
                 let clock = Arc::clone(&self.context.clock);
-                let made = WebhookListener::new(webhook.clone(), spec.batch > 1, clock);
+                let made = WebhookListener::new(
+                    webhook.clone(),
+                    spec.batch > 1,
+                    spec.output.is_some(),
+                    clock,
+                );
                 Arc::new(made.map_err(|error| error.to_string())?)
             }
         };
@@ -311,9 +334,10 @@ impl Supervisor {
 }
 
 impl Active {
-    /// Another order of records cannot begin beside the old one.
+    /// Another order of records cannot begin beside the old one, nor another way to store progress.
     fn needs_an_end(&self, spec: &Spec) -> bool {
-        self.orders.borrow().prepared.spec.ordering != spec.ordering
+        let now = &self.orders.borrow().prepared;
+        (now.spec.ordering, &now.spec.output) != (spec.ordering, &spec.output)
     }
 
     async fn end(self, drain: Duration) {
@@ -324,10 +348,10 @@ impl Active {
     }
 }
 
-/// Ready when the version that runs ends by itself.
-async fn ended(active: Option<&mut Active>) {
+/// Ready when the version that runs ends by itself; `None` is by a panic.
+async fn ended(active: Option<&mut Active>) -> Option<Ending> {
     match active {
-        Some(active) => drop((&mut active.task).await),
+        Some(active) => (&mut active.task).await.ok(),
         None => std::future::pending().await,
     }
 }

@@ -4,7 +4,8 @@
 //! `ce-` headers, the value is the body. A record without `ce_id` gets one made of its coordinates, so that
 //! the endpoint can know a repetition. Several records are one request in batched mode.
 //! An answer of 2xx is taken; 408, 425, 429, 5xx and no answer are failures, for which `Retry-After` is heard;
-//! any other answer is final. What is left of the deadline bounds the request and is told in
+//! any other answer is final. Where the resource names an output, what a 2xx brings is read as CloudEvents
+//! (`cloud_event`). What is left of the deadline bounds the request and is told in
 //! `x-request-timeout-ms`.
 //! Sources: CloudEvents HTTP protocol binding 1.0.2; RFC 9110, section 10.2.3; W3C trace context.
 
@@ -19,12 +20,16 @@ use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AF
 use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use crate::delivery::{Broken, Delivery, Listener, Outcomes};
+use crate::answer::{Answer, Answering, Output};
+use crate::cloud_event::read_events;
+use crate::delivery::{Broken, Delivery, Listener};
 use crate::headers;
 use crate::spec::Webhook;
 
 /// Longest pause an endpoint may ask for.
 const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
+/// Largest answer that is taken as output.
+const OUTPUT_BYTES_MAX: usize = 8 << 20;
 /// As much of an answer goes into a dead letter.
 const ANSWER_BYTES_MAX: usize = 512;
 /// Headers of a record that are not the endpoint's business, or that belong to the connection.
@@ -45,6 +50,8 @@ pub(crate) struct WebhookListener {
     spec: Webhook,
     client: reqwest::Client,
     batched: bool,
+    /// Its answers are events.
+    answers: bool,
     clock: DynClock,
 }
 
@@ -52,6 +59,7 @@ impl WebhookListener {
     pub(crate) fn new(
         spec: Webhook,
         batched: bool,
+        answers: bool,
         clock: DynClock,
     ) -> Result<Self, reqwest::Error> {
         let client = reqwest::Client::builder()
@@ -64,20 +72,19 @@ impl WebhookListener {
             spec,
             client,
             batched,
+            answers,
             clock,
         })
     }
 
-    async fn attempt(&self, deliveries: &[Delivery], begin: Duration) -> Outcome {
+    async fn attempt(&self, deliveries: &[Delivery], begin: Duration) -> (Outcome, Vec<Output>) {
         // What earlier requests of this call took is gone from the deadline.
         let spent = self.clock.monotonic().saturating_sub(begin);
         let left = deliveries.iter().filter_map(|one| one.remaining).min();
         let left = left.map(|left| left.saturating_sub(spent));
         if left.is_some_and(|left| left.is_zero()) {
-            return Outcome::Failed {
-                error: "its deadline passed before it could be sent".to_owned(),
-                after: None,
-            };
+            let error = "its deadline passed before it could be sent".to_owned();
+            return (Outcome::Failed { error, after: None }, Vec::new());
         }
         let timeout = left.map_or(self.spec.timeout, |left| left.min(self.spec.timeout));
         let mut sent = HeaderMap::new();
@@ -108,40 +115,71 @@ impl WebhookListener {
             .body(body)
             .send()
             .await;
-        let (told, outcome) = match answer {
-            Ok(answer) => (Ok(answer.status().as_u16()), outcome(answer).await),
+        let (told, answer) = match answer {
+            Ok(answer) => (Ok(answer.status().as_u16()), self.read(answer).await),
             Err(error) => {
                 let error = stdx::causes(&error.without_url());
-                (Err(error.clone()), Outcome::Failed { error, after: None })
+                let outcome = Outcome::Failed {
+                    error: error.clone(),
+                    after: None,
+                };
+                (Err(error), (outcome, Vec::new()))
             }
         };
         if let Some(trace) = trace {
             trace.answered(told);
         }
-        outcome
+        answer
+    }
+
+    /// What an answer means, and the records that it brings.
+    async fn read(&self, answer: Response) -> (Outcome, Vec<Output>) {
+        if !self.answers || !answer.status().is_success() {
+            return (outcome(answer).await, Vec::new());
+        }
+        let headers = answer.headers().clone();
+        let body = match body(answer).await {
+            Ok(body) => body,
+            Err(outcome) => return (outcome, Vec::new()),
+        };
+        // What is no text is no attribute.
+        let headers = headers.iter();
+        let headers =
+            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let headers: Vec<(&str, &str)> = headers.collect();
+        match read_events(&headers, &body) {
+            Ok(outputs) => (Outcome::Done, outputs),
+            Err(error) => {
+                let error = format!("its answer cannot be an output: {error}");
+                (Outcome::Refused { error }, Vec::new())
+            }
+        }
     }
 }
 
 impl Listener for WebhookListener {
-    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Answering<'a> {
         Box::pin(async move {
             let begin = self.clock.monotonic();
-            let outcome = self.attempt(deliveries, begin).await;
+            let (outcome, outputs) = self.attempt(deliveries, begin).await;
             if deliveries.len() == 1 || !matches!(outcome, Outcome::Refused { .. }) {
-                return vec![outcome; deliveries.len()];
+                let outcomes = vec![outcome; deliveries.len()];
+                return Answer { outcomes, outputs };
             }
             // One record may have spoiled it for all: each is tried alone, in order.
-            let mut outcomes = Vec::with_capacity(deliveries.len());
+            let mut answer = Answer::from(Vec::with_capacity(deliveries.len()));
             let mut broken = Broken::default();
-            for delivery in deliveries {
-                let outcome = match broken.held_back(delivery) {
-                    Some(outcome) => outcome,
+            for (number, delivery) in deliveries.iter().enumerate() {
+                let (outcome, outputs) = match broken.held_back(delivery) {
+                    Some(outcome) => (outcome, Vec::new()),
                     None => self.attempt(std::slice::from_ref(delivery), begin).await,
                 };
                 broken.note(delivery, &outcome);
-                outcomes.push(outcome);
+                answer.outcomes.push(outcome);
+                let outputs = outputs.into_iter().map(|output| output.of(number));
+                answer.outputs.extend(outputs);
             }
-            outcomes
+            answer
         })
     }
 }
@@ -304,6 +342,25 @@ async fn outcome(answer: Response) -> Outcome {
         Outcome::Failed { error, after }
     } else {
         Outcome::Refused { error }
+    }
+}
+
+/// The whole answer, if it is not too large.
+async fn body(mut answer: Response) -> Result<Vec<u8>, Outcome> {
+    let mut body = Vec::new();
+    loop {
+        match answer.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(body),
+            Err(error) => {
+                let error = stdx::causes(&error.without_url());
+                return Err(Outcome::Failed { error, after: None });
+            }
+        }
+        if body.len() > OUTPUT_BYTES_MAX {
+            let error = format!("its answer has more than {OUTPUT_BYTES_MAX} bytes");
+            return Err(Outcome::Refused { error });
+        }
     }
 }
 

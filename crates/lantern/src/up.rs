@@ -205,7 +205,8 @@ impl Running {
             .await
             .map_err(|error| elsewhere(&error, "--kafka"))?;
         spine.spawn("groups", |shutdown| groups.run(shutdown));
-        spine.spawn("transactions", |shutdown| transactions.run(shutdown));
+        let coordinator = Arc::clone(&transactions);
+        spine.spawn("transactions", |shutdown| coordinator.run(shutdown));
 
         // Samples.
         let retention = config.series_retention.get();
@@ -233,12 +234,11 @@ impl Running {
             Arc::clone(&clock),
         );
         let listeners = dispatch::Service::new(dispatch::Inputs {
-            broker: Arc::clone(&broker),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
-            healing: dispatch::HealingOptions::default(),
             memory: config.listener_memory,
-            native: std::collections::BTreeMap::new(),
+            transactions: Some(transactions),
+            ..dispatch::Inputs::new(Arc::clone(&broker))
         });
         let spans = Spans::start(&config.tracing)?;
         let listeners = match &spans {

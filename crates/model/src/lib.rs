@@ -16,10 +16,12 @@
 pub mod limits;
 mod names;
 mod numbers;
+mod partitioner;
 mod time;
 mod transaction;
 
 pub use names::{GroupId, InvalidName, TopicId, TopicName, TopicPartition};
 pub use numbers::{Offset, PartitionId, Position};
+pub use partitioner::partition_of;
 pub use time::Timestamp;
 pub use transaction::{Outcome, Producer};

@@ -9,6 +9,8 @@
 //!
 //! [`batches`] makes and reads record batches as short as a test wants to say it.
 //!
+//! [`lines_of_code`] holds examples to their length.
+//!
 //! Invariant: nothing here sleeps; what waits is bounded by [`within`].
 
 #![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
@@ -19,6 +21,15 @@ pub mod clock;
 
 use std::future::Future;
 use std::time::Duration;
+
+/// Lines of a source that are neither empty nor documentation.
+pub fn lines_of_code(source: &str) -> usize {
+    let lines = source.lines().map(str::trim_start);
+    let documents = |line: &str| line.starts_with("//!") || line.starts_with("///");
+    lines
+        .filter(|line| !line.is_empty() && !documents(line))
+        .count()
+}
 
 /// Longest a test waits for what must happen: far above any round trip, below any patience.
 pub const PATIENCE: Duration = Duration::from_secs(20);

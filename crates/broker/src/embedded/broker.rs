@@ -11,10 +11,10 @@ use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 
 use env::DiskLock;
-use model::{GroupId, Position, TopicName, TopicPartition};
+use model::{GroupId, Offset, Position, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
-use record::CheckedBatch;
+use record::{BatchBuilder, CheckedBatch, Compression};
 use stdx::ByteSize;
 use tokio::sync::watch;
 
@@ -113,6 +113,26 @@ impl EmbeddedBroker {
     /// What [`Options::defaults`] said, for callers that create topics.
     pub fn defaults(&self) -> &TopicConfig {
         &self.shared.options.defaults
+    }
+
+    /// Appends one record, stamped now; flushed when ready. Answers its offset.
+    ///
+    /// For a record at a time. Many together, or some with headers, are a batch
+    /// ([`record::BatchBuilder`]) for [`Broker::append`].
+    ///
+    /// # Errors
+    /// Those of [`Broker::append`].
+    pub async fn produce(
+        &self,
+        to: &TopicPartition,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Offset, Error> {
+        let now = self.shared.options.clock.now();
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.push(now, Some(key), Some(value), &[]);
+        let appended = self.append(to, vec![batch.build()], Durability::Flushed);
+        Ok(appended.await?.base_offset)
     }
 
     /// Adds the broker's numbers, named `lantern_broker_*`, and what is known by partition and group.

@@ -3,9 +3,10 @@
 //! Not here: reading a configuration file, which is `lantern`'s.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use env::{DynClock, DynDisk, DynEntropy};
+use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy, SimDisk};
 use stdx::ByteSize;
 
 use crate::TopicConfig;
@@ -114,6 +115,20 @@ impl Options {
             clean_rate: ByteSize::from_mib(64),
             groups_records_max: 10_000,
             drive: Drive::Threads,
+        }
+    }
+
+    /// Options for the data in `data_dir` on this machine's disk, by its clock, everything else as by default.
+    pub fn on_disk(data_dir: impl Into<PathBuf>) -> Self {
+        let clock = Arc::new(RealClock::new());
+        Self::new(data_dir, RealDisk::shared(), clock, Arc::new(RealEntropy))
+    }
+
+    /// Options for data in memory, by this machine's clock: for tests, and for what may be lost. A new broker is empty.
+    pub fn in_memory() -> Self {
+        Self {
+            disk: SimDisk::new(0).shared(),
+            ..Self::on_disk("/data")
         }
     }
 

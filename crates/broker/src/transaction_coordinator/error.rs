@@ -19,3 +19,14 @@ pub enum TransactionError {
     #[error("this broker has no transactions")]
     Unsupported,
 }
+
+impl TransactionError {
+    /// Whether the same call will be taken shortly, without anything being wrong: states are still read back, or the last
+    /// transaction is still being ended.
+    pub const fn is_soon_over(&self) -> bool {
+        match self {
+            Self::Loading | Self::Refused(transactions::Error::Busy) => true,
+            Self::Refused(_) | Self::Storage(_) | Self::Stopping | Self::Unsupported => false,
+        }
+    }
+}

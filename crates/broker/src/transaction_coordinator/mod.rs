@@ -17,6 +17,7 @@
 //! Not here: who may do what (`transactions`), logs and progress ([`TransactionalLog`]), Kafka's
 //! requests (`kafka-edge`).
 
+mod entry;
 mod error;
 mod events;
 mod records;
@@ -150,50 +151,6 @@ impl TransactionCoordinator {
                 }
             }
         }
-    }
-
-    /// Lets `partitions`, which exist, into the transaction of `by`; durable when ready.
-    ///
-    /// # Errors
-    /// [`TransactionError::Refused`] by the rules of [`Transaction::add_partitions`].
-    pub async fn add_partitions(
-        self: &Arc<Self>,
-        id: &TransactionalId,
-        by: Producer,
-        partitions: Vec<TopicPartition>,
-    ) -> Result<(), TransactionError> {
-        let (this, id) = (Arc::clone(self), id.clone());
-        whole(async move {
-            let mut held = this.known(&id, by).await?;
-            let current = held.known(by)?;
-            let added = current.add_partitions(this.clock.now(), by, partitions.clone())?;
-            if let Some(next) = added {
-                this.store(&mut held, next).await?;
-            }
-            this.enlist(by, &partitions)
-        })
-        .await
-    }
-
-    /// Lets offsets of `group` into the transaction of `by`; durable when ready.
-    ///
-    /// # Errors
-    /// [`TransactionError::Refused`] by the rules of [`Transaction::add_group`].
-    pub async fn add_group(
-        self: &Arc<Self>,
-        id: &TransactionalId,
-        by: Producer,
-        group: GroupId,
-    ) -> Result<(), TransactionError> {
-        let (this, id) = (Arc::clone(self), id.clone());
-        whole(async move {
-            let mut held = this.known(&id, by).await?;
-            if let Some(next) = held.known(by)?.add_group(this.clock.now(), by, group)? {
-                this.store(&mut held, next).await?;
-            }
-            Ok(())
-        })
-        .await
     }
 
     /// Stores offsets of `group` that count when the transaction is committed; durable when ready.

@@ -18,7 +18,21 @@ impl<T: Clone> Queue<T> {
         now: Duration,
         lease: LeaseId,
         jitter: f64,
+        outcome: impl FnMut(usize) -> Outcome,
+    ) -> bool {
+        self.settle_each(now, lease, jitter, outcome, |_| {})
+    }
+
+    /// As [`Self::settle`], and tells `taken` of each record that is finished now because it was taken. That is not every
+    /// one whose outcome is [`Outcome::Done`]: behind a failed one of its key it goes back, and if the lease ended before,
+    /// all of it does.
+    pub fn settle_each(
+        &mut self,
+        now: Duration,
+        lease: LeaseId,
+        jitter: f64,
         mut outcome: impl FnMut(usize) -> Outcome,
+        mut taken: impl FnMut(usize),
     ) -> bool {
         let Some(held) = self.leases.remove(&lease) else {
             return false;
@@ -46,6 +60,7 @@ impl<T: Clone> Queue<T> {
                     self.stats.done += 1;
                     // The next of its chain, if it was in this lease, is not to be leased again.
                     self.finish(now, slot);
+                    taken(index);
                 }
                 Outcome::Failed { error, after } => {
                     behind.extend(chain);

@@ -78,8 +78,20 @@ fn what_stands_behind_a_failure_in_its_lease_is_delivered_again_after_it() {
     assert_eq!(names(Some(&lease)), ["a1", "a2", "a3", "b1"]);
     // The listener says it took a3 although a2 failed: that would break the order.
     let outcomes = [Outcome::Done, failed(), Outcome::Done, Outcome::Done];
-    queue.settle(ms(5), lease.id, JITTER, |n| outcomes[n].clone());
+    let mut taken = Vec::new();
+    let said = |n: usize| outcomes[n].clone();
+    assert!(queue.settle_each(ms(5), lease.id, JITTER, said, |n| taken.push(n)));
     queue.check();
+    assert_eq!(
+        taken,
+        [0, 3],
+        "what went back was not taken, whatever was said"
+    );
+    assert!(
+        !queue.settle_each(ms(5), lease.id, JITTER, said, |_| panic!(
+            "a lease ends once"
+        ))
+    );
     assert_eq!((queue.len(), queue.stats().done), (2, 2));
     let again = queue.lease(ms(205), 4).unwrap();
     assert_eq!(names(Some(&again)), ["a2", "a3"]);

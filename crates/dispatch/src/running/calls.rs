@@ -9,7 +9,9 @@ use tracing::{info, warn};
 
 use super::Running;
 use super::work::{Doing, Work};
+use crate::answer::Answer;
 use crate::delivery::Delivery;
+use crate::derived::{Derived, derive};
 use crate::spans::Trace;
 
 impl Running {
@@ -77,10 +79,7 @@ impl Running {
             }
             delivery.trace.clone_from(&trace);
         }
-        let (listener, clock) = (
-            Arc::clone(&self.now.prepared.listener),
-            Arc::clone(&self.context.clock),
-        );
+        let (prepared, context) = (Arc::clone(&self.now.prepared), Arc::clone(&self.context));
         let call_max = self.spec().policy.lease;
         let doing = Doing::Call {
             lease: lease.id,
@@ -91,18 +90,25 @@ impl Running {
         self.calls += 1;
         self.spawn(doing, async move {
             // A call ends before its lease: a record is never with two calls at once.
-            let outcomes = tokio::time::timeout(call_max, listener.deliver(&deliveries)).await;
-            let outcomes = outcomes.unwrap_or_else(|_| {
+            let answering = prepared.listener.deliver(&deliveries);
+            let answer = tokio::time::timeout(call_max, answering).await;
+            let answer = answer.unwrap_or_else(|_| {
                 let error = format!("no answer within {call_max:?}");
-                vec![Outcome::Failed { error, after: None }; deliveries.len()]
+                Answer::from(vec![
+                    Outcome::Failed { error, after: None };
+                    deliveries.len()
+                ])
             });
-            let took = clock.monotonic().saturating_sub(now);
+            let took = context.clock.monotonic().saturating_sub(now);
+            let to = prepared.spec.output.as_ref();
+            let (outcomes, outputs) = derive(answer, &deliveries, &context, to);
             if let Some(trace) = trace {
                 trace.end(&outcomes);
             }
             Work::Answered {
                 lease,
                 outcomes,
+                outputs,
                 took,
                 sampled,
             }
@@ -117,6 +123,7 @@ impl Running {
         lease: LeaseId,
         (call, breaker): (Call, u64),
         outcomes: Vec<Outcome>,
+        outputs: Vec<Derived>,
     ) {
         // A refusal is an answer: the endpoint is well.
         let well = !outcomes.is_empty()
@@ -136,7 +143,8 @@ impl Running {
         }
         let mut outcomes = outcomes.into_iter();
         let metrics = &self.metrics;
-        self.queue.settle(now, lease, self.context.jitter(), |_| {
+        let mut taken = Taken::of(&outputs);
+        let outcome = |_| {
             let outcome = outcomes.next().unwrap_or_else(|| Outcome::Failed {
                 error: "the listener gave no outcome".to_owned(),
                 after: None,
@@ -147,6 +155,47 @@ impl Running {
                 Outcome::Refused { .. } => 0,
             };
             outcome
-        });
+        };
+        let jitter = self.context.jitter();
+        self.queue
+            .settle_each(now, lease, jitter, outcome, |number| taken.note(number));
+        // In this step and no other: whatever progress is stored from here on covers them.
+        for output in outputs {
+            if taken.covers(output.of) {
+                self.outbox.put(now, output);
+            }
+        }
+    }
+}
+
+/// Which records of a call were taken; kept only where somebody asks.
+enum Taken {
+    Nobody,
+    Numbers(Vec<usize>),
+}
+
+impl Taken {
+    fn of(outputs: &[Derived]) -> Self {
+        if outputs.is_empty() {
+            Self::Nobody
+        } else {
+            Self::Numbers(Vec::new())
+        }
+    }
+
+    fn note(&mut self, number: usize) {
+        if let Self::Numbers(numbers) = self {
+            numbers.push(number);
+        }
+    }
+
+    /// Whether what was made of this record, or of all of them, counts.
+    fn covers(&self, of: Option<usize>) -> bool {
+        match (self, of) {
+            (Self::Nobody, _) => false,
+            // In the order of the call.
+            (Self::Numbers(numbers), Some(of)) => numbers.binary_search(&of).is_ok(),
+            (Self::Numbers(numbers), None) => !numbers.is_empty(),
+        }
     }
 }

@@ -19,8 +19,10 @@ use crate::aside::{Asides, Tidy};
 use crate::aside_log::{self, Aside};
 use crate::context::Context;
 use crate::dead_letter::{DeadLetter, bury};
+use crate::derived::Derived;
 use crate::sources::{Commits, commit};
 use crate::spec::Spec;
+use crate::transact::Producing;
 
 /// Pause after a dead letter could not be written, or something panicked.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ pub(super) enum Doing {
     Fetch,
     Tidy,
     Commit,
+    Transact,
 }
 
 /// Something that ended.
@@ -46,6 +49,7 @@ pub(super) enum Work {
     Answered {
         lease: LeaseId,
         outcomes: Vec<Outcome>,
+        outputs: Vec<Derived>,
         took: Duration,
         sampled: Option<TraceId>,
     },
@@ -55,6 +59,14 @@ pub(super) enum Work {
         /// How much had happened to delayed records.
         changes: u64,
         done: bool,
+    },
+    Transacted {
+        commits: Commits,
+        changes: u64,
+        outputs: usize,
+        took: Duration,
+        /// To go on with, if it was committed.
+        producing: Option<Producing>,
     },
     PutAside(Vec<aside_log::Done>),
     Scanned(Option<Found>),
@@ -86,19 +98,20 @@ impl Running {
         }
     }
 
-    fn done(&mut self, doing: &Doing, work: Work) {
+    pub(super) fn done(&mut self, doing: &Doing, work: Work) {
         let now = self.context.clock.monotonic();
         match work {
             Work::Answered {
                 lease,
                 outcomes,
+                outputs,
                 took,
                 sampled,
             } => {
                 self.metrics.attempted(took, sampled);
                 if let Doing::Call { call, breaker, .. } = *doing {
                     self.calls -= 1;
-                    self.settle(now, lease, (call, breaker), outcomes);
+                    self.settle(now, lease, (call, breaker), outcomes, outputs);
                 }
             }
             Work::Buried(spent) => self.queue.buried(now, spent),
@@ -126,10 +139,19 @@ impl Running {
             } => {
                 self.committing = false;
                 if done {
-                    self.sources.committed(commits);
-                    if let Some(asides) = &mut self.asides {
-                        asides.committed(changes, &self.queue);
-                    }
+                    self.committed(commits, changes);
+                }
+            }
+            Work::Transacted {
+                commits,
+                changes,
+                outputs,
+                took,
+                producing,
+            } => {
+                self.transacted(producing.map(|producing| (producing, outputs, took)));
+                if !self.broken {
+                    self.committed(commits, changes);
                 }
             }
         }
@@ -147,7 +169,7 @@ impl Running {
                 warn!(listener, %error, "A listener panicked.");
                 self.calls -= 1;
                 let now = self.context.clock.monotonic();
-                return self.settle(now, lease, (call, breaker), Vec::new());
+                return self.settle(now, lease, (call, breaker), Vec::new(), Vec::new());
             }
             Doing::Bury(id, letter) => return self.write_letter(id, letter, AGAIN),
             Doing::PutAside(asides) => return self.put_aside(asides, AGAIN),
@@ -157,6 +179,10 @@ impl Running {
                 count: 0,
             }),
             Doing::Tidy => Work::Tidied(Some(Vec::new())),
+            Doing::Transact => {
+                warn!(listener, %error, "A transaction panicked.");
+                return self.transacted(None);
+            }
             Doing::Commit => Work::Committed {
                 commits: Commits::new(),
                 changes: 0,
@@ -239,9 +265,18 @@ impl Running {
         });
     }
 
+    /// This much is stored.
+    fn committed(&mut self, commits: Commits, changes: u64) {
+        self.sources.committed(commits);
+        if let Some(asides) = &mut self.asides {
+            asides.committed(changes, &self.queue);
+        }
+    }
+
     /// What changed since it was stored.
     pub(super) fn commits(&mut self) -> Commits {
-        let mut commits = self.sources.commits(&self.queue);
+        let whole = self.spec().output.is_some();
+        let mut commits = self.sources.commits(&self.queue, whole);
         let now = crate::aside::millis(&self.context);
         let aside = self
             .asides
@@ -253,7 +288,8 @@ impl Running {
 
     /// Stores how far it is, if that changed.
     pub(super) fn commit(&mut self) {
-        if self.committing {
+        // What waits in the outbox goes with the progress that it is part of.
+        if self.committing || !self.outbox.is_empty() {
             return;
         }
         let commits = self.commits();

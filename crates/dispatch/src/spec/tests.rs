@@ -25,6 +25,7 @@ fn what_is_not_written_is_as_documented() {
     assert_eq!(spec.policy.lease, Duration::from_secs(40));
     assert_eq!(spec.dead_letters_kept, Duration::from_hours(72));
     assert!(spec.policy.bury_expired && spec.rate.is_none() && spec.deadline.is_none());
+    assert_eq!(spec.output, None);
 }
 
 #[test]
@@ -74,6 +75,14 @@ fn what_cannot_be_read_is_said_with_its_place() {
         (
             "  topics: [a, a.dlq]\n  native: x\n  deadLetters: {topic: a.dlq}\n",
             &["would never end"],
+        ),
+        (
+            "  topics: [a, b]\n  native: x\n  output: {topic: b}\n",
+            &["spec.output.topic: 'b' is one of its own topics"],
+        ),
+        (
+            "  topics: a\n  native: x\n  output: {topic: a.dlq}\n",
+            &["topic of dead letters"],
         ),
     ] {
         let error = parse(spec).unwrap_err();

@@ -54,6 +54,11 @@ impl Faulty {
         *self.plan.lock() = Some(Arc::new(plan));
     }
 
+    /// Nothing fails any more.
+    pub(crate) fn heal(&self) {
+        *self.plan.lock() = None;
+    }
+
     fn check(&self, op: Op, of: &TopicPartition) -> Result<(), Error> {
         let plan = self.plan.lock().clone();
         match plan.and_then(|plan| plan(op, of.topic.as_str())) {

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::{
-    Broker, Drive, Durability, DynBroker, EmbeddedBroker, Fetched, Place, Tail, TopicConfig,
-    TopicSpec,
+    Broker, Drive, Durability, DynBroker, EmbeddedBroker, Fetched, Place, Tail, TopicSpec,
+    TransactionCoordinator, TransactionOptions,
 };
 use dispatch::{
-    Delivery, Handle, Inputs, Listener, ListenerFile, MemoryOptions, Outcome, Outcomes, Problem,
-    Service, Tracing,
+    Answer as Answered, Answering, Delivery, Handle, Inputs, Listener, ListenerFile, MemoryOptions,
+    Outcome, Output, Problems, Service, Tracing,
 };
-use env::{DynClock, SeededEntropy, SimDisk};
+use env::{DynClock, Faults, SeededEntropy, SimDisk};
 use model::{PartitionId, Timestamp, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
@@ -38,6 +38,9 @@ pub(crate) struct Seen {
 const VALUE_BYTES: usize = 32;
 
 type Script = Box<dyn Fn(&Delivery, &str) -> Answer + Send + Sync>;
+
+/// What it makes of a record that it takes.
+type Making = Box<dyn Fn(&str) -> Vec<Output> + Send + Sync>;
 
 /// What the listener does with a record.
 pub(crate) struct Answer {
@@ -69,6 +72,7 @@ pub(crate) struct Probe {
     clock: DynClock,
     pub(crate) seen: Mutex<Vec<Seen>>,
     script: Mutex<Arc<Script>>,
+    making: Mutex<Option<Making>>,
     /// Calls now, and most at a time.
     under_way: Mutex<(usize, usize)>,
 }
@@ -80,6 +84,7 @@ impl Probe {
             clock,
             seen: Mutex::default(),
             script: Mutex::new(Arc::new(script)),
+            making: Mutex::default(),
             under_way: Mutex::default(),
         }
     }
@@ -89,6 +94,10 @@ impl Probe {
         script: impl Fn(&Delivery, &str) -> Answer + Send + Sync + 'static,
     ) {
         *self.script.lock() = Arc::new(Box::new(script));
+    }
+
+    pub(crate) fn making(&self, making: impl Fn(&str) -> Vec<Output> + Send + Sync + 'static) {
+        *self.making.lock() = Some(Box::new(making));
     }
 
     pub(crate) fn values(&self) -> Vec<String> {
@@ -105,15 +114,15 @@ impl Probe {
 }
 
 impl Listener for Probe {
-    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Outcomes<'a> {
+    fn deliver<'a>(&'a self, deliveries: &'a [Delivery]) -> Answering<'a> {
         Box::pin(async move {
             {
                 let mut under_way = self.under_way.lock();
                 under_way.0 += 1;
                 under_way.1 = under_way.1.max(under_way.0);
             }
-            let mut outcomes = Vec::new();
-            for delivery in deliveries {
+            let mut all = Answered::default();
+            for (number, delivery) in deliveries.iter().enumerate() {
                 let value = delivery.record().value.unwrap_or_default();
                 // Large ones are known by their beginning.
                 let value = value.get(..VALUE_BYTES).unwrap_or(value);
@@ -127,10 +136,16 @@ impl Listener for Probe {
                 let script = Arc::clone(&self.script.lock());
                 let answer = script(delivery, &value);
                 tokio::time::sleep(answer.after).await;
-                outcomes.push(answer.outcome);
+                if answer.outcome == Outcome::Done
+                    && let Some(making) = &*self.making.lock()
+                {
+                    all.outputs
+                        .extend(making(&value).into_iter().map(|one| one.of(number)));
+                }
+                all.outcomes.push(answer.outcome);
             }
             self.under_way.lock().0 -= 1;
-            outcomes
+            all
         })
     }
 }
@@ -141,6 +156,8 @@ pub(crate) struct Rig {
     pub(crate) handle: Handle,
     pub(crate) probe: Arc<Probe>,
     pub(crate) clock: DynClock,
+    pub(crate) transactions: Arc<TransactionCoordinator>,
+    coordinating: JoinHandle<()>,
     stop: CancellationToken,
     disk: SimDisk,
     embedded: Arc<EmbeddedBroker>,
@@ -205,6 +222,12 @@ impl Rig {
         });
         let faults = Faulty::new(Arc::<EmbeddedBroker>::clone(&embedded));
         let broker: DynBroker = Arc::<Faulty>::clone(&faults);
+        let limits = TransactionOptions::default();
+        let shared = Arc::<EmbeddedBroker>::clone(&embedded);
+        let transactions = TransactionCoordinator::new(shared, Arc::clone(&clock), limits);
+        // It outlives whoever needs it.
+        let coordinator = Arc::clone(&transactions);
+        let coordinating = tokio::spawn(coordinator.run(CancellationToken::new()));
         let probe = Arc::new(Probe::new(Arc::clone(&clock)));
         let listener: Arc<dyn Listener> = Arc::<Probe>::clone(&probe);
         let service = Service::new(Inputs {
@@ -222,6 +245,7 @@ impl Rig {
                 ("other".to_owned(), listener),
             ]
             .into(),
+            transactions: Some(Arc::clone(&transactions)),
         });
         let service = change(service);
         let handle = service.handle();
@@ -233,6 +257,8 @@ impl Rig {
             handle,
             probe,
             clock,
+            transactions,
+            coordinating,
             stop,
             disk,
             embedded,
@@ -242,25 +268,16 @@ impl Rig {
     }
 
     pub(crate) async fn topic(&self, name: &str, partitions: u32) {
-        let spec = TopicSpec {
-            name: name.parse().unwrap(),
-            partitions,
-            config: TopicConfig::default(),
-        };
+        let spec = TopicSpec::new(name.parse().unwrap(), partitions);
         self.broker.create_topic(spec).await.unwrap();
     }
 
     /// Puts listeners in force, each with its spec in one line of YAML.
-    pub(crate) fn listen(&self, listeners: &[(&str, &str)]) -> Result<(), Vec<Problem>> {
-        let file = |(name, spec): &(&str, &str)| {
-            let head =
-                format!("apiVersion: lantern/v1, kind: Listener, metadata: {{name: {name}}}");
-            ListenerFile {
-                path: format!("{name}.yaml").into(),
-                text: format!("{{{head}, spec: {spec}}}"),
-            }
-        };
-        let files: Vec<ListenerFile> = listeners.iter().map(file).collect();
+    pub(crate) fn listen(&self, listeners: &[(&str, &str)]) -> Result<(), Problems> {
+        let files = listeners.iter();
+        let files: Vec<ListenerFile> = files
+            .map(|(name, spec)| ListenerFile::of(name, spec))
+            .collect();
         self.handle.apply(&files)
     }
 
@@ -303,11 +320,16 @@ impl Rig {
 
     /// What a figure of listener `l` is now.
     pub(crate) fn figure(&self, name: &str) -> i64 {
+        self.figure_of(name, "listener=\"l\"")
+    }
+
+    /// What a figure with these labels is now.
+    pub(crate) fn figure_of(&self, name: &str, labels: &str) -> i64 {
         let mut registry = Registry::default();
         self.handle.register(&mut registry);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
-        let begin = format!("lantern_dispatch_{name}{{listener=\"l\"}} ");
+        let begin = format!("lantern_dispatch_{name}{{{labels}}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&begin));
         line.unwrap_or_else(|| panic!("{name} is not in:\n{text}"))
             .parse()
@@ -380,22 +402,44 @@ impl Rig {
         self.stop.cancel();
         test_kit::within(self.service).await.unwrap();
         let now = self.clock.now();
-        self.pump.abort();
-        let _ = self.pump.await;
+        for task in [self.coordinating, self.pump] {
+            task.abort();
+            let _ = task.await;
+        }
         drop((self.handle, self.broker, self.faults, self.embedded));
+        drop(self.transactions);
         self.disk.restart();
         (self.disk, now)
     }
 
     /// Ends the house as `kill -9` does: whatever runs is gone between two of its steps.
     pub(crate) async fn kill(self) -> (SimDisk, Timestamp) {
+        self.end(SimDisk::restart).await
+    }
+
+    /// The power fails at this change of the disk from now on.
+    pub(crate) fn fail_power_after(&self, changes: u64) {
+        let faults = Faults {
+            power: Some(changes),
+            ..Faults::default()
+        };
+        self.disk.set_faults(faults);
+    }
+
+    /// Ends the house as a power cut does: what was not synced survives in any part.
+    pub(crate) async fn cut(self) -> (SimDisk, Timestamp) {
+        self.end(SimDisk::crash).await
+    }
+
+    async fn end(self, how: impl FnOnce(&SimDisk)) -> (SimDisk, Timestamp) {
         let now = self.clock.now();
-        for task in [self.service, self.pump] {
+        for task in [self.service, self.coordinating, self.pump] {
             task.abort();
             let _ = task.await;
         }
         drop((self.handle, self.broker, self.faults, self.embedded));
-        self.disk.restart();
+        drop(self.transactions);
+        how(&self.disk);
         (self.disk, now)
     }
 }

@@ -3,7 +3,7 @@
 //! Source: murmur2 with Kafka's seed, its sign bit cleared, modulo the number of partitions
 //! (`DefaultPartitioner`, KIP-480 for records without a key).
 
-use model::PartitionId;
+use crate::PartitionId;
 
 /// The partition of `key` among `partitions`, at least one.
 pub fn partition_of(key: &[u8], partitions: u32) -> PartitionId {
