@@ -34,6 +34,16 @@ fn targets() -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Folders with inputs that a target begins with.
+fn seeds(target: &str) -> Vec<String> {
+    let mut folders = vec![format!("fuzz/seeds/{target}")];
+    if target == "resources" {
+        // What comes with the binary, as it is today.
+        folders.extend(["fuzz/seeds/listener", "conf.d", "rules"].map(str::to_owned));
+    }
+    folders
+}
+
 /// Every target for half a minute.
 pub(crate) fn smoke() -> Result<()> {
     run_targets(SECONDS_DEFAULT, &targets()?)
@@ -91,8 +101,7 @@ fn run_targets(seconds: u32, names: &[String]) -> Result<()> {
                 .join(name);
             let log = fs::File::create(artifacts.join("log.txt"))?;
             // What people would write, to begin with; what is found goes into the corpus.
-            let seeds = root.join("fuzz/seeds").join(name);
-            let seeds = seeds.is_dir().then_some(seeds);
+            let seeds = seeds(name).into_iter().map(|folder| root.join(folder));
             let child = run::command(&program.to_string_lossy())
                 .arg(format!("-max_total_time={seconds}"))
                 .arg(format!("-rss_limit_mb={RSS_LIMIT_MIB}"))
@@ -101,7 +110,7 @@ fn run_targets(seconds: u32, names: &[String]) -> Result<()> {
                 .arg("-print_final_stats=1")
                 .arg(format!("-artifact_prefix={}/", artifacts.display()))
                 .arg(&corpus)
-                .args(seeds)
+                .args(seeds.filter(|folder| folder.is_dir()))
                 .stderr(log)
                 .spawn()
                 .with_context(|| format!("fuzz target {name}"))?;

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
+use crate::aside::Aside;
 use crate::events::{Throttled, TurnedAway};
 use crate::metrics::Metrics;
 use crate::quotas::Used;
@@ -41,6 +42,7 @@ pub struct Admission {
     clock: DynClock,
     gate: Mutex<Gate>,
     used: Mutex<Used>,
+    aside: Aside,
     metrics: Metrics,
 }
 
@@ -101,6 +103,7 @@ impl Admission {
                 line: 0,
             }),
             used: Mutex::new(Used::new()),
+            aside: Aside::new(),
             metrics: Metrics::new(),
         })
     }
@@ -141,6 +144,47 @@ impl Admission {
             retry_after: self.gate.lock().line_takes().max(RETRY_MIN),
         };
         Err(self.refuse(client, refused))
+    }
+
+    /// Does work for `client` that takes a processor for long, on one of few threads that serve nobody, when its turn comes; its
+    /// time is charged as [`Admission::charge_time`] does.
+    ///
+    /// Cancel safe: work that has begun is finished in vain.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] when the turn does not come within `patience`; the work is not begun.
+    ///
+    /// # Panics
+    /// As `work` does.
+    pub async fn aside<T: Send + 'static>(
+        &self,
+        client: &str,
+        patience: Duration,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refused> {
+        let clock = Arc::clone(&self.clock);
+        let timed = move || {
+            let begun = clock.monotonic();
+            let answer = work();
+            (answer, clock.monotonic().saturating_sub(begun))
+        };
+        let Some((answer, took)) = self.aside.run(patience, timed).await else {
+            let refused = Refused {
+                reason: Reason::Busy,
+                retry_after: RETRY_MIN,
+            };
+            return Err(self.refuse(client, refused));
+        };
+        self.metrics.aside(took);
+        if self.counts_time(client) {
+            self.charge_time(client, took);
+        }
+        Ok(answer)
+    }
+
+    /// Threads that [`Admission::aside`] has.
+    pub fn aside_threads(&self) -> usize {
+        self.aside.threads()
     }
 
     /// Whether the client owes so much that this must not be done now: more than [`DEBT_MAX`] of its or a topic's quota.

@@ -12,12 +12,14 @@
 //! - A quota is kept over time whatever a client does: what it sends too much it owes, and who owes more than
 //!   [`DEBT_MAX`] is refused until it is paid.
 //! - Clients and topics are kept by name, [`NAMES_MAX`] of each at most.
+//! - Work that takes a processor for long is done on fewer threads than there are processors ([`Admission::aside`]).
 //!
 //! Not here: the arithmetic (`flow`), protocols and error codes (the edges).
 //! Why it is like this: `docs/decisions/0015-pressure.md`.
 
 #![forbid(unsafe_code)]
 
+mod aside;
 mod events;
 mod gate;
 mod metrics;

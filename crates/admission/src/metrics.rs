@@ -24,6 +24,7 @@ pub(crate) struct Metrics {
     pauses: Family<Label, Counter<f64, AtomicU64>>,
     refused: Family<Label, Counter>,
     waits: Histogram,
+    aside: Histogram,
 }
 
 impl Metrics {
@@ -33,6 +34,7 @@ impl Metrics {
             pauses: Family::default(),
             refused: Family::default(),
             waits: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            aside: Histogram::new(exponential_buckets(0.001, 2.0, 12)),
         }
     }
 
@@ -51,6 +53,10 @@ impl Metrics {
 
     pub(crate) fn waited(&self, time: Duration) {
         self.waits.observe(time.as_secs_f64());
+    }
+
+    pub(crate) fn aside(&self, took: Duration) {
+        self.aside.observe(took.as_secs_f64());
     }
 
     pub(crate) fn register(&self, registry: &mut Registry, admission: Weak<Admission>) {
@@ -72,6 +78,12 @@ impl Metrics {
             "Time requests stood in the line before the log, of those that had to",
             Unit::Seconds,
             self.waits.clone(),
+        );
+        registry.register_with_unit(
+            "aside",
+            "Time that large compressed batches and bodies took to be checked, on threads of their own",
+            Unit::Seconds,
+            self.aside.clone(),
         );
         registry.register_collector(Box::new(Now(admission)));
     }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use env::{Disk, DynDisk, DynFile, Open};
+use env::{Disk, DynDisk, DynFile, Open, is_full};
 use model::{Offset, Timestamp};
 use record::{CheckedBatch, Header, Stamp, StampTime};
 use stdx::PoolBuffer;
@@ -452,6 +452,24 @@ impl Log {
     /// Writes down what is flushed, so that it need not be scanned again. Does nothing while
     /// something is not: what a journal vouches for does not count.
     pub(crate) fn write_checkpoint(&mut self, clean: bool) -> Result<(), Error> {
+        let disk = Arc::clone(&self.shared.disk);
+        self.checkpoint_by(clean, |path, bytes| env::write_atomic(&*disk, path, bytes))
+    }
+
+    /// As [`Log::write_checkpoint`], also when the disk is full, if room was kept for that: for a new log
+    /// start, behind which room is made.
+    pub(crate) fn write_start(&mut self) -> Result<(), Error> {
+        let Some(reserve) = self.options.reserve.clone() else {
+            return self.write_checkpoint(false);
+        };
+        self.checkpoint_by(false, |path, bytes| reserve.replace(path, bytes))
+    }
+
+    fn checkpoint_by(
+        &mut self,
+        clean: bool,
+        replace: impl FnOnce(&Path, &[u8]) -> std::io::Result<()>,
+    ) -> Result<(), Error> {
         let marks = self.marks();
         if self.dirty || marks.durable != marks.log_end {
             return Ok(());
@@ -471,7 +489,7 @@ impl Log {
             (&self.transactions, &self.shared.aborted.read()),
         );
         let path = checkpoint::path(&self.shared.dir);
-        let written = env::write_atomic(&*self.shared.disk, &path, &bytes);
+        let written = replace(&path, &bytes);
         // Also after a failure: do not try again with every flush.
         self.since_checkpoint = 0;
         written.map_err(|source| Error::Io {
@@ -487,15 +505,6 @@ pub(crate) fn create_segment(disk: &dyn Disk, path: &Path) -> std::io::Result<Dy
     let file = disk.open(path, Open::Create)?;
     file.set_len(0)?;
     Ok(file)
-}
-
-/// Whether an error says that the disk (or the quota) has no room.
-pub(crate) fn is_full(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind;
-    matches!(
-        error.kind(),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::WriteZero
-    )
 }
 
 fn not_in_transaction(batch: &CheckedBatch) -> Error {

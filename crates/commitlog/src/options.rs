@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use env::Reserve;
 use model::limits::BATCH_BYTES_DEFAULT;
 use stdx::{BufferPool, ByteSize};
 
-/// How a log works. All of it but the pool may change while it is open.
+/// How a log works. All of it but the pool and the reserve may change while it is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// A segment is closed when a batch would make it larger. Default 256 MiB, at most 1 GiB; a
@@ -36,6 +37,8 @@ pub struct Options {
     pub producer_expiry: Duration,
     /// Where the buffers of appends and of reads from the disk come from. Default a pool that keeps none.
     pub pool: BufferPool,
+    /// Room for a new log start on a full disk. Default none: then nothing can be removed there.
+    pub reserve: Option<Reserve>,
 }
 
 /// Largest segment: positions in it are kept in 32 bits, with room for one more batch.
@@ -58,6 +61,7 @@ impl Default for Options {
             producers_max: 10_000,
             producer_expiry: Duration::from_hours(24),
             pool: BufferPool::new(0),
+            reserve: None,
         }
     }
 }

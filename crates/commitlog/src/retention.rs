@@ -32,7 +32,11 @@ impl Log {
     pub fn retain(&mut self, policy: &Retention, now: Timestamp) -> Result<Retained, Error> {
         self.check_frozen()?;
         self.expire_producers(now);
-        self.roll_if_old(policy, now)?;
+        match self.roll_if_old(policy, now) {
+            // No room for the next segment: the older ones go all the same, which makes some.
+            Ok(()) | Err(Error::Full { .. }) => (),
+            Err(error) => return Err(error),
+        }
         let segments = self.shared.segments();
         let mut left: u64 = segments.iter().map(|segment| segment.summary().size).sum();
         let mut start = self.marks().log_start;
@@ -100,7 +104,7 @@ impl Log {
         // The checkpoint that carries the new start can only name flushed offsets.
         self.flush()?;
         let removed = self.cut_off(start);
-        if let Err(error) = self.write_checkpoint(false) {
+        if let Err(error) = self.write_start() {
             self.undo_cut(before, removed);
             return Err(error);
         }

@@ -3,7 +3,7 @@
 //! Everything below the services reaches the machine through these three traits, so that a test can
 //! put a simulated machine in its place: [`SimClock`] moves only when told, [`SeededEntropy`] repeats
 //! itself, [`SimDisk`] loses, tears and reorders what was not synced, flips bits, fails and fills up.
-//! [`Overlay`] lets code that changes files run over a disk that must not change.
+//! [`Overlay`] lets code that changes files run over a disk that must not change; [`Reserve`] keeps room for when a disk is full.
 //!
 //! Invariants: only this crate names `std::fs`; no call here decides anything about the data.
 //! Not here: formats of files (`commitlog`, `broker`), timers of services (tokio's).
@@ -27,6 +27,7 @@ mod disk;
 mod entropy;
 mod overlay;
 mod real_disk;
+mod reserve;
 mod sim_disk;
 
 pub use atomic_file::{TEMPORARY_SUFFIX, read_all, write_atomic, write_atomic_with};
@@ -35,4 +36,5 @@ pub use disk::{Disk, DiskFile, DiskLock, DynDisk, DynFile, Entry, LockError, Ope
 pub use entropy::{DynEntropy, Entropy, RealEntropy, SeededEntropy};
 pub use overlay::Overlay;
 pub use real_disk::RealDisk;
+pub use reserve::{Reserve, is_full};
 pub use sim_disk::{Faults, SimDisk, Survival};

@@ -129,8 +129,10 @@ impl Disk for RealDisk {
             .open(path)
             .map_err(failed)?;
         take(&file, path, FlockOperation::NonBlockingLockExclusive)?;
-        file.set_len(0)
-            .and_then(|()| writeln!(file, "{}", std::process::id()))
+        // Written over, then cut: on a full disk there may be no other block than the one it has.
+        let pid = format!("{}\n", std::process::id());
+        file.write_all(pid.as_bytes())
+            .and_then(|()| file.set_len(pid.len() as u64))
             .map_err(failed)?;
         Ok(Box::new(RealLock {
             _file: file,

@@ -14,6 +14,9 @@ use axum::response::{IntoResponse, Response};
 /// How long a write waits for its turn.
 const PATIENCE: Duration = Duration::from_millis(500);
 
+/// How long a large body waits for a thread: senders give a request half a minute (Prometheus' `remote_timeout`).
+const ASIDE_PATIENCE: Duration = Duration::from_secs(10);
+
 /// What an HTTP client is called in `quotas`: the product that its User-Agent begins with, such as `Prometheus`; empty
 /// if it names none.
 pub(crate) fn client(headers: &HeaderMap) -> &str {
@@ -38,6 +41,18 @@ pub(crate) async fn admit(
     let permit = admission.admit(client, bytes, PATIENCE).await?;
     admission.try_charge(client, topic, bytes)?;
     Ok(permit)
+}
+
+/// Does work that takes a processor for long where it keeps nobody else waiting.
+///
+/// # Errors
+/// Its turn did not come in time.
+pub(crate) async fn aside<T: Send + 'static>(
+    admission: &Admission,
+    client: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refused> {
+    admission.aside(client, ASIDE_PATIENCE, work).await
 }
 
 /// What a write says about how busy the log is.

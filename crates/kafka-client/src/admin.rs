@@ -18,6 +18,7 @@ mod configs;
 mod groups;
 mod log_dirs;
 mod offsets;
+mod records;
 
 pub use configs::ConfigValue;
 pub(crate) use groups::{Committer, wire_group};

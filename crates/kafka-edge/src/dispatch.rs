@@ -9,19 +9,18 @@ use crate::api::{
     topics, transactions, txn_admin, txn_offsets,
 };
 use crate::context::{Call, Fatal};
-use crate::pressure;
 
 /// Serves one request.
 pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fatal> {
     match request {
         Request::Produce(request) => {
-            let turn = tokio::select! {
+            let ready = tokio::select! {
                 biased;
-                turn = pressure::turn(&call, &request) => turn,
+                ready = produce::ready(&call, &request) => ready,
                 // Nobody waits for it, and nothing of it has begun.
                 () = call.peer.gone.cancelled() => return Err(Fatal::Gone),
             };
-            produce::produce(call, request, turn).await
+            produce::produce(call, request, ready).await
         }
         Request::Fetch(request) => fetch::fetch(&call, request).await,
         Request::ListOffsets(request) => {

@@ -38,6 +38,7 @@ mod context;
 mod dispatch;
 mod error;
 mod events;
+mod inflating;
 mod metrics;
 mod options;
 mod pressure;

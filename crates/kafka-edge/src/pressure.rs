@@ -37,14 +37,21 @@ pub(crate) struct Turn {
     paused: Duration,
 }
 
+/// Whether a produce request may be looked at.
+///
+/// # Errors
+/// The client owes too much.
+pub(crate) fn check_debt(call: &Call, request: &ProduceRequest) -> Result<(), Refused> {
+    let topics = request.topic_data.iter().map(|topic| topic.name.as_str());
+    call.shared.admission.check_debt(call.client(), topics)
+}
+
 /// Waits for the turn of a produce request.
 ///
 /// # Errors
-/// The client owes too much, or would hear of its request too late.
+/// The client would hear of its request too late.
 pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, Refused> {
     let admission = &call.shared.admission;
-    let topics = request.topic_data.iter().map(|topic| topic.name.as_str());
-    admission.check_debt(call.client(), topics)?;
     let paused = call.peer.pacer.lock().pause();
     let bytes = request.topic_data.iter().map(size).sum();
     let patience = patience(request.timeout_ms);
@@ -54,7 +61,7 @@ pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, 
 
 /// A client waits as long as it gives us, and its request has been on its way for some of that: three quarters, so
 /// that it hears of a refusal.
-fn patience(timeout_ms: i32) -> Duration {
+pub(crate) fn patience(timeout_ms: i32) -> Duration {
     let timeout = u64::try_from(timeout_ms).unwrap_or(0);
     Duration::from_millis(timeout / 4 * 3).min(PATIENCE_MAX)
 }
@@ -193,6 +200,24 @@ fn throttle_at(api: Api, version: i16) -> Option<usize> {
     };
     let tags = usize::from(api.response_header_version(version) >= 1);
     (version >= since).then_some(8 + tags)
+}
+
+/// Counts the processor time of what is done at once, if the client has a quota of it.
+pub(crate) struct Timed(Option<Duration>);
+
+impl Timed {
+    pub(crate) fn begin(call: &Call) -> Self {
+        let counts = call.shared.admission.counts_time(call.client());
+        Self(counts.then(|| call.shared.clock.monotonic()))
+    }
+
+    /// Charges it; the answer will say what is owed.
+    pub(crate) fn end(self, call: &Call) {
+        if let Self(Some(begun)) = self {
+            let took = call.shared.clock.monotonic().saturating_sub(begun);
+            call.shared.admission.charge_time(call.client(), took);
+        }
+    }
 }
 
 /// Counts the processor time that serving one request takes, if the client has a quota of it.

@@ -1,25 +1,20 @@
-//! The watched folders: which files they hold, what kind each is, and when they change.
+//! The watched folders: which files they hold, and when they change. What kind each is, `kinds` knows.
 //!
 //! A change is noticed through the kernel's file notifications and, for folders that do not exist yet
 //! or file systems that do not notify, by a look every two seconds. A set of files is applied whole or
 //! not at all; what is in force stays when one is wrong.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use serde::Deserialize;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-/// One file as read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct File {
-    pub(crate) path: PathBuf,
-    pub(crate) text: String,
-}
+mod kinds;
+
+pub(crate) use kinds::{File, Refusal, by_kind};
 
 /// How long to wait after a notification for an editor to finish writing.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -67,75 +62,6 @@ fn list(folder: &Path, each: &mut dyn FnMut(PathBuf, &std::fs::Metadata)) -> std
         }
     }
     Ok(())
-}
-
-/// What a resource file says it is.
-#[derive(Debug, Deserialize)]
-struct Head {
-    #[serde(rename = "apiVersion")]
-    api_version: Option<String>,
-    kind: Option<String>,
-}
-
-/// Why a file is not in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    /// The file, or the folder that cannot be read.
-    pub(crate) file: String,
-    /// The whole sentence, with the file and where in it.
-    pub(crate) text: String,
-}
-
-impl Refusal {
-    pub(crate) fn new(file: impl fmt::Display, text: impl fmt::Display) -> Self {
-        Self {
-            file: file.to_string(),
-            text: text.to_string(),
-        }
-    }
-}
-
-/// Resource files by kind.
-#[derive(Debug, Default)]
-pub(crate) struct ByKind {
-    pub(crate) boards: Vec<File>,
-    pub(crate) meters: Vec<File>,
-    pub(crate) listeners: Vec<File>,
-    /// Files that are no resource we know, with the reason.
-    pub(crate) problems: Vec<Refusal>,
-}
-
-/// Sorts resource files by their kind.
-pub(crate) fn by_kind(files: Vec<File>) -> ByKind {
-    let mut sorted = ByKind::default();
-    for file in files {
-        let shown = file.path.display();
-        let refusal = |reason: &str| Refusal::new(&shown, format!("{shown}: {reason}"));
-        let head: Head = match serde_saphyr::from_str(&file.text) {
-            Ok(head) => head,
-            Err(error) => {
-                sorted.problems.push(refusal(&error.to_string()));
-                continue;
-            }
-        };
-        if head.api_version.as_deref() != Some("lantern/v1") {
-            sorted
-                .problems
-                .push(refusal("apiVersion must be lantern/v1"));
-            continue;
-        }
-        match head.kind.as_deref() {
-            Some("Board") => sorted.boards.push(file),
-            Some("Meter") => sorted.meters.push(file),
-            Some("Listener") => sorted.listeners.push(file),
-            other => {
-                let kind = other.unwrap_or("nothing");
-                let reason = format!("kind is {kind}, must be Board, Meter or Listener");
-                sorted.problems.push(refusal(&reason));
-            }
-        }
-    }
-    sorted
 }
 
 /// What changes when a file below a folder does.

@@ -15,6 +15,8 @@ pub struct CheckedBatch {
     bytes: Bytes,
     header: Header,
     compression: Compression,
+    /// Records without a key, where somebody counted them.
+    pub(crate) keyless: Option<u32>,
 }
 
 impl PartialEq for CheckedBatch {
@@ -43,6 +45,7 @@ impl CheckedBatch {
             bytes,
             header,
             compression,
+            keyless: None,
         })
     }
 
@@ -120,6 +123,11 @@ impl CheckedBatch {
     /// Whose clock stamped the records.
     pub fn timestamp_kind(&self) -> TimestampKind {
         self.header.timestamp_kind()
+    }
+
+    /// Records without a key, known after [`CheckedBatch::validated`]; `None` for a batch whose records were not walked.
+    pub fn keyless(&self) -> Option<u32> {
+        self.keyless
     }
 
     /// The header's fields.

@@ -3,6 +3,7 @@
 //! One bad record would make its partition unreadable for every consumer, so it is refused here.
 
 use model::Timestamp;
+use model::limits::INFLATED_BYTES_MAX;
 
 use crate::{CheckedBatch, Error, Stamp, StampTime, TimestampKind};
 
@@ -23,7 +24,11 @@ pub struct Summary {
 /// # Errors
 /// [`Error::Record`], [`Error::LeftOver`], [`Error::Decompress`], [`Error::Inflated`].
 pub fn validate_records(batch: &CheckedBatch) -> Result<Summary, Error> {
-    let records = batch.records()?;
+    validate(batch, INFLATED_BYTES_MAX)
+}
+
+fn validate(batch: &CheckedBatch, limit: usize) -> Result<Summary, Error> {
+    let records = batch.records_within(limit)?;
     let mut iter = records.iter();
     let mut summary = Summary {
         max_timestamp: Timestamp::from_millis(-1),
@@ -61,6 +66,15 @@ impl CheckedBatch {
     /// # Errors
     /// As [`validate_records`]; [`Error::Count`] when records are missing; [`Error::Horizon`].
     pub fn validated(self) -> Result<Self, Error> {
+        let (batch, _) = self.validated_within(INFLATED_BYTES_MAX)?;
+        Ok(batch)
+    }
+
+    /// As [`CheckedBatch::validated`], without inflating more than `limit` bytes; answers how many there were, too.
+    ///
+    /// # Errors
+    /// As [`CheckedBatch::validated`]; [`Error::Inflated`] if there are more than `limit`.
+    pub fn validated_within(mut self, limit: usize) -> Result<(Self, usize), Error> {
         let header = self.header();
         if header.last_offset_delta.checked_add(1) != Some(header.record_count) {
             return Err(Error::Count {
@@ -72,16 +86,20 @@ impl CheckedBatch {
         if header.delete_horizon().is_some() {
             return Err(Error::Horizon);
         }
-        let summary = validate_records(&self)?;
+        let summary = validate(&self, limit)?;
+        let inflated = summary.inflated_bytes;
+        self.keyless = Some(summary.keyless);
         if self.timestamp_kind() == TimestampKind::LogAppend
             || self.max_timestamp() == summary.max_timestamp
         {
-            return Ok(self);
+            return Ok((self, inflated));
         }
-        Ok(self.restamped(&Stamp {
+        let mut batch = self.restamped(&Stamp {
             base_offset: self.base_offset(),
             leader_epoch: self.leader_epoch(),
             time: StampTime::Max(summary.max_timestamp),
-        }))
+        });
+        batch.keyless = self.keyless;
+        Ok((batch, inflated))
     }
 }

@@ -1,7 +1,8 @@
 //! A real disk that is full: a small file system of its own, mounted from a file.
 //!
 //! Producers get a retriable error, readers go on, nothing acknowledged is lost, Lantern starts on the
-//! full disk, and goes on taking records as soon as there is room. Mounting needs root; where it is not
+//! full disk, and goes on taking records as soon as there is room: because somebody else's file went, or because a
+//! client of Kafka deleted a topic or records, or lowered a retention, while others kept asking for the last byte. Mounting needs root; where it is not
 //! possible the test fails and says why.
 
 use std::collections::BTreeMap;
@@ -172,6 +173,94 @@ async fn takes_again(
         Ok(done) => done,
         Err(_) => bail!("there is room, and records are still refused: {last:?}"),
     }
+}
+
+/// Waits until records are taken again, in the middle of what makes room.
+async fn takes_again_while(
+    lantern: &Lantern,
+    to: &TopicPartition,
+    known: &mut Known,
+    next: &mut u64,
+    making: impl Future<Output = Result<(), Error>>,
+) -> Result<()> {
+    let (made, taken) = tokio::join!(making, takes_again(lantern, to, known, next));
+    made.context("room could not be made on the full disk")?;
+    taken
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn room_is_made_on_a_full_disk_by_clients() -> Result<()> {
+    let folder = e2e::Place::new()?;
+    let disk = folder.path("disk");
+    let _mount = Mount::new(&folder.path("disk.img"), &disk)?;
+    fs::create_dir(disk.join("data"))?;
+    std::os::unix::fs::symlink(disk.join("data"), folder.path("data"))?;
+    let config = folder.path("lantern.yaml");
+    fs::write(&config, "journal_size: 1MiB\n")?;
+    let config = config.to_string_lossy().into_owned();
+    let flags = ["--no-agent", "--config", &config];
+    let lantern = Lantern::start(&folder, &flags)?;
+    let admin = Admin::connect(&lantern.kafka).await?;
+    let segments = [("segment.bytes", "2097152")];
+    // Each has enough to be worth removing.
+    let others = [place("one")?, place("two")?, place("three")?];
+    for other in &others {
+        admin.create_topic_with(&other.topic, 1, &segments).await?;
+        let refused = produce(&lantern, other, &mut Known::new(), &mut 0, 100).await?;
+        ensure!(refused.is_none(), "10 MB did not fit: {refused:?}");
+    }
+    let log = place("log")?;
+    admin.create_topic_with(&log.topic, 1, &segments).await?;
+    let (mut known, mut next) = (Known::new(), 0);
+    fill(&lantern, &log, &mut known, &mut next).await?;
+
+    // A topic goes.
+    let [one, two, three] = &others;
+    let deleting = admin.delete_topic(&one.topic);
+    takes_again_while(&lantern, &log, &mut known, &mut next, deleting).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    check(&lantern, &log, 0, &known).await?;
+
+    // Records go, after a restart on the full disk.
+    lantern.kill9()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    let admin = Admin::connect(&lantern.kafka).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    let deleting = admin.delete_records(two, Offset::new(90));
+    takes_again_while(&lantern, &log, &mut known, &mut next, deleting).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    check(&lantern, &log, 0, &known).await?;
+
+    // A retention is lowered, after an orderly stop on the full disk.
+    lantern.stop()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    let admin = Admin::connect(&lantern.kafka).await?;
+    fill(&lantern, &log, &mut known, &mut next).await?;
+    let lower = [("retention.bytes", Some("1000000"))];
+    let lowering = admin.configure_topic(&three.topic, &lower);
+    takes_again_while(&lantern, &log, &mut known, &mut next, lowering).await?;
+    check(&lantern, &log, 0, &known).await?;
+
+    // What was done on the full disk is so after a kill.
+    lantern.kill9()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    let admin = Admin::connect(&lantern.kafka).await?;
+    ensure!(
+        admin
+            .topics(Some(std::slice::from_ref(&one.topic)))
+            .await
+            .is_err(),
+        "the topic that was deleted is back"
+    );
+    let start = admin.offset(two, kafka_client::Place::Earliest).await?;
+    ensure!(
+        start == Some(Offset::new(90)),
+        "records are back: {start:?}"
+    );
+    check(&lantern, &log, 0, &known).await?;
+    let log = fs::read_to_string(folder.path("log.txt"))?;
+    ensure!(!log.contains("panicked"), "something panicked:\n{log}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -252,7 +252,7 @@ fn end(
 fn is_full(error: &Error) -> bool {
     match error {
         Error::DiskFull { .. } => true,
-        Error::Io { source, .. } => source.kind() == std::io::ErrorKind::StorageFull,
+        Error::Io { source, .. } => env::is_full(source),
         _ => false,
     }
 }
@@ -406,7 +406,13 @@ impl Broker for EmbeddedBroker {
                 Place::Earliest => Ok(Some(found(partition.marks().log_start))),
                 Place::Latest => Ok(Some(found(partition.marks().high_watermark))),
                 Place::Time(_) | Place::MaxTimestamp => {
-                    blocking(&self.shared, move || partition.find(place)).await
+                    let leave = Arc::clone(&self.shared.searches).acquire_owned().await;
+                    let find = move || {
+                        // Kept until it is done, also when nobody waits for it any more.
+                        let _leave = leave;
+                        partition.find(place)
+                    };
+                    blocking(&self.shared, find).await
                 }
             }
         })

@@ -52,6 +52,7 @@ use delay::Places;
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use record::CheckedBatch;
+use tokio::sync::Semaphore;
 
 pub use broker::EmbeddedBroker;
 pub use catalog::CatalogError;
@@ -76,7 +77,7 @@ use writer::Job;
 
 /// What the broker's threads and callers share.
 ///
-/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress`; `places`, then a
+/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress` or the reserve's; `places`, then a
 /// partition's timeline, never together with `progress`.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -95,6 +96,8 @@ pub(crate) struct Shared {
     uncleanable: Mutex<cleaner::Uncleanable>,
     /// How late groups are.
     places: Mutex<Places>,
+    /// Leave to search by time.
+    searches: Arc<Semaphore>,
     stopping: AtomicBool,
 }
 
@@ -104,6 +107,10 @@ struct ProducerIds {
     next: i64,
     until: i64,
 }
+
+/// Searches by time at the same time, at most: each may inflate a batch, which takes up to 128 MiB and a processor for a
+/// tenth of a second. Further ones wait, first come, first served.
+const SEARCHES_MAX: usize = 4;
 
 /// Producer ids taken from the catalog at once. A crash wastes at most so many of 2^63.
 const PRODUCER_ID_BLOCK: i64 = 1_000;

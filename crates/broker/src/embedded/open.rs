@@ -2,7 +2,7 @@
 //!
 //! In this order: lock; forget the clean mark; read the catalog and the journal; redo the journal's
 //! entries of each partition and recover it, several at a time; empty the journal; replay group progress; finish deletions that were interrupted; look at directories
-//! the catalog does not name. Nothing is served before all of it.
+//! the catalog does not name; take room for a full disk. Nothing is served before all of it.
 //!
 //! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
 //! everything, because without it nobody knows what is missing.
@@ -18,6 +18,7 @@ use env::DiskLock;
 use model::limits::GROUPS_TOPIC;
 use model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
+use tokio::sync::Semaphore;
 
 use super::catalog::{Catalog, TopicEntry, parse_id};
 use super::errors::OpenError;
@@ -28,7 +29,7 @@ use super::progress::Progress;
 use super::queue::Queue;
 use super::report::{PartitionReport, RecoveryReport};
 use super::topics::{Topic, Topics, finish_deletion};
-use super::{Options, ProducerIds, Shared, errors, events, groups, store};
+use super::{Options, ProducerIds, SEARCHES_MAX, Shared, errors, events, groups, store};
 use crate::{Error, ReadLimit, TopicConfig};
 
 /// Threads that recover partitions at most; recovery waits for the disk, not for processors.
@@ -67,9 +68,9 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let start = options.clock.monotonic();
     let lock = store::lock(&options)?;
     let clean = store::take_clean_mark(&options)?;
-    let catalog = load_catalog(&options)?;
     let metrics = Metrics::new();
     let memory = Arc::new(Memory::new(&options, &metrics));
+    let catalog = load_catalog(&options, &memory)?;
     let mut report = RecoveryReport {
         clean,
         ..RecoveryReport::default()
@@ -106,6 +107,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         progress: Mutex::new(progress),
         uncleanable: Mutex::default(),
         places: Mutex::default(),
+        searches: Arc::new(Semaphore::new(SEARCHES_MAX)),
         stopping: AtomicBool::new(false),
         memory,
         metrics,
@@ -116,6 +118,9 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         groups::forget_at_open(&shared).map_err(|source| OpenError::Groups { source })?;
     }
     look_at_unknown(&shared, &mut report)?;
+    // Last, so that it takes no room from what is to be recovered.
+    let catalog = shared.catalog.lock().encode().len();
+    store::take_room(&shared.memory.reserve, catalog);
     report.took = shared.options.clock.monotonic().saturating_sub(start);
     let dir = &shared.options.data_dir;
     events::opened(dir, report.topics, report.partitions, clean, report.took);
@@ -152,7 +157,7 @@ fn read_journal(
 }
 
 /// The catalog, made new in a fresh directory, always with the topic of the groups.
-fn load_catalog(options: &Options) -> Result<Catalog, OpenError> {
+fn load_catalog(options: &Options, memory: &Memory) -> Result<Catalog, OpenError> {
     let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
     let mut catalog = store::load(options)?.unwrap_or_default();
     if catalog.topics.contains_key(&groups) {
@@ -173,7 +178,8 @@ fn load_catalog(options: &Options) -> Result<Catalog, OpenError> {
     };
     catalog.topics.insert(groups, entry);
     catalog.generation += 1;
-    store::save(options, &catalog).map_err(|source| OpenError::Groups { source })?;
+    store::save(options, &memory.reserve, &catalog)
+        .map_err(|source| OpenError::Groups { source })?;
     Ok(catalog)
 }
 

@@ -34,7 +34,7 @@ use model::limits::GROUPS_TOPIC;
 use model::{Offset, Timestamp, TopicId, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
-use stdx::{BufferPool, ByteSize};
+use stdx::ByteSize;
 
 pub(crate) use journaled::log_id;
 use publishing::{Publishing, Staged};
@@ -140,11 +140,18 @@ impl Partition {
         config: &TopicConfig,
     ) -> Result<OpenedPartition, Error> {
         let dir = topic_dir.join(id.partition.to_string());
-        let journal_limit = options.journal_limit();
         let opened = Log::open(
             Arc::clone(&options.disk),
             &dir,
-            log_options(config, journal_limit, memory.pool.clone()),
+            log_options(
+                config,
+                commitlog::Options {
+                    journal_bytes: options.journal_limit(),
+                    pool: memory.pool.clone(),
+                    reserve: Some(memory.reserve.clone()),
+                    ..commitlog::Options::default()
+                },
+            ),
             options.clock.now(),
         );
         let (log, report) = opened.map_err(|error| errors::of_log(&id, error))?;
@@ -391,8 +398,8 @@ impl Partition {
     pub(crate) fn configure(&self, config: &TopicConfig) {
         let mut inside = self.inside.lock();
         if let Some(log) = &mut inside.log {
-            let (journal_limit, pool) = (log.options().journal_bytes, log.options().pool.clone());
-            log.set_options(log_options(config, journal_limit, pool));
+            let options = log.options().clone();
+            log.set_options(log_options(config, options));
         }
         let written = config.durability == Durability::Written;
         self.publishes_written.store(written, Ordering::Relaxed);
@@ -421,8 +428,8 @@ impl Partition {
         &self,
         work: impl FnOnce(&mut Log) -> Result<T, commitlog::Error>,
     ) -> Result<Offset, Error> {
-        let mut inside = self.inside.lock();
-        let inside = &mut *inside;
+        let mut guard = self.inside.lock();
+        let inside = &mut *guard;
         let log = match (&inside.state, &mut inside.log) {
             (State::Open, Some(log)) => log,
             (state, _) => return Err(self.refusal(state)),
@@ -436,6 +443,9 @@ impl Partition {
         })?;
         let start = log.marks().log_start;
         self.log_start.fetch_max(start.get(), Ordering::AcqRel);
+        drop(guard);
+        // What went may have made room.
+        let _filled = self.memory.reserve.fill();
         Ok(start)
     }
 
@@ -491,17 +501,12 @@ impl Partition {
 /// Largest segment a log takes; a topic may ask for more, as Kafka lets it.
 const LOG_SEGMENT_BYTES_MAX: ByteSize = ByteSize::from_gib(1);
 
-/// What a topic's configuration means for its logs.
-fn log_options(
-    config: &TopicConfig,
-    journal_limit: ByteSize,
-    pool: BufferPool,
-) -> commitlog::Options {
+/// What a topic's configuration means for its logs; the rest of `options` stays.
+fn log_options(config: &TopicConfig, options: commitlog::Options) -> commitlog::Options {
     commitlog::Options {
         segment_bytes: config.segment_bytes.min(LOG_SEGMENT_BYTES_MAX),
         segment_age: cleaning::segment_age(config),
         batch_bytes: config.batch_bytes,
-        journal_bytes: journal_limit,
         publish: match config.durability {
             Durability::Flushed => Publish::Flushed,
             Durability::Written => Publish::Written,
@@ -510,7 +515,6 @@ fn log_options(
             TimestampKind::Create => StampKind::Create,
             TimestampKind::LogAppend => StampKind::LogAppend,
         },
-        pool,
-        ..commitlog::Options::default()
+        ..options
     }
 }

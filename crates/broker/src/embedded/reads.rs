@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::{Offset, Position, TopicName, TopicPartition};
-use record::CheckedBatch;
+use record::{CheckedBatch, Compression};
 
 use super::Shared;
 use super::partition::Partition;
@@ -88,23 +88,43 @@ fn admit(
 /// Records without a key that an error lists.
 const KEYLESS_LISTED_MAX: usize = 1_000;
 
-/// Refuses records without a key: compaction could not tell what they outdate.
+/// Bytes inflated to list them: this is a thread that serves others.
+const KEYLESS_INFLATED_MAX: usize = 256 << 10;
+
+/// Refuses records without a key: compaction could not tell what they outdate. A batch whose records were walked
+/// where it came in is not inflated again, but to list what is wrong with it.
 fn check_keys(topic: &TopicName, batches: &[CheckedBatch]) -> Result<(), Error> {
     let mut keyless = Vec::new();
+    let mut bad = false;
     let mut number = 0;
+    let mut left = KEYLESS_INFLATED_MAX;
     for batch in batches {
-        // What is not legible was refused where it came in.
-        let Ok(records) = batch.records() else {
+        let first = number;
+        number += batch.record_count();
+        let records = match batch.keyless() {
+            Some(0) => continue,
+            Some(_) if batch.compression() != Compression::None => {
+                bad = true;
+                batch.records_within(left)
+            }
+            _ => batch.records(),
+        };
+        // What is not legible was refused where it came in; what is too much is refused unlisted.
+        let Ok(records) = records else {
+            left = 0;
             continue;
         };
-        for record in records.iter().flatten() {
-            if record.key.is_none() && keyless.len() < KEYLESS_LISTED_MAX {
-                keyless.push(number);
+        left = left.saturating_sub(records.size());
+        for (number, record) in (first..).zip(records.iter().flatten()) {
+            if record.key.is_none() {
+                bad = true;
+                if keyless.len() < KEYLESS_LISTED_MAX {
+                    keyless.push(number);
+                }
             }
-            number += 1;
         }
     }
-    if keyless.is_empty() {
+    if !bad {
         return Ok(());
     }
     Err(Error::Keyless {

@@ -1,13 +1,15 @@
 //! The small files of a data directory: lock, catalog, clean mark, and the topic directories.
 //!
-//! Invariants: the catalog is replaced whole and durably; only one broker holds a directory.
+//! Invariants: the catalog is replaced whole and durably, also when the disk is full, in room that was kept for it; only one
+//! broker holds a directory.
 //!
 //! Not here: logs (`commitlog`), and what the catalog says (`catalog`).
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use env::{DiskLock, LockError, read_all, write_atomic};
+use env::{DiskLock, LockError, Reserve, read_all, write_atomic};
 use model::{TopicId, TopicName};
 
 use super::catalog::Catalog;
@@ -22,6 +24,16 @@ pub(crate) const CATALOG_FILE: &str = "catalog";
 
 /// There after an orderly stop.
 pub(crate) const CLEAN_FILE: &str = "clean";
+
+/// Room for the catalog, and for new starts of logs, when the disk is full.
+pub(crate) const RESERVE_FILE: &str = "reserve";
+
+/// Least bytes of the reserve: the catalog of a thousand topics, and many times the checkpoint of a log, which
+/// is what DeleteRecords and retention write.
+pub(crate) const RESERVE_BYTES_MIN: u64 = 256 << 10;
+
+/// The next catalog may be so much larger than the one before: a configuration, a deletion.
+const CATALOG_GROWTH: u64 = 64 << 10;
 
 /// The directory of the journal.
 pub(crate) const JOURNAL_DIR: &str = "journal";
@@ -63,13 +75,32 @@ pub(crate) fn load(options: &Options) -> Result<Option<Catalog>, OpenError> {
     }
 }
 
-/// Replaces the catalog, durable when this returns. After an error either may be there.
-pub(crate) fn save(options: &Options, catalog: &Catalog) -> Result<(), Error> {
+/// Replaces the catalog, durable when this returns, if need be in the room of the reserve, which is taken again as far
+/// as there is any. After an error either may be there.
+pub(crate) fn save(options: &Options, reserve: &Reserve, catalog: &Catalog) -> Result<(), Error> {
     let path = options.data_dir.join(CATALOG_FILE);
-    write_atomic(&*options.disk, &path, &catalog.encode()).map_err(|source| Error::Io {
+    let bytes = catalog.encode();
+    let replaced = reserve.replace(&path, &bytes);
+    take_room(reserve, bytes.len());
+    replaced.map_err(|source| Error::Io {
         action: format!("replacing {}", path.display()),
         source,
     })
+}
+
+/// The room for when the disk is full; nothing is taken yet.
+pub(crate) fn reserve(options: &Options) -> Reserve {
+    let path = options.data_dir.join(RESERVE_FILE);
+    Reserve::new(Arc::clone(&options.disk), path, RESERVE_BYTES_MIN)
+}
+
+/// Keeps room for the next catalog after one of `catalog` bytes, as far as there is any.
+pub(crate) fn take_room(reserve: &Reserve, catalog: usize) {
+    let catalog = u64::try_from(catalog).unwrap_or(u64::MAX);
+    let next = catalog.saturating_add(CATALOG_GROWTH);
+    reserve.want(next.next_multiple_of(RESERVE_BYTES_MIN));
+    // Whoever frees some tries again.
+    let _filled = reserve.fill();
 }
 
 /// Whether the last stop was orderly; forgets it durably, since this run has not stopped yet.

@@ -264,7 +264,7 @@ pub(crate) fn replace(shared: &Shared, catalog: &mut Catalog, next: Catalog) -> 
         ..next
     };
     let start = shared.options.clock.monotonic();
-    store::save(&shared.options, &next)?;
+    store::save(&shared.options, &shared.memory.reserve, &next)?;
     let took = shared.options.clock.monotonic().saturating_sub(start);
     shared.metrics.catalog_seconds.observe(took.as_secs_f64());
     *catalog = next;

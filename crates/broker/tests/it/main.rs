@@ -9,6 +9,7 @@ mod delays;
 mod directory;
 mod examples;
 mod follow;
+mod full;
 mod pressure;
 mod simulation;
 mod storage;

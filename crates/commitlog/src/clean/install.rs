@@ -13,12 +13,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use env::Disk;
+use env::{Disk, is_full};
 use model::Offset;
 
 use super::LogHolder;
 use crate::index::Index;
-use crate::log::is_full;
 use crate::names::{Cleaned, SegmentName};
 use crate::segment::{Segment, Summary};
 use crate::shared::Shared;

@@ -6,13 +6,12 @@
 
 use std::path::{Path, PathBuf};
 
-use env::{Disk, DynFile, Open};
+use env::{Disk, DynFile, Open, is_full};
 use model::{Offset, Timestamp};
 use record::{Header, OFFSETS_MAX, gap};
 
 use crate::Error;
 use crate::index::Index;
-use crate::log::is_full;
 use crate::names::SegmentName;
 use crate::segment::Summary;
 use crate::wire::{to_u64, to_usize};

@@ -30,13 +30,12 @@ mod read;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use env::{DynDisk, DynFile, Open};
+use env::{DynDisk, DynFile, Open, is_full};
 use stdx::ByteSize;
 
 use self::frame::{Draft, FRAMES_AT, SECTOR, Turn};
 pub use self::read::Found;
 use crate::Write;
-use crate::log::is_full;
 
 /// Files of a journal, at most. Two take turns; more are used while logs are slow to settle.
 const FILES_MAX: usize = 4;

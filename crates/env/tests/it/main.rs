@@ -5,3 +5,4 @@
 mod conformance;
 mod crashes;
 mod overlay;
+mod reserve;

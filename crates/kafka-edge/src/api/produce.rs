@@ -2,7 +2,9 @@
 //!
 //! Invariants: each batch is checked once, here, down to its last record (a bad record inside would
 //! make the partition unreadable for everyone); batches of one partition are appended all or none;
-//! appends begin in the order of the request, all at once, before the first of them is waited for.
+//! appends begin in the order of the request, all at once, before the first of them is waited for;
+//! no more than [`INFLATED_HERE`] bytes of a request are inflated on a thread that serves others, the rest is before anything
+//! of it is begun (`inflating`).
 
 use admission::Refused;
 use broker::{Append, Appended, Durability};
@@ -20,13 +22,14 @@ use tracing::debug;
 use crate::answer::Answer;
 use crate::codes::Coded;
 use crate::context::{Call, Fatal, partition, text};
+use crate::inflating::{self, Heavy, INFLATED_HERE};
 use crate::pressure::{self, Turn};
 
 /// The first Produce version whose clients know Zstandard.
 const ZSTD_SINCE: i16 = 7;
 
 /// Why a partition's batches are refused: the code, and words for clients that show them.
-struct Refusal {
+pub(crate) struct Refusal {
     code: ErrorCode,
     reason: String,
     /// Which records are to blame, from 0, if single ones are.
@@ -34,7 +37,7 @@ struct Refusal {
 }
 
 impl Refusal {
-    fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(code: ErrorCode, reason: impl Into<String>) -> Self {
         Self {
             code,
             reason: reason.into(),
@@ -57,45 +60,71 @@ impl<E: Coded + std::error::Error> From<E> for Refusal {
     }
 }
 
-/// Serves Produce. Without acks there is no answer, and a failure closes the connection.
+/// A request that is checked, with leave to append what is good of it.
+pub(crate) struct Ready {
+    /// By partition, in the order of the request.
+    parts: Vec<(i32, Result<Append, Refusal>)>,
+    /// Held until the last append is answered.
+    turn: Turn,
+}
+
+/// Checks a request, every record of it, and then waits for its turn. Nothing that comes behind it may begin before
+/// that is done, or it would overtake it.
 ///
-/// `turn` is the leave to append; it is held until the last append is answered.
+/// The turn comes second, so that nobody holds a place before the log while batches are inflated.
+///
+/// # Errors
+/// The client owes too much, or would hear of its request too late.
+pub(crate) async fn ready(call: &Call, request: &ProduceRequest) -> Result<Ready, Refused> {
+    pressure::check_debt(call, request)?;
+    let timed = pressure::Timed::begin(call);
+    let mut here = INFLATED_HERE;
+    let mut parts = Vec::new();
+    let mut heavy = Vec::new();
+    for topic in &request.topic_data {
+        for data in &topic.partition_data {
+            let name = topic.name.as_str();
+            let mut apart = |batch| {
+                let part = parts.len();
+                heavy.push(Heavy { part, batch });
+            };
+            let part = prepare(call, request, name, data, (&mut here, &mut apart));
+            parts.push((data.index, part));
+        }
+    }
+    timed.end(call);
+    if !heavy.is_empty() {
+        inflating::check(call, request.timeout_ms, heavy, &mut parts).await?;
+    }
+    let turn = pressure::turn(call, request).await?;
+    Ok(Ready { parts, turn })
+}
+
+/// Serves Produce. Without acks there is no answer, and a failure closes the connection.
 pub(crate) async fn produce(
     call: Call,
     request: ProduceRequest,
-    turn: Result<Turn, Refused>,
+    ready: Result<Ready, Refused>,
 ) -> Result<Answer, Fatal> {
-    let turn = match turn {
-        Ok(turn) => turn,
+    let Ready { parts, turn } = match ready {
+        Ok(ready) => ready,
         Err(refused) => return turned_away(&call, request, refused),
     };
-    let transactional = request.transactional_id.is_some();
-    let mut indexes = Vec::new();
-    let mut refusals = Vec::new();
-    let mut appends = Vec::new();
-    for topic in &request.topic_data {
-        for data in &topic.partition_data {
-            let part = prepare(
-                &call,
-                request.acks,
-                transactional,
-                topic.name.as_str(),
-                data,
-            );
-            indexes.push(data.index);
-            match part {
-                Ok(append) => {
-                    appends.push(append);
-                    refusals.push(None);
-                }
-                Err(refusal) => refusals.push(Some(refusal)),
+    let mut refusals = Vec::with_capacity(parts.len());
+    let mut appends = Vec::with_capacity(parts.len());
+    for (index, part) in parts {
+        match part {
+            Ok(append) => {
+                appends.push(append);
+                refusals.push((index, None));
             }
+            Err(refusal) => refusals.push((index, Some(refusal))),
         }
     }
     let appended = call.broker().append_each(appends).await;
     let pause = pressure::produced(&call, &request, turn, &appended);
     let mut appended = appended.into_iter();
-    let mut answers = indexes.into_iter().zip(refusals).map(|(index, refusal)| {
+    let mut answers = refusals.into_iter().map(|(index, refusal)| {
         let appended = match refusal {
             Some(refusal) => Err(refusal),
             None => appended
@@ -143,13 +172,18 @@ fn turned_away(call: &Call, request: ProduceRequest, refused: Refused) -> Result
     Ok(call.reply(&answer)?.pausing(pause))
 }
 
+/// How much may still be inflated on the spot, and who hears of the batches (by place) that are left unchecked.
+type Inflating<'a> = (&'a mut usize, &'a mut dyn FnMut(usize));
+
 fn prepare(
     call: &Call,
-    acks: i16,
-    transactional: bool,
+    request: &ProduceRequest,
     topic: &str,
     data: &PartitionProduceData,
+    inflating: Inflating<'_>,
 ) -> Result<Append, Refusal> {
+    let acks = request.acks;
+    let transactional = request.transactional_id.is_some();
     if !matches!(acks, -1..=1) {
         let reason = format!("acks can be 0, 1 or -1 (all), not {acks}");
         return Err(Refusal::new(ErrorCode::InvalidRequiredAcks, reason));
@@ -170,7 +204,7 @@ fn prepare(
     }
     let limit = info.config.batch_bytes.as_usize();
     let records = data.records.clone();
-    let batches = check_batches(call.version(), transactional, limit, records)?;
+    let batches = check_batches(call.version(), transactional, limit, records, inflating)?;
     let durability = if acks == -1 {
         info.config.durability
     } else {
@@ -203,6 +237,7 @@ fn check_batches(
     transactional: bool,
     limit: usize,
     records: Option<Bytes>,
+    (here, apart): Inflating<'_>,
 ) -> Result<Vec<CheckedBatch>, Refusal> {
     let mut rest = records.unwrap_or_default();
     if rest.is_empty() {
@@ -232,7 +267,11 @@ fn check_batches(
             let reason = "Zstandard needs Produce version 7";
             return Err(Refusal::new(ErrorCode::UnsupportedCompressionType, reason));
         }
-        batches.push(batch.validated()?);
+        let (batch, checked) = inflating::check_here(batch, here)?;
+        if !checked {
+            apart(batches.len());
+        }
+        batches.push(batch);
     }
     Ok(batches)
 }

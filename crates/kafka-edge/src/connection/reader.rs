@@ -17,11 +17,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Counts, Task, Work, allowance};
 use crate::answer::Answer;
-use crate::api;
+use crate::api::produce::{self, Ready};
 use crate::budget::Held;
 use crate::context::{Call, Peer, Shared};
 use crate::events::End;
-use crate::pressure::{self, Meter, Turn};
+use crate::pressure::Meter;
 
 /// Bytes each connection may buffer without asking the budget.
 const FREE_BYTES: usize = 16 << 10;
@@ -267,12 +267,12 @@ impl<'a> Reader<'a> {
         };
         let task = match decoded.request {
             Request::Produce(request) if self.counts.serial.load(Ordering::Relaxed) == 0 => {
-                let turn = tokio::select! {
+                let ready = tokio::select! {
                     biased;
                     () = self.stop.cancelled() => return Err(End::Stopped),
-                    turn = pressure::turn(&call, &request) => turn,
+                    ready = produce::ready(&call, &request) => ready,
                 };
-                begin(call, request, turn).await
+                begin(call, request, ready).await
             }
             request => {
                 self.counts.serial.fetch_add(1, Ordering::Relaxed);
@@ -316,9 +316,9 @@ impl<'a> Reader<'a> {
 /// Begins a produce request: after the first poll its batches are in the broker's queue, or next in
 /// the line before it. Polled without tokio's budget for fairness, which could send it away from a
 /// queue with room and let the request behind it pass.
-async fn begin(call: Call, request: ProduceRequest, turn: Result<Turn, Refused>) -> Task {
+async fn begin(call: Call, request: ProduceRequest, ready: Result<Ready, Refused>) -> Task {
     let meter = Meter::of(&call);
-    let making = meter.run(api::produce::produce(call, request, turn));
+    let making = meter.run(produce::produce(call, request, ready));
     let making = unconstrained(making);
     let mut making: super::Making = Box::pin(making);
     let first = poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await;

@@ -11,6 +11,7 @@ mod consumers;
 mod fetch;
 mod groups;
 mod hostile;
+mod inflating;
 mod limits;
 mod matrix;
 mod pressure;

@@ -29,7 +29,7 @@ pub(crate) fn request(
         .with_topic_data(vec![topic])
 }
 
-fn only(answer: ProduceResponse) -> PartitionProduceResponse {
+pub(crate) fn only(answer: ProduceResponse) -> PartitionProduceResponse {
     answer
         .responses
         .into_iter()

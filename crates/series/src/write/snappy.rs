@@ -27,6 +27,11 @@ pub fn decompress(block: &[u8]) -> Result<Vec<u8>, WireError> {
         .map_err(reason)
 }
 
+/// What a block claims to inflate to; 0 if that is illegible.
+pub fn inflated_len(block: &[u8]) -> usize {
+    snap::raw::decompress_len(block).unwrap_or(0)
+}
+
 /// Compresses `body` into a snappy block.
 ///
 /// # Errors

@@ -8,14 +8,17 @@ use commitlog::FileKind;
 use env::{Disk, Entry, Open, TEMPORARY_SUFFIX};
 
 use super::report::{Finding, StartAction, Verified};
-use crate::embedded::store::{CATALOG_FILE, CLEAN_FILE, JOURNAL_DIR, LOCK_FILE, TOPICS_DIR};
+use crate::embedded::store::{
+    CATALOG_FILE, CLEAN_FILE, JOURNAL_DIR, LOCK_FILE, RESERVE_FILE, TOPICS_DIR,
+};
 
 /// Looks at every name in `data_dir`; `others` are files that somebody above the broker keeps there.
 pub(super) fn look(disk: &dyn Disk, data_dir: &Path, others: &[&str], into: &mut Verified) {
     let mut looker = Looker { disk, into };
     looker.each(data_dir, |looker, path, entry| {
         let name = entry.name.as_str();
-        let file = [LOCK_FILE, CATALOG_FILE, CLEAN_FILE].contains(&name) || others.contains(&name);
+        let file = [LOCK_FILE, CATALOG_FILE, CLEAN_FILE, RESERVE_FILE].contains(&name)
+            || others.contains(&name);
         match (file, entry.is_dir) {
             (true, false) => {}
             (false, true) if name == JOURNAL_DIR => looker.journal(path),

@@ -4,22 +4,25 @@
 //! of its own, and the server's resident memory is read from `/proc`. At no moment may it exceed
 //! [`RSS_MAX`], and no call of the bystander may take longer than [`SERVED_WITHIN`].
 //!
-//! Not here: what single bad requests are answered with (`kafka-edge/tests/it/hostile.rs`).
+//! `watch` has the bystander, `bombs` what inflates. Not here: what single bad requests are answered
+//! with (`kafka-edge/tests/it/hostile.rs`).
+
+mod bombs;
+mod watch;
 
 use std::fs;
-use std::io::Write as _;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use e2e::{Lantern, Place, eventually};
-use kafka_client::{Admin, Consumer, Producer};
+use kafka_client::{Admin, Producer};
 use model::{PartitionId, Timestamp, TopicName, TopicPartition};
 use record::{BatchBuilder, Compression};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+
+use watch::Watch;
 
 /// Request memory 256 MiB, answer memory 256 MiB, decompression of a few batches, 12,000 connections,
 /// and what a started server takes.
@@ -28,129 +31,6 @@ const RSS_MAX: u64 = 1 << 30;
 const SERVED_WITHIN: Duration = Duration::from_secs(5);
 /// How long an attack that does nothing but be there is watched.
 const WATCHED: Duration = Duration::from_secs(3);
-
-/// Bombs of a kind that come at the same time.
-const BOMBS: usize = 4;
-
-/// Watches the server from outside.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    rss: Arc<AtomicU64>,
-    slowest: Arc<AtomicU64>,
-    calls: Arc<AtomicU64>,
-    bystander: tokio::task::JoinHandle<Result<()>>,
-    sampler: std::thread::JoinHandle<()>,
-}
-
-fn rss(process: u32) -> Option<u64> {
-    memory(process, "VmRSS:")
-}
-
-/// A line of `/proc/PROCESS/status`, in bytes.
-fn memory(process: u32, what: &str) -> Option<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    Some(kib << 10)
-}
-
-/// One round of what a client wants: a record in, the same record out, and health.
-async fn be_served(
-    producer: &Producer,
-    consumer: &Consumer,
-    http: &mut TcpStream,
-    at: &TopicPartition,
-) -> Result<()> {
-    let mut builder = BatchBuilder::new(Compression::None);
-    builder.push(Timestamp::from_millis(1), None, Some(b"hello"), &[]);
-    let offset = producer.send(at, builder.build()).await?;
-    let read = consumer.fetch(at, offset).await?;
-    ensure!(!read.is_empty(), "what was acknowledged is not read");
-    http.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-        .await?;
-    let mut answer = [0; 512];
-    let count = http.read(&mut answer).await?;
-    ensure!(answer[..count].starts_with(b"HTTP/1.1 200"), "no health");
-    Ok(())
-}
-
-impl Watch {
-    async fn start(lantern: &Lantern, topic: &TopicName) -> Result<Self> {
-        let (stop, slowest, highest, calls) = <(
-            Arc<AtomicBool>,
-            Arc<AtomicU64>,
-            Arc<AtomicU64>,
-            Arc<AtomicU64>,
-        )>::default();
-        let at = TopicPartition::new(topic.clone(), PartitionId::new(0));
-        let producer = Producer::connect(&lantern.kafka).await?;
-        let consumer = Consumer::connect(&lantern.kafka).await?;
-        let mut http = TcpStream::connect(&lantern.http).await?;
-        let (end, slow, count) = (Arc::clone(&stop), Arc::clone(&slowest), Arc::clone(&calls));
-        let bystander = tokio::spawn(async move {
-            while !end.load(Ordering::Relaxed) {
-                let begun = Instant::now();
-                let served = be_served(&producer, &consumer, &mut http, &at);
-                tokio::time::timeout(SERVED_WITHIN, served)
-                    .await
-                    .context("a well-behaved client was not served in time")??;
-                let took = u64::try_from(begun.elapsed().as_micros())?;
-                slow.fetch_max(took, Ordering::Relaxed);
-                count.fetch_add(1, Ordering::Relaxed);
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-            Ok(())
-        });
-        let (end, most, process) = (Arc::clone(&stop), Arc::clone(&highest), lantern.id());
-        let sampler = std::thread::spawn(move || {
-            while !end.load(Ordering::Relaxed) {
-                if let Some(rss) = rss(process) {
-                    most.fetch_max(rss, Ordering::Relaxed);
-                }
-                std::thread::park_timeout(Duration::from_millis(20));
-            }
-        });
-        Ok(Self {
-            stop,
-            rss: highest,
-            slowest,
-            calls,
-            bystander,
-            sampler,
-        })
-    }
-
-    /// Checks the bounds after an attack, and begins to measure the next.
-    async fn look(&mut self, attack: &str) -> Result<()> {
-        let rss = self.rss.swap(0, Ordering::Relaxed);
-        let slowest = Duration::from_micros(self.slowest.swap(0, Ordering::Relaxed));
-        let calls = self.calls.swap(0, Ordering::Relaxed);
-        // Seen with `--nocapture`.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{attack}: {} MiB at most, {calls} calls served, the slowest in {slowest:?}",
-            rss >> 20
-        );
-        if self.bystander.is_finished() {
-            (&mut self.bystander)
-                .await?
-                .with_context(|| attack.to_owned())?;
-        }
-        ensure!(
-            rss < RSS_MAX,
-            "{attack}: {rss} bytes resident, the bound is {RSS_MAX}"
-        );
-        ensure!(slowest < SERVED_WITHIN, "{attack}: a call took {slowest:?}");
-        Ok(())
-    }
-
-    async fn end(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.bystander.await??;
-        let _ = self.sampler.join();
-        Ok(())
-    }
-}
 
 fn framed(body: &[u8]) -> Result<Vec<u8>> {
     let mut frame = i32::try_from(body.len())?.to_be_bytes().to_vec();
@@ -241,61 +121,6 @@ async fn futures<T>(all: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T
         std::task::Poll::Ready(answers.collect())
     })
     .await
-}
-
-/// Batches of a few KiB that inflate to as much as is allowed, and to more; and bodies of HTTP.
-async fn zip_bombs(lantern: &Lantern, topic: &TopicName) -> Result<()> {
-    let to = TopicPartition::new(topic.clone(), PartitionId::new(0));
-    // As much as is allowed, in every compression; and more than that.
-    for (compression, inflated) in [
-        (Compression::Gzip, 60 << 20),
-        (Compression::Snappy, 60 << 20),
-        (Compression::Zstd, 60 << 20),
-        (Compression::Lz4, 60 << 20),
-        (Compression::Lz4, 140 << 20),
-    ] {
-        let zeros = vec![0; inflated];
-        let mut builder = BatchBuilder::new(compression);
-        builder.push(Timestamp::from_millis(1), None, Some(&zeros), &[]);
-        let batch = builder.build();
-        drop(zeros);
-        let mut sending = Vec::new();
-        for _ in 0..BOMBS {
-            let (kafka, to, batch) = (lantern.kafka.clone(), to.clone(), batch.clone());
-            sending.push(tokio::spawn(async move {
-                // Taken or refused, as its size on the wire allows.
-                let _answer = Producer::connect(&kafka).await?.send(&to, batch).await;
-                Ok::<_, anyhow::Error>(())
-            }));
-        }
-        for sent in sending {
-            sent.await??;
-        }
-    }
-    // 200 MB of zeros in snappy's block format, which says its length first: a literal byte, then
-    // copies of it.
-    let mut bomb = vec![0x80, 0x84, 0xaf, 0x5f, 0x00, 0x00];
-    for _ in 0..(200_000_000 / 64) {
-        bomb.extend_from_slice(&[0xfe, 0x01, 0x00]);
-    }
-    let client = reqwest::Client::new();
-    for _ in 0..8 {
-        let answer = client
-            .post(lantern.url("/api/v1/write"))
-            .header("content-encoding", "snappy")
-            .header("content-type", "application/x-protobuf")
-            .body(bomb.clone())
-            .send()
-            .await;
-        if let Ok(answer) = answer {
-            ensure!(
-                answer.status().is_client_error(),
-                "a bomb was answered with {}",
-                answer.status()
-            );
-        }
-    }
-    Ok(())
 }
 
 /// Requests that come byte by byte, connections that say nothing or vanish.
@@ -534,26 +359,6 @@ async fn whatever_comes_memory_is_bounded_and_others_are_served() -> Result<()> 
         Ok(held.filter(|held| held.parse() == Ok(0.0)).map(|_| ()))
     })
     .await?;
-    ensure!(lantern.stop()?.success(), "the stop after it all");
-    Ok(())
-}
-
-/// Bombs are checked on the threads that serve others, who wait meanwhile: memory alone is bounded here.
-#[tokio::test(flavor = "multi_thread")]
-async fn zip_bombs_take_no_more_memory_than_is_allowed() -> Result<()> {
-    let place = Place::new()?;
-    let lantern = Lantern::start(&place, &["--no-agent"])?;
-    let target: TopicName = "target".parse()?;
-    Admin::connect(&lantern.kafka)
-        .await?
-        .create_topic(&target, 1)
-        .await?;
-    zip_bombs(&lantern, &target).await?;
-    let most = memory(lantern.id(), "VmHWM:").context("the peak of resident memory")?;
-    ensure!(
-        most < RSS_MAX,
-        "{most} bytes were resident, the bound is {RSS_MAX}"
-    );
     ensure!(lantern.stop()?.success(), "the stop after it all");
     Ok(())
 }
