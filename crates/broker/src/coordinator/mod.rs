@@ -36,7 +36,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::GroupError;
 pub use groups::Options as CoordinatorOptions;
 
-use crate::{Commit, Durability, DynBroker, Error};
+use crate::{Commit, Durability, DynBroker, Error, table};
 use events::Events;
 pub(crate) use records::is_readable;
 use stores::{Chunk, Stores};
@@ -438,7 +438,7 @@ impl GroupCoordinator {
 
     async fn load(&self) {
         let started = self.clock.monotonic();
-        let loaded = loop {
+        let (loaded, unreadable) = loop {
             match records::load(&*self.broker).await {
                 Ok(loaded) => break loaded,
                 Err(error) => events::load_failed(&error),
@@ -460,7 +460,7 @@ impl GroupCoordinator {
         let (groups, members) = state.engine.census();
         drop(state);
         events::loaded(groups.values().sum(), members, now.saturating_sub(started));
-        events::passed_over(loaded.unreadable, too_many);
+        events::passed_over(unreadable, too_many);
     }
 
     async fn keep_time(&self) {
@@ -505,7 +505,7 @@ impl GroupCoordinator {
 
     async fn store_chunk(&self, Chunk { batch, stored }: Chunk) {
         let started = self.clock.monotonic();
-        let to = records::partition();
+        let to = table::partition();
         let result = self
             .broker
             .append(&to, vec![batch], Durability::Flushed)

@@ -477,7 +477,7 @@ async fn compaction_keeps_the_groups() {
             .await
             .unwrap();
     }
-    let marks = world.broker.marks(&records::partition()).await.unwrap();
+    let marks = world.broker.marks(&table::partition()).await.unwrap();
     assert!(
         marks.log_start > Position::default(),
         "compacted at least once"

@@ -33,8 +33,9 @@ use transactions::{Begin, End, Phase, Transaction, TransactionalId};
 pub use error::TransactionError;
 pub use transactions::{Init, Options as TransactionOptions};
 
-use crate::{Commit, Durability, DynBroker, Error, TransactionalLog};
+use crate::{Commit, Durability, DynBroker, Error, TransactionalLog, table};
 use events::Events;
+use records::Loaded;
 use slots::{Held, Slots};
 
 /// Time between two looks for transactions whose time is over, or that could not be ended.
@@ -281,9 +282,9 @@ impl TransactionCoordinator {
             return Ok(());
         };
         let started = self.clock.monotonic();
-        let loaded = records::load(&*self.broker).await?;
-        if loaded.unreadable > 0 {
-            events::unreadable(loaded.unreadable);
+        let (loaded, unreadable) = table::read::<Loaded>(&*self.broker).await?;
+        if unreadable > 0 {
+            events::unreadable(unreadable);
         }
         let unfinished = log.unfinished().await?;
         let (mut open, mut ending) = (0, Vec::new());
@@ -399,7 +400,7 @@ impl TransactionCoordinator {
     }
 
     async fn append(&self, batch: record::CheckedBatch) -> Result<(), Error> {
-        let to = records::partition();
+        let to = table::partition();
         let appended = self.broker.append(&to, vec![batch], Durability::Flushed);
         appended.await.map(|_| ())
     }
