@@ -103,9 +103,9 @@ impl TransactionCoordinator {
         self.slots.check().is_ok()
     }
 
-    /// The longest time that a transaction may be open.
-    pub fn timeout_max(&self) -> Duration {
-        self.options.timeout_max
+    /// The limits it keeps.
+    pub fn options(&self) -> &TransactionOptions {
+        &self.options
     }
 
     /// A producer of `id` begins: fences every earlier one and aborts what it left open.
