@@ -241,6 +241,9 @@ impl Running {
             native: std::collections::BTreeMap::new(),
         });
         let spans = Spans::start(&config.tracing)?;
+        if let Some(spans) = &spans {
+            spans.register(&mut registry);
+        }
         let listeners = match &spans {
             Some(spans) => listeners.with_tracing(spans.of_dispatch()),
             None => listeners,
