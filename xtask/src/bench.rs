@@ -23,53 +23,36 @@ pub(crate) fn run(args: &[&str]) -> Result<()> {
 
 /// Load for a long time: `--duration 1h`.
 pub(crate) fn soak(args: &[&str]) -> Result<()> {
-    build()?;
-    let program = run::root().join("target/release/bench");
-    run::check(
-        run::command(&program.to_string_lossy())
-            .arg("soak")
-            .args(args),
-    )
-}
-
-fn build() -> Result<()> {
-    run::check(&mut run::cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "lantern",
-        "-p",
-        "bench",
-    ]))
+    run::build_release(&["lantern", "bench"])?;
+    program("soak", args)
 }
 
 fn smoke(args: &[&str]) -> Result<()> {
     setup::node("tests/e2e")?;
-    build()?;
-    let program = run::root().join("target/release/bench");
-    run::check(
-        run::command(&program.to_string_lossy())
-            .arg("smoke")
-            .args(args),
-    )
+    run::build_release(&["lantern", "bench"])?;
+    program("smoke", args)
 }
 
 /// The comparison of the bus; Lantern itself is built unless another is named.
 fn bus(args: &[&str]) -> Result<()> {
-    let mut build = vec!["build", "--quiet", "--release", "-p", "bench"];
     let named = |flag: &str| args.iter().any(|arg| arg.split('=').next() == Some(flag));
-    if !named("--lantern") && !named("--help") {
-        build.extend(["-p", "lantern"]);
+    if named("--lantern") || named("--help") {
+        run::build_release(&["bench"])?;
+    } else {
+        run::build_release(&["lantern", "bench"])?;
     }
-    run::check(&mut run::cargo(&build))?;
     if !named("--help") {
         peers::install(&asked(args));
     }
+    program("bus", args)
+}
+
+/// Runs a part of the load generator, which is built.
+fn program(part: &str, args: &[&str]) -> Result<()> {
     let program = run::root().join("target/release/bench");
     run::check(
         run::command(&program.to_string_lossy())
-            .arg("bus")
+            .arg(part)
             .args(args),
     )
 }
@@ -101,13 +84,7 @@ fn asked<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 /// The comparison with Lantern alone: that the generator, the reading back and the pipeline work.
 pub(crate) fn bus_smoke() -> Result<()> {
-    run::check(&mut run::cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "lantern",
-    ]))?;
+    run::build_release(&["lantern"])?;
     run::check(&mut run::cargo(&[
         "run",
         "--quiet",

@@ -49,13 +49,7 @@ fn simulate() -> Result<()> {
 }
 
 fn kill() -> Result<()> {
-    run::check(&mut run::cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "lantern",
-    ]))?;
+    run::build_release(&["lantern"])?;
     run::check(
         run::cargo(&["test", "--quiet", "-p", "e2e", "--test", "crash"]).env("E2E_KILLS", KILLS),
     )

@@ -27,6 +27,15 @@ pub(crate) fn cargo(args: &[&str]) -> Command {
     command
 }
 
+/// Builds the release form of these packages.
+pub(crate) fn build_release(packages: &[&str]) -> Result<()> {
+    let mut build = cargo(&["build", "--quiet", "--release"]);
+    for package in packages {
+        build.args(["-p", package]);
+    }
+    check(&mut build)
+}
+
 /// Runs to the end; an exit code other than 0 is an error that shows the command.
 pub(crate) fn check(command: &mut Command) -> Result<()> {
     let shown = show(command);

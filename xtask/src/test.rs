@@ -202,13 +202,7 @@ fn deny() -> Result<()> {
 }
 
 fn e2e() -> Result<()> {
-    run::check(&mut run::cargo(&[
-        "build",
-        "--quiet",
-        "--release",
-        "-p",
-        "lantern",
-    ]))?;
+    run::build_release(&["lantern"])?;
     run::check(&mut run::cargo(&[
         "test",
         "--quiet",

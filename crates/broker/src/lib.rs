@@ -51,6 +51,7 @@ mod demand;
 mod embedded;
 mod ensure;
 mod feed;
+mod table;
 mod tail;
 pub mod transaction_coordinator;
 mod transactional;

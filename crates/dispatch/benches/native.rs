@@ -3,6 +3,9 @@
 //! `cargo bench -p dispatch --bench native` reads a million small records by one listener and by four, at batch 100; with
 //! `--test` it reads a few. The log is in memory, so that this is the work of dispatch and of the broker's reads alone.
 //! The time counted is that of the whole process: on a machine with idle cores listeners share it out among them.
+//!
+//! The last rows put a new version of every listener in force each millisecond meanwhile: what a hand-over costs those that
+//! are at work.
 
 #![expect(
     clippy::print_stdout,
@@ -35,21 +38,24 @@ impl Listener for Counting {
 fn main() {
     let brief = std::env::args().any(|argument| argument == "--test");
     let records = if brief { 10_000 } else { 1_000_000 };
-    println!("ordering  listeners  ns a record and listener");
+    println!("ordering  listeners  ns a record and listener  versions");
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .unwrap();
-    for ordering in ["none", "key"] {
-        for listeners in [1, 4] {
-            let took = runtime.block_on(run(records, listeners, ordering));
-            let each = took.as_nanos() / u128::from(records) / listeners as u128;
-            println!("{ordering:<8}  {listeners:>9}  {each:>24}");
+    for changes in [false, true] {
+        for ordering in ["none", "key"] {
+            for listeners in [1, 4] {
+                let (took, versions) = runtime.block_on(run(records, listeners, ordering, changes));
+                let each = took.as_nanos() / u128::from(records) / listeners as u128;
+                println!("{ordering:<8}  {listeners:>9}  {each:>24}  {versions:>8}");
+            }
         }
     }
 }
 
-async fn run(records: u64, listeners: usize, ordering: &str) -> Duration {
+/// How long it took, and how many versions of the first listener were in force.
+async fn run(records: u64, listeners: usize, ordering: &str, changes: bool) -> (Duration, u64) {
     let clock = RealClock::new();
     let broker = EmbeddedBroker::open(Options::in_memory()).unwrap();
     let topic = TopicSpec::new("orders".parse().unwrap(), 1);
@@ -72,22 +78,32 @@ async fn run(records: u64, listeners: usize, ordering: &str) -> Duration {
         native: [("counting".to_owned(), listener)].into(),
         ..Inputs::new(broker.clone())
     });
-    let spec = format!(
-        "{{topics: orders, native: counting, batch: 100, concurrency: 4, ordering: {ordering}, \
-         from: earliest}}"
-    );
-    let file = |number: usize| ListenerFile::of(&format!("l{number}"), &spec);
-    let files: Vec<ListenerFile> = (0..listeners).map(file).collect();
+    // The same twice, but for a number that does not matter here.
+    let files = |priority: u64| -> Vec<ListenerFile> {
+        let spec = format!(
+            "{{topics: orders, native: counting, batch: 100, concurrency: 4, \
+             priority: {priority}, ordering: {ordering}, from: earliest}}"
+        );
+        let file = |number: usize| ListenerFile::of(&format!("l{number}"), &spec);
+        (0..listeners).map(file).collect()
+    };
     let stop = CancellationToken::new();
+    let handle = service.handle();
     let begin = Instant::now();
-    service.handle().apply(&files).unwrap();
+    handle.apply(&files(0)).unwrap();
     let running = tokio::spawn(service.run(stop.clone()));
+    let mut turn = 0;
     while counting.0.load(Ordering::Relaxed) < records * listeners as u64 {
         tokio::time::sleep(Duration::from_millis(1)).await;
+        if changes {
+            turn += 1;
+            handle.apply(&files(turn % 2)).unwrap();
+        }
     }
     let took = begin.elapsed();
+    let versions = handle.list().first().map_or(0, |one| one.generation);
     stop.cancel();
     running.await.unwrap();
     broker.shutdown().await.unwrap();
-    took
+    (took, versions)
 }

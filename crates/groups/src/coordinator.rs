@@ -232,6 +232,11 @@ impl Coordinator {
         self.groups.get(group).map(|entry| entry.group.describe())
     }
 
+    /// Whether there is a group with this id, of either protocol: it has members, or had some not long ago.
+    pub fn knows(&self, group: &GroupId) -> bool {
+        self.groups.contains_key(group) || self.consumers.contains(group)
+    }
+
     /// All groups by id.
     pub fn list(&self) -> Vec<GroupListing> {
         let mut listings: Vec<_> = self
@@ -446,7 +451,7 @@ impl Coordinator {
         };
         if let Phase::Empty { since } = group.phase
             && group.pending.is_empty()
-            && (group.generation == 0 || since + self.options.empty_retention <= now)
+            && (group.generation == 0 || since + self.options.offsets_retention <= now)
         {
             self.forget(id, out);
         }
@@ -513,7 +518,7 @@ impl Coordinator {
         };
         let next = match (
             entry.wake,
-            entry.group.next_deadline(self.options.empty_retention),
+            entry.group.next_deadline(self.options.offsets_retention),
         ) {
             (_, None) => return,
             (Some(planned), Some(due)) if planned <= due => return,

@@ -152,7 +152,7 @@ fn waits_fit(group: &Group) -> bool {
 }
 
 fn wakes_in_time(coordinator: &Coordinator, group: &Group) -> bool {
-    match group.next_deadline(coordinator.options().empty_retention) {
+    match group.next_deadline(coordinator.options().offsets_retention) {
         None => true,
         Some(due) => coordinator
             .next_deadline()

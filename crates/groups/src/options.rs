@@ -24,8 +24,9 @@ pub struct Options {
     pub pending_max: usize,
     /// Most groups. When reached, the group that has been empty for longest makes room. Default 10,000.
     pub groups_max: usize,
-    /// A group empty for this long is forgotten (its committed offsets are not). Default 7 days.
-    pub empty_retention: Duration,
+    /// A group empty for this long is forgotten; the offsets of one that is not known and has committed nothing for as
+    /// long go (`offsets.retention.minutes`). Default 7 days, 1 min to 10 years.
+    pub offsets_retention: Duration,
     /// A member of the second protocol without a heartbeat for this long is out
     /// (`group.consumer.session.timeout.ms`). Default 45 s.
     pub consumer_session_timeout: Duration,
@@ -40,6 +41,10 @@ pub struct Options {
 /// The largest [`Options::consumer_members_max`].
 const CONSUMER_MEMBERS_LIMIT: usize = 1_500;
 
+/// The shortest and the longest [`Options::offsets_retention`].
+const OFFSETS_RETENTION_MIN: Duration = Duration::from_mins(1);
+const OFFSETS_RETENTION_MAX: Duration = Duration::from_hours(10 * 365 * 24);
+
 impl Default for Options {
     fn default() -> Self {
         Self {
@@ -51,7 +56,7 @@ impl Default for Options {
             members_max: 1_000,
             pending_max: 1_000,
             groups_max: 10_000,
-            empty_retention: Duration::from_hours(7 * 24),
+            offsets_retention: Duration::from_hours(7 * 24),
             consumer_session_timeout: Duration::from_secs(45),
             consumer_heartbeat_interval: Duration::from_secs(5),
             consumer_members_max: 1_000,
@@ -91,6 +96,12 @@ impl Options {
                 self.consumer_members_max
             ));
         }
+        let retention = self.offsets_retention;
+        if !(OFFSETS_RETENTION_MIN..=OFFSETS_RETENTION_MAX).contains(&retention) {
+            problems.push(format!(
+                "offsets_retention is {retention:?}, it must be 1 minute to 10 years"
+            ));
+        }
         for (name, value) in [
             ("members_max", self.members_max),
             ("pending_max", self.pending_max),
@@ -118,8 +129,9 @@ mod tests {
             groups_max: 0,
             consumer_heartbeat_interval: Duration::from_mins(1),
             consumer_members_max: 0,
+            offsets_retention: Duration::ZERO,
             ..Options::default()
         };
-        assert_eq!(bad.validate().len(), 6, "{:?}", bad.validate());
+        assert_eq!(bad.validate().len(), 7, "{:?}", bad.validate());
     }
 }

@@ -452,13 +452,13 @@ impl Group {
     }
 
     /// The next moment [`tick`](Self::tick) may have something to do. `None`: never by itself.
-    pub(crate) fn next_deadline(&self, empty_retention: Duration) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self, offsets_retention: Duration) -> Option<Duration> {
         let phase = match self.phase {
             // A group that never had a generation is only an attempt, held by its pending members.
             Phase::Empty { since } if self.generation == 0 => {
                 self.pending.is_empty().then_some(since)
             }
-            Phase::Empty { since } => Some(since + empty_retention),
+            Phase::Empty { since } => Some(since + offsets_retention),
             Phase::Preparing { deadline, .. } | Phase::Completing { deadline } => Some(deadline),
             Phase::Stable { sync_deadline } => sync_deadline,
             Phase::Dead => None,

@@ -14,8 +14,10 @@ use stdx::{ByteSize, HumanDuration};
 
 use crate::cli::{LogFormat, UpFlags};
 use crate::groups::Groups;
+use crate::rings::RingMemory;
 use crate::spans::Tracing;
 use crate::topics::Topics;
+use crate::transactions::Transactions;
 
 /// Everything `up` can be told. Field names are the keys of `lantern.yaml`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -38,6 +40,8 @@ pub(crate) struct Config {
     pub(crate) log_format: Option<LogFormat>,
     pub(crate) alerting: Alerting,
     pub(crate) groups: Groups,
+    /// What transactional producers may ask for.
+    pub(crate) transactions: Transactions,
     pub(crate) topics: Topics,
     /// What clients and topics may send and read.
     pub(crate) quotas: admission::Quotas,
@@ -49,6 +53,8 @@ pub(crate) struct Config {
     pub(crate) compaction: Compaction,
     /// What listeners may hold in memory.
     pub(crate) listener_memory: dispatch::MemoryOptions,
+    /// What is kept in memory for followers in the process.
+    pub(crate) ring_memory: RingMemory,
 }
 
 /// How compacted topics are compacted.
@@ -106,12 +112,14 @@ impl Default for Config {
             log_format: None,
             alerting: Alerting::default(),
             groups: Groups::default(),
+            transactions: Transactions::default(),
             topics: Topics::default(),
             quotas: admission::Quotas::default(),
             append_limit: admission::Limit::default(),
             tracing: Tracing::default(),
             compaction: Compaction::default(),
             listener_memory: dispatch::MemoryOptions::default(),
+            ring_memory: RingMemory::default(),
         }
     }
 }
@@ -218,10 +226,13 @@ impl Config {
         }
         let groups = self.groups.options().validate().into_iter();
         problems.extend(groups.map(|problem| format!("groups: {problem}")));
+        let transactions = self.transactions.options().validate().into_iter();
+        problems.extend(transactions.map(|problem| format!("transactions: {problem}")));
         problems.extend(self.kafka_edge().validate());
         problems.extend(self.admission().validate());
         problems.extend(self.tracing.validate());
         problems.extend(self.listener_memory.validate());
+        problems.extend(self.ring_memory.validate());
         for url in &self.alerting.webhooks {
             if !(url.starts_with("http://") || url.starts_with("https://")) {
                 problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
@@ -295,12 +306,14 @@ struct Partial {
     log_format: Option<LogFormat>,
     alerting: Option<Alerting>,
     groups: Option<Groups>,
+    transactions: Option<Transactions>,
     topics: Option<Topics>,
     quotas: Option<admission::Quotas>,
     append_limit: Option<admission::Limit>,
     tracing: Option<Tracing>,
     compaction: Option<Compaction>,
     listener_memory: Option<dispatch::MemoryOptions>,
+    ring_memory: Option<RingMemory>,
 }
 
 /// A layer with a name for messages.
@@ -342,122 +355,4 @@ fn origins(layers: &Figment, config: &Config) -> Result<BTreeMap<String, String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn load(yaml: &str, flags: UpFlags) -> Result<(Config, BTreeMap<String, String>)> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("test.yaml");
-        std::fs::write(&path, yaml)?;
-        Config::load(&UpFlags {
-            config: Some(path),
-            ..flags
-        })
-    }
-
-    #[test]
-    fn groups_are_coordinated_as_the_file_says() {
-        let yaml = "groups:\n  consumer_session_timeout: 10s\n";
-        let options = load(yaml, UpFlags::default()).unwrap().0.groups.options();
-        assert_eq!(options.consumer_session_timeout, Duration::from_secs(10));
-        assert_eq!(options.consumer_heartbeat_interval, Duration::from_secs(5));
-        let error = load(&yaml.replace("10s", "4s"), UpFlags::default()).unwrap_err();
-        let said = error.to_string();
-        assert!(
-            said.contains("groups: consumer_heartbeat_interval is 5s"),
-            "{said}"
-        );
-    }
-
-    #[test]
-    fn new_topics_are_made_as_the_file_says() {
-        let yaml = "node_id: 3\ntopics:\n  auto_create: false\n";
-        let options = load(yaml, UpFlags::default()).unwrap().0.kafka_edge();
-        assert_eq!((options.node_id, options.auto_create_topics), (3, false));
-        assert_eq!(options.partitions_default, 4);
-        let error = load("topics:\n  partitions: 0\n", UpFlags::default()).unwrap_err();
-        let said = error.to_string();
-        assert!(said.contains("partitions_default is 0"), "{said}");
-    }
-
-    #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let flags = UpFlags {
-            http: Some("127.0.0.1:1".parse().unwrap()),
-            alert_webhook: vec!["http://b/".into()],
-            ..UpFlags::default()
-        };
-        let yaml = "http: 127.0.0.1:2\nkafka: 127.0.0.1:3\nalerting:\n  webhooks: [http://a/]\n";
-        let (config, origins) = load(yaml, flags).unwrap();
-        assert_eq!(config.http.port(), 1);
-        assert_eq!(config.kafka.port(), 3);
-        assert_eq!(config.data_dir, Path::new("lantern-data"));
-        assert_eq!(config.alerting.webhooks, ["http://a/", "http://b/"]);
-        assert_eq!(origins["http"], "127.0.0.1:1 (flags)");
-        assert!(
-            origins["kafka"].ends_with("test.yaml)"),
-            "{}",
-            origins["kafka"]
-        );
-        assert_eq!(origins["agent"], "true (default)");
-    }
-
-    #[test]
-    fn sizes_may_be_numbers() {
-        for (yaml, bytes) in [("journal_size: 0", 0), ("journal_size: 64KiB", 65_536)] {
-            let (config, _) = load(yaml, UpFlags::default()).unwrap();
-            assert_eq!(config.journal_size.bytes(), bytes, "{yaml}");
-        }
-    }
-
-    #[test]
-    fn quotas_are_read_by_client_and_topic() {
-        let yaml = "quotas:\n  default: {request_percentage: 50}\n  clients:\n    \
-                    my.loader: {producer_byte_rate: 2MB}\n    \
-                    other: {consumer_byte_rate: 1MiB}\n  \
-                    topics:\n    orders: {producer_byte_rate: 20MB}\n\
-                    append_limit: {enabled: false, latency: 20ms}\n";
-        let (config, _) = load(yaml, UpFlags::default()).unwrap();
-        let Config {
-            quotas,
-            append_limit,
-            ..
-        } = config;
-        assert_eq!(quotas.default.request_percentage, Some(50.0));
-        let loader = quotas.clients["my.loader"].producer_byte_rate;
-        assert_eq!(loader.unwrap().bytes(), 2_000_000);
-        assert_eq!(quotas.topics.len(), 1);
-        assert!(!append_limit.enabled);
-        assert_eq!(
-            append_limit.max,
-            ByteSize::from_mib(64),
-            "the others keep their defaults"
-        );
-    }
-
-    #[test]
-    fn a_wrong_file_is_refused_by_name() {
-        for (yaml, part) in [
-            ("htp: 127.0.0.1:1", "htp"),
-            ("http: somewhere", "line 1"),
-            ("series_retention: 1m", "at least 5m"),
-            ("journal_size: 1KiB", "0, for none, or 4KiB to 256MiB"),
-            ("journal_size: much", "journal_size"),
-            ("retention_interval: 1ms", "at least 10ms"),
-            ("quotas:\n  default: {producer_rate: 1MB}", "producer_rate"),
-            (
-                "quotas:\n  topics:\n    orders: {producer_byte_rate: 0}",
-                "quotas.topics.orders.producer_byte_rate is 0",
-            ),
-            ("append_limit: {min: 1GiB}", "append_limit.min is 1GiB"),
-            (
-                "listener_memory: {listener: 4KiB}",
-                "listener_memory.listener is 4KiB: it needs at least 1MiB",
-            ),
-            ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
-        ] {
-            let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());
-            assert!(error.contains(part), "{yaml}: {error}");
-        }
-    }
-}
+mod tests;

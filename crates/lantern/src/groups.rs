@@ -22,6 +22,8 @@ pub(crate) struct Groups {
     pub(crate) consumer_heartbeat_interval: HumanDuration,
     /// `group.consumer.max.size`: most members of such a group.
     pub(crate) consumer_members_max: usize,
+    /// `offsets.retention.minutes`: offsets of a group without members and commits go after this long.
+    pub(crate) offsets_retention: HumanDuration,
 }
 
 impl Default for Groups {
@@ -33,6 +35,7 @@ impl Default for Groups {
             consumer_session_timeout: HumanDuration::new(options.consumer_session_timeout),
             consumer_heartbeat_interval: HumanDuration::new(options.consumer_heartbeat_interval),
             consumer_members_max: options.consumer_members_max,
+            offsets_retention: HumanDuration::new(options.offsets_retention),
         }
     }
 }
@@ -46,6 +49,7 @@ impl Groups {
             consumer_session_timeout: self.consumer_session_timeout.get(),
             consumer_heartbeat_interval: self.consumer_heartbeat_interval.get(),
             consumer_members_max: self.consumer_members_max,
+            offsets_retention: self.offsets_retention.get(),
             ..CoordinatorOptions::default()
         }
     }

@@ -23,9 +23,11 @@ mod loaded;
 mod logging;
 mod metrics;
 mod resources;
+mod rings;
 mod rules;
 mod spans;
 mod topics;
+mod transactions;
 mod up;
 mod verify;
 

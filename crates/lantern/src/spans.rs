@@ -1,11 +1,13 @@
 //! Spans out, by OTLP over HTTP (protobuf).
 //!
 //! Spans wait in the SDK's queue of 2,048 and leave each few seconds, or 512 at a time; what finds the queue full is dropped, so that a
-//! receiver that is slow or gone costs memory for those and nothing else. A receiver that fails is said once, and
-//! once that it is well again.
+//! receiver that is slow or gone costs memory for those and nothing else. What is dropped is counted (`queue`); that it begins
+//! is said once, and once that it is over, and so is a receiver that fails.
 //!
 //! Names and defaults follow OpenTelemetry: `OTEL_EXPORTER_OTLP_ENDPOINT` (and its other variables) where `tracing.endpoint` is not
 //! given, `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` for what the spans say of their process.
+
+mod queue;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,9 +22,14 @@ use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
+use opentelemetry_sdk::trace::{
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider,
+};
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
+
+use queue::{Entrance, Exit, Queue};
 
 /// Answers say little; more of one is not read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -73,6 +80,7 @@ impl Tracing {
 #[derive(Debug)]
 pub(crate) struct Spans {
     provider: SdkTracerProvider,
+    queue: Arc<Queue>,
 }
 
 impl Spans {
@@ -97,12 +105,30 @@ impl Spans {
             resource = resource.with_service_name("lantern");
         }
         let sampler = Sampler::TraceIdRatioBased(config.sample);
+        let limit = queue::limit_asked();
+        let queue = Queue::new(limit);
+        let exit = Exit {
+            queue: Arc::clone(&queue),
+            next: exporter,
+        };
+        let batches = BatchConfigBuilder::default().with_max_queue_size(limit);
+        let entrance = Entrance {
+            queue: Arc::clone(&queue),
+            next: BatchSpanProcessor::builder(exit)
+                .with_batch_config(batches.build())
+                .build(),
+        };
         let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(exporter)
+            .with_span_processor(entrance)
             .with_sampler(Sampler::ParentBased(Box::new(sampler)))
             .with_resource(resource.build())
             .build();
-        Ok(Some(Self { provider }))
+        Ok(Some(Self { provider, queue }))
+    }
+
+    /// Shows what happens to spans as `lantern_spans_*`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        self.queue.register(registry);
     }
 
     /// For the service that runs listeners.

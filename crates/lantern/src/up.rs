@@ -182,7 +182,7 @@ impl Running {
         let transactions = broker::TransactionCoordinator::new(
             Arc::clone(&broker),
             Arc::clone(&clock),
-            broker::TransactionOptions::default(),
+            config.transactions.options(),
         );
         transactions.register(&mut registry);
         let admission = Admission::new(config.admission(), Arc::clone(&clock));
@@ -241,6 +241,9 @@ impl Running {
             ..dispatch::Inputs::new(Arc::clone(&broker))
         });
         let spans = Spans::start(&config.tracing)?;
+        if let Some(spans) = &spans {
+            spans.register(&mut registry);
+        }
         let listeners = match &spans {
             Some(spans) => listeners.with_tracing(spans.of_dispatch()),
             None => listeners,
@@ -377,13 +380,14 @@ async fn open_broker(
 ) -> Result<Arc<EmbeddedBroker>> {
     let disk: DynDisk = Arc::new(RealDisk);
     let data_dir = &config.data_dir;
+    let defaults = broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy));
     let options = broker::Options {
         journal_bytes: config.journal_size,
         clean_interval: config.compaction.interval.get(),
         clean_memory: config.compaction.memory,
         clean_rate: config.compaction.rate,
         retention_interval: config.retention_interval.get(),
-        ..broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy))
+        ..config.ring_memory.bounds(defaults)
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
     let broker = opened.with_context(|| {

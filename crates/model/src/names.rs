@@ -115,6 +115,11 @@ impl GroupId {
         Ok(Self(id.into()))
     }
 
+    /// Whether Lantern commits as this group by itself: for a listener, a webhook of alerts, a replay.
+    pub fn is_internal(&self) -> bool {
+        self.0.starts_with("lantern-")
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

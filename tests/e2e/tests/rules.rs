@@ -132,6 +132,24 @@ async fn a_dropped_rule_fires_and_resolves_into_a_webhook() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_rules_that_come_with_lantern_ask_for_metrics_it_has() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    let metrics = reqwest::get(lantern.url("/metrics")).await?.text().await?;
+    let rules = include_str!("../../../rules/lantern.yaml");
+    let words = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    let mut names: Vec<&str> = words.filter(|it| it.starts_with("lantern_")).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(names.len() > 5, "{names:?}");
+    for name in names {
+        let line = format!("# TYPE {} ", name.trim_end_matches("_total"));
+        assert!(metrics.contains(&line), "{name} is not in\n{metrics}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_broken_rule_file_changes_nothing_and_is_named() -> Result<()> {
     let place = Place::new()?;
     fs::write(place.path("rules/desk.yaml"), RULE)?;

@@ -4,4 +4,5 @@
 
 mod engine;
 mod rig;
+mod shipped;
 mod webhooks;

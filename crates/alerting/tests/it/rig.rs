@@ -108,7 +108,13 @@ impl Rig {
     /// One sample of `exposure` of a desk, now; never two of one millisecond.
     pub(crate) async fn sample(&self, desk: &str, value: f64) {
         tokio::time::sleep(Duration::from_millis(1)).await;
-        let labels = Labels::of(&[("__name__", "exposure"), ("desk", desk)]);
+        self.write(&[("__name__", "exposure"), ("desk", desk)], value)
+            .await;
+    }
+
+    /// One sample of any series, now.
+    pub(crate) async fn write(&self, labels: &[(&str, &str)], value: f64) {
+        let labels = Labels::of(labels);
         let samples = [(labels, [(self.clock.now(), value)])];
         ingest::write(&self.broker, &samples, Origin::Samples)
             .await

@@ -6,6 +6,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use groups::{Note, Reason};
+use model::GroupId;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::MetricType;
@@ -16,7 +17,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use tracing::{debug, info, warn};
 
-use super::GroupCoordinator;
+use super::{GroupCoordinator, GroupError};
 
 /// Why something happened, as a label. The values are those of [`Reason`], so they are few.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -39,6 +40,7 @@ pub(super) struct Events {
     generations: Counter,
     members_removed: Family<Why, Counter>,
     instances_taken_over: Counter,
+    unused: Counter,
     stores: Counter,
     store_failures: Counter,
     store_seconds: Histogram,
@@ -51,6 +53,7 @@ impl Events {
             generations: Counter::default(),
             members_removed: Family::default(),
             instances_taken_over: Counter::default(),
+            unused: Counter::default(),
             stores: Counter::default(),
             store_failures: Counter::default(),
             store_seconds: Histogram::new(exponential_buckets(0.000_1, 2.0, 16)),
@@ -77,6 +80,11 @@ impl Events {
             "instances_taken_over",
             "Static members that came back under a new member id",
             self.instances_taken_over.clone(),
+        );
+        registry.register(
+            "unused",
+            "Groups whose offsets went because nobody used them for long",
+            self.unused.clone(),
         );
         registry.register("stores", "Group states stored", self.stores.clone());
         registry.register(
@@ -144,6 +152,11 @@ impl Events {
         }
     }
 
+    pub(super) fn unused(&self, group: &GroupId) {
+        self.unused.inc();
+        info!(%group, "Offsets of a group that nobody uses are forgotten.");
+    }
+
     pub(super) fn stored(&self, groups: usize, took: Duration) {
         self.stores
             .inc_by(u64::try_from(groups).unwrap_or(u64::MAX));
@@ -163,6 +176,13 @@ pub(super) fn loaded(groups: usize, members: usize, took: Duration) {
 
 pub(super) fn load_failed(error: &crate::Error) {
     warn!(%error, "Consumer groups could not be loaded; trying again.");
+}
+
+pub(super) fn forget_failed(error: &GroupError) {
+    warn!(
+        error = stdx::causes(error),
+        "Groups that nobody uses could not be forgotten; trying again later."
+    );
 }
 
 pub(super) fn passed_over(unreadable: u64, too_many: usize) {

@@ -1,7 +1,8 @@
 //! The coordinator of consumer groups: the `groups` state machine with a clock, timers, storage and
 //! callers that wait.
 //!
-//! Read [`GroupCoordinator`]; what members of the second protocol call is in `consumers`. One lock guards the state machine; it is held for the time of one pure
+//! Read [`GroupCoordinator`]; what members of the second protocol call is in
+//! `consumers`, how groups go in `deletion`. One lock guards the state machine; it is held for the time of one pure
 //! step and never across an await. Two loops run beside the callers: one wakes the state machine when
 //! something is due, one stores group states in `lantern.groups` and reports them stored.
 //!
@@ -13,6 +14,7 @@
 //! keeps them), Kafka's requests and codes (`kafka-edge`).
 
 mod consumers;
+mod deletion;
 mod error;
 mod events;
 mod records;
@@ -36,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 pub use error::GroupError;
 pub use groups::Options as CoordinatorOptions;
 
-use crate::{Commit, Durability, DynBroker, Error};
+use crate::{Commit, Durability, DynBroker, table};
 use events::Events;
 pub(crate) use records::is_readable;
 use stores::{Chunk, Stores};
@@ -75,6 +77,8 @@ struct State {
     next_ticket: u64,
     stores: Stores,
     told: consumers::Told,
+    /// Commits on their way into the log, by group: their groups are in use.
+    committing: BTreeMap<GroupId, usize>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +105,7 @@ impl GroupCoordinator {
             next_ticket: 0,
             stores: Stores::default(),
             told: consumers::Told::default(),
+            committing: BTreeMap::new(),
         };
         Arc::new(Self {
             broker,
@@ -118,7 +123,11 @@ impl GroupCoordinator {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let work = async {
             self.load().await;
-            tokio::join!(self.keep_time(), self.keep_storing())
+            tokio::join!(
+                self.keep_time(),
+                self.keep_storing(),
+                self.keep_forgetting()
+            )
         };
         let _ = shutdown.run_until_cancelled(work).await;
         self.stop();
@@ -199,9 +208,7 @@ impl GroupCoordinator {
         by: &MemberRef,
         commits: Vec<(TopicPartition, Commit)>,
     ) -> Result<Vec<TopicPartition>, GroupError> {
-        self.serving()?
-            .engine
-            .may_commit(self.clock.monotonic(), by)?;
+        let _in_use = self.begin_commit(by)?;
         let topics = self.broker.topics();
         let exists = |of: &TopicPartition| {
             topics
@@ -294,77 +301,6 @@ impl GroupCoordinator {
         Ok(listings)
     }
 
-    /// Deletes a group without members, and its commits; durable when ready.
-    ///
-    /// # Errors
-    /// [`groups::Error::NotEmpty`], [`groups::Error::UnknownGroup`], [`GroupError::Storage`].
-    pub async fn delete(&self, group: &GroupId) -> Result<(), GroupError> {
-        let known = self
-            .serving()?
-            .engine
-            .begin_delete(self.clock.monotonic(), group)?;
-        let mut deleting = Deleting {
-            coordinator: self,
-            group,
-            deleted: false,
-        };
-        let had_commits = match self.broker.forget_group(group, None).await {
-            Ok(()) => true,
-            Err(Error::UnknownGroup { .. }) => false,
-            Err(error) => return Err(error.into()),
-        };
-        deleting.deleted = true;
-        drop(deleting);
-        if !known && !had_commits {
-            return Err(groups::Error::UnknownGroup {
-                group: group.clone(),
-            }
-            .into());
-        }
-        let stored = self.state.lock().stores.tell(group);
-        if let Some(stored) = stored
-            && !stored.await.unwrap_or(false)
-        {
-            return Err(groups::Error::NotAvailable {
-                group: group.clone(),
-            }
-            .into());
-        }
-        Ok(())
-    }
-
-    /// Deletes a group's commits in these partitions. One result for each, in the order asked.
-    ///
-    /// # Errors
-    /// [`groups::Error::UnknownGroup`] when the group has neither members nor commits,
-    /// [`GroupError::Storage`].
-    pub async fn delete_offsets(
-        &self,
-        group: &GroupId,
-        of: Vec<TopicPartition>,
-    ) -> Result<Vec<Result<(), groups::Error>>, GroupError> {
-        let (known, results) = {
-            let state = self.serving()?;
-            let may = |of: &TopicPartition| state.engine.may_delete_offsets(group, &of.topic);
-            (
-                state.engine.describe(group).is_some()
-                    || state.engine.describe_consumer(group).is_some(),
-                of.iter().map(may).collect::<Vec<_>>(),
-            )
-        };
-        let allowed = of
-            .into_iter()
-            .zip(&results)
-            .filter(|(_, result)| result.is_ok());
-        let allowed: Vec<_> = allowed.map(|(of, _)| of).collect();
-        match self.broker.forget_group(group, Some(allowed)).await {
-            Ok(()) => Ok(results),
-            Err(Error::UnknownGroup { .. }) if known => Ok(results),
-            Err(Error::UnknownGroup { group }) => Err(groups::Error::UnknownGroup { group }.into()),
-            Err(error) => Err(error.into()),
-        }
-    }
-
     /// How many groups are in each state, and how many members they have in total.
     pub fn census(&self) -> (BTreeMap<ListedState, usize>, usize) {
         self.state.lock().engine.census()
@@ -438,7 +374,7 @@ impl GroupCoordinator {
 
     async fn load(&self) {
         let started = self.clock.monotonic();
-        let loaded = loop {
+        let (loaded, unreadable) = loop {
             match records::load(&*self.broker).await {
                 Ok(loaded) => break loaded,
                 Err(error) => events::load_failed(&error),
@@ -460,7 +396,7 @@ impl GroupCoordinator {
         let (groups, members) = state.engine.census();
         drop(state);
         events::loaded(groups.values().sum(), members, now.saturating_sub(started));
-        events::passed_over(loaded.unreadable, too_many);
+        events::passed_over(unreadable, too_many);
     }
 
     async fn keep_time(&self) {
@@ -505,7 +441,7 @@ impl GroupCoordinator {
 
     async fn store_chunk(&self, Chunk { batch, stored }: Chunk) {
         let started = self.clock.monotonic();
-        let to = records::partition();
+        let to = table::partition();
         let result = self
             .broker
             .append(&to, vec![batch], Durability::Flushed)
@@ -535,22 +471,6 @@ impl State {
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
-    }
-}
-
-/// A deletion that has begun; ends it also when the caller goes away in between.
-struct Deleting<'a> {
-    coordinator: &'a GroupCoordinator,
-    group: &'a GroupId,
-    deleted: bool,
-}
-
-impl Drop for Deleting<'_> {
-    fn drop(&mut self) {
-        let now = self.coordinator.clock.monotonic();
-        let mut state = self.coordinator.state.lock();
-        let actions = state.engine.end_delete(now, self.group, self.deleted);
-        self.coordinator.carry_out(&mut state, actions);
     }
 }
 

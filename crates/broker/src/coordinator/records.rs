@@ -7,15 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use groups::consumer::{ConsumerSnapshot, HeaderRecord, MemberRecord};
 use groups::{MemberId, Snapshot};
-use model::limits::{BATCH_BYTES_MAX, GROUPS_TOPIC};
-use model::{GroupId, PartitionId, TopicName, TopicPartition};
-use record::Batches;
+use model::GroupId;
+use model::limits::BATCH_BYTES_MAX;
 use stdx::ByteSize;
 
-use crate::{Broker, Error, Place, ReadLimit, TopicConfig, TopicSpec, ensure_topic};
+use crate::table::{self, Table};
+use crate::{Broker, Error, TopicConfig, TopicSpec, ensure_topic};
 
 /// First byte of the key of a group snapshot.
 const KIND: u8 = 2;
@@ -25,24 +24,11 @@ const KIND_HEADER: u8 = 16;
 const KIND_MEMBER: u8 = 17;
 const VERSION: u8 = 0;
 
-/// Bytes per read while loading.
-const READ_BYTES: usize = 1 << 20;
-
 /// What was found in the topic.
 #[derive(Debug, Default)]
 pub(super) struct Loaded {
     pub(super) groups: BTreeMap<GroupId, Snapshot>,
     pub(super) consumers: BTreeMap<GroupId, ConsumerSnapshot>,
-    /// Records of our kind that are not what we write.
-    pub(super) unreadable: u64,
-}
-
-pub(super) fn topic() -> TopicName {
-    TopicName::new(GROUPS_TOPIC).expect("our own topic names are valid")
-}
-
-pub(super) fn partition() -> TopicPartition {
-    TopicPartition::new(topic(), PartitionId::new(0))
 }
 
 /// ```text
@@ -106,88 +92,35 @@ fn parse_ids(key: &[u8]) -> Option<(GroupId, &str)> {
     (version == VERSION).then_some((group, rest))
 }
 
-/// Reads every snapshot from the topic, which is created if it is missing.
-pub(super) async fn load(broker: &dyn Broker) -> Result<Loaded, Error> {
+/// Reads every snapshot from the topic, which is created if it is missing; answers also how many records could not be read.
+pub(super) async fn load(broker: &dyn Broker) -> Result<(Loaded, u64), Error> {
     let config = TopicConfig {
         retention: None,
         batch_bytes: ByteSize::from_bytes(BATCH_BYTES_MAX as u64),
         ..TopicConfig::default()
     };
-    ensure_topic(
-        broker,
-        TopicSpec {
-            name: topic(),
-            partitions: 1,
-            config,
-        },
-    )
-    .await?;
-    loop {
-        match read_all(broker).await {
-            // Compaction moved the log's start while we read: its snapshot is complete, read that.
-            Err(Error::OutOfRange { .. }) => (),
-            answer => return answer,
-        }
-    }
-}
-
-async fn read_all(broker: &dyn Broker) -> Result<Loaded, Error> {
-    let partition = partition();
-    let mut loaded = Loaded::default();
-    let Some(start) = broker.find(&partition, Place::Earliest).await? else {
-        return Ok(loaded);
+    let spec = TopicSpec {
+        name: table::topic(),
+        partitions: 1,
+        config,
     };
-    let mut next = start.position;
-    loop {
-        let limit = ReadLimit {
-            bytes: READ_BYTES,
-            at_least_one: true,
-        };
-        let fetched = match broker.read(&partition, next, limit).await {
-            Err(Error::Corrupt {
-                until: Some(until), ..
-            }) if until > next => {
-                loaded.unreadable += 1;
-                next = until;
-                continue;
-            }
-            answer => answer?,
-        };
-        if fetched.batches.is_empty() {
-            return Ok(loaded);
-        }
-        loaded.apply(fetched.batches);
-        next = fetched.next;
-    }
+    ensure_topic(broker, spec).await?;
+    table::read(broker).await
 }
 
-impl Loaded {
-    fn apply(&mut self, batches: Bytes) {
-        for batch in Batches::new(batches) {
-            let Ok(records) = batch.and_then(|batch| batch.records()) else {
-                self.unreadable += 1;
-                continue;
-            };
-            for record in &records {
-                match record {
-                    Ok(record) => self.apply_record(record.key.unwrap_or_default(), record.value),
-                    Err(_) => self.unreadable += 1,
-                }
-            }
-        }
-    }
-
-    fn apply_record(&mut self, key: &[u8], value: Option<&[u8]>) {
-        let readable = match parse_key(key) {
+impl Table for Loaded {
+    fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> bool {
+        match parse_key(key) {
             Key::OtherKind => true,
             Key::Unreadable => false,
             Key::Group(group) => self.apply_group(group, value),
             Key::Header(group) => self.apply_header(group, value),
             Key::Member(group, member) => self.apply_member(group, member, value),
-        };
-        self.unreadable += u64::from(!readable);
+        }
     }
+}
 
+impl Loaded {
     fn apply_group(&mut self, group: GroupId, value: Option<&[u8]>) -> bool {
         match value.map(Snapshot::decode) {
             None => {
@@ -236,9 +169,7 @@ impl Loaded {
 
 /// Whether a record of the topic is one that a start can read, or of a kind that is not ours.
 pub(crate) fn is_readable(key: &[u8], value: Option<&[u8]>) -> bool {
-    let mut alone = Loaded::default();
-    alone.apply_record(key, value);
-    alone.unreadable == 0
+    Loaded::default().apply(key, value)
 }
 
 #[cfg(test)]
@@ -292,11 +223,10 @@ mod tests {
             (&b, Some(snapshot(5).encode())),
             (&a, Some(snapshot(2).encode())),
             (&b, None),
-            (&a, Some(vec![77])),
         ] {
-            loaded.apply_record(&key(group), value.as_deref());
+            assert!(loaded.apply(&key(group), value.as_deref()));
         }
+        assert!(!loaded.apply(&key(&a), Some(&[77])));
         assert_eq!(loaded.groups, BTreeMap::from([(a, snapshot(2))]));
-        assert_eq!(loaded.unreadable, 1);
     }
 }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use super::*;
 
 mod consumers;
+mod unused;
 
 use crate::{Broker, Drive, EmbeddedBroker, Options, TopicConfig, TopicSpec};
 
@@ -54,6 +55,15 @@ impl World {
     }
 
     async fn open(disk: SimDisk, clock: DynClock, records_max: u64) -> Self {
+        Self::open_with(disk, clock, records_max, CoordinatorOptions::default()).await
+    }
+
+    async fn open_with(
+        disk: SimDisk,
+        clock: DynClock,
+        records_max: u64,
+        options: CoordinatorOptions,
+    ) -> Self {
         let shared: DynDisk = disk.shared();
         let entropy: DynEntropy = Arc::new(SeededEntropy::new(disk.changes()));
         let broker = EmbeddedBroker::open(Options {
@@ -71,7 +81,6 @@ impl World {
                 tokio::task::yield_now().await;
             }
         });
-        let options = CoordinatorOptions::default();
         let groups = GroupCoordinator::new(broker.clone(), clock.clone(), entropy, options);
         let stop = CancellationToken::new();
         let running = tokio::spawn(groups.clone().run(stop.clone()));
@@ -477,7 +486,7 @@ async fn compaction_keeps_the_groups() {
             .await
             .unwrap();
     }
-    let marks = world.broker.marks(&records::partition()).await.unwrap();
+    let marks = world.broker.marks(&table::partition()).await.unwrap();
     assert!(
         marks.log_start > Position::default(),
         "compacted at least once"

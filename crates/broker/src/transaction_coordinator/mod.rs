@@ -34,8 +34,9 @@ use transactions::{Begin, End, Phase, Transaction, TransactionalId};
 pub use error::TransactionError;
 pub use transactions::{Init, Options as TransactionOptions};
 
-use crate::{Commit, Durability, DynBroker, Error, TransactionalLog};
+use crate::{Commit, Durability, DynBroker, Error, TransactionalLog, table};
 use events::Events;
+use records::Loaded;
 use slots::{Held, Slots};
 
 /// Time between two looks for transactions whose time is over, or that could not be ended.
@@ -103,9 +104,9 @@ impl TransactionCoordinator {
         self.slots.check().is_ok()
     }
 
-    /// The longest time that a transaction may be open.
-    pub fn timeout_max(&self) -> Duration {
-        self.options.timeout_max
+    /// The limits it keeps.
+    pub fn options(&self) -> &TransactionOptions {
+        &self.options
     }
 
     /// A producer of `id` begins: fences every earlier one and aborts what it left open.
@@ -238,9 +239,9 @@ impl TransactionCoordinator {
             return Ok(());
         };
         let started = self.clock.monotonic();
-        let loaded = records::load(&*self.broker).await?;
-        if loaded.unreadable > 0 {
-            events::unreadable(loaded.unreadable);
+        let (loaded, unreadable) = table::read::<Loaded>(&*self.broker).await?;
+        if unreadable > 0 {
+            events::unreadable(unreadable);
         }
         let unfinished = log.unfinished().await?;
         let (mut open, mut ending) = (0, Vec::new());
@@ -356,7 +357,7 @@ impl TransactionCoordinator {
     }
 
     async fn append(&self, batch: record::CheckedBatch) -> Result<(), Error> {
-        let to = records::partition();
+        let to = table::partition();
         let appended = self.broker.append(&to, vec![batch], Durability::Flushed);
         appended.await.map(|_| ())
     }

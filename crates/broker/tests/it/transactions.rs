@@ -10,7 +10,7 @@ use broker::{
 };
 use env::{SimClock, SimDisk};
 use model::{GroupId, Outcome, Producer};
-use test_kit::batches::batch_in_transaction;
+use test_kit::batches::{batch, batch_in_transaction, values};
 use transactions::{Error, Phase, TransactionalId};
 
 use crate::support::{at, clock, create, manual, poll, spec};
@@ -66,6 +66,33 @@ impl World {
         let batch = vec![batch_in_transaction(by, 0, [value])];
         self.run(self.broker.append(&orders, batch, Durability::Flushed))
             .unwrap();
+    }
+
+    fn write_plain(&self, value: &str) {
+        let plain = vec![batch([value])];
+        let orders = at("orders", 0);
+        self.run(self.broker.append(&orders, plain, Durability::Flushed))
+            .unwrap();
+    }
+
+    /// Log start, last stable offset and high watermark, and what readers of what is committed see.
+    fn seen(&self) -> ([u128; 3], Vec<String>) {
+        let orders = at("orders", 0);
+        let marks = self.run(self.broker.marks(&orders)).unwrap();
+        let (mut from, mut seen) = (marks.log_start, Vec::new());
+        while from < marks.last_stable {
+            let limit = broker::ReadLimit {
+                bytes: 1 << 20,
+                at_least_one: true,
+            };
+            let read = broker::read_committed(&*self.broker, &orders, from, limit);
+            let fetched = self.run(read).unwrap();
+            assert!(fetched.next > from);
+            seen.extend(values(&fetched.batches));
+            from = fetched.next;
+        }
+        let marks = [marks.log_start, marks.last_stable, marks.high_watermark];
+        (marks.map(model::Position::bits), seen)
     }
 
     /// Whether readers of what is committed reach the end.
@@ -211,5 +238,81 @@ fn a_deleted_topic_holds_no_transaction_up() {
             .run(world.broker.committed(&shop, None))
             .unwrap()
             .is_empty()
+    );
+}
+
+/// As in Kafka: DeleteRecords reaches the high watermark and retention takes whole segments before it, whatever is open
+/// there. What is left of the transaction keeps its outcome, and nobody waits for what is gone.
+#[test]
+fn what_is_deleted_under_an_open_transaction_holds_nobody_up() {
+    for (outcome, sees) in [
+        (Outcome::Commit, &["plain", "in it 2", "after"][..]),
+        (Outcome::Abort, &["plain", "after"]),
+    ] {
+        let (disk, clock) = (SimDisk::new(1), clock());
+        let world = open(&disk, &clock, TransactionOptions::default());
+        create(&world.broker, spec("orders", 1));
+        let by = world.init("shop").unwrap();
+        world.write("shop", by, "in it 1");
+        world.write_plain("plain");
+        assert_eq!(world.seen(), ([0, 0, 2], vec![]));
+        let orders = at("orders", 0);
+        let beyond = world
+            .broker
+            .delete_records(&orders, model::Offset::new(3).into());
+        assert!(matches!(
+            world.run(beyond),
+            Err(broker::Error::OutOfRange { .. })
+        ));
+        let deleted = world
+            .broker
+            .delete_records(&orders, model::Offset::new(1).into());
+        world.run(deleted).unwrap();
+        assert_eq!(world.seen(), ([1, 1, 2], vec![]), "what is open still is");
+        drop(world);
+        disk.crash();
+        let world = open(&disk, &clock, TransactionOptions::default());
+        assert_eq!(world.seen(), ([1, 1, 2], vec![]), "also after a start");
+        let next = vec![batch_in_transaction(by, 1, ["in it 2"])];
+        world
+            .run(world.broker.append(&orders, next, Durability::Flushed))
+            .unwrap();
+        let shop = id("shop");
+        world
+            .run(world.coordinator.end(&shop, by, outcome))
+            .unwrap();
+        world.write_plain("after");
+        let expected: Vec<String> = sees.iter().map(ToString::to_string).collect();
+        assert_eq!(world.seen(), ([1, 5, 5], expected), "{outcome:?}");
+    }
+}
+
+#[test]
+fn retention_takes_segments_under_an_open_transaction() {
+    let (disk, clock) = (SimDisk::new(1), clock());
+    let world = open(&disk, &clock, TransactionOptions::default());
+    let mut spec = spec("orders", 1);
+    for (key, value) in [("segment.bytes", "1024"), ("retention.bytes", "2048")] {
+        spec.config.set(key, Some(value)).unwrap();
+    }
+    create(&world.broker, spec);
+    let by = world.init("shop").unwrap();
+    world.write("shop", by, "in it");
+    for number in 0..20 {
+        world.write_plain(&format!("{number:0>400}"));
+    }
+    assert!(world.broker.retain_now() > 0);
+    let (marks, seen) = world.seen();
+    assert!(marks[0] > 0 && marks[1] == marks[0], "{marks:?}");
+    assert!(seen.is_empty(), "it is open still");
+    let shop = id("shop");
+    let ended = world.coordinator.end(&shop, by, Outcome::Commit);
+    world.run(ended).unwrap();
+    let (marks, seen) = world.seen();
+    assert_eq!(marks[1], marks[2]);
+    assert_eq!(
+        seen.len() as u128,
+        marks[2] - marks[0] - 1,
+        "all but the marker"
     );
 }

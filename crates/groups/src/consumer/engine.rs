@@ -123,7 +123,7 @@ impl Coordinator {
         let (consumers, tools) = self.consumers_with(now, &mut out);
         let topics = Arc::clone(&consumers.topics);
         let group = ConsumerGroup::restore(id.clone(), stored, &topics, now, tools.options);
-        let wake = group.next_deadline(tools.options.empty_retention);
+        let wake = group.next_deadline(tools.options.offsets_retention);
         consumers
             .groups
             .insert(id.clone(), Entry { group, wake: None });
@@ -164,6 +164,10 @@ impl Consumers {
         self.groups.len()
     }
 
+    pub(crate) fn contains(&self, id: &GroupId) -> bool {
+        self.groups.contains_key(id)
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Duration> {
         self.wakes.first().map(|(at, _)| *at)
     }
@@ -179,7 +183,7 @@ impl Consumers {
                 entry.wake = None;
             }
             self.with(tools, &id, ConsumerGroup::tick);
-            let retention = tools.options.empty_retention;
+            let retention = tools.options.offsets_retention;
             let over = self.groups.get(&id).is_some_and(|Entry { group, .. }| {
                 let empty = group.members.is_empty() && !group.is_dead;
                 empty && group.empty_since + retention <= tools.now
@@ -265,7 +269,7 @@ impl Consumers {
             return;
         }
         group.empty_since = tools.now;
-        let wake = group.next_deadline(tools.options.empty_retention);
+        let wake = group.next_deadline(tools.options.offsets_retention);
         self.wake_by(id, wake);
     }
 
@@ -369,7 +373,7 @@ impl Consumers {
             topics_version: self.topics_version,
         };
         let answer = change(&mut entry.group, &mut cx);
-        let due = entry.group.next_deadline(tools.options.empty_retention);
+        let due = entry.group.next_deadline(tools.options.offsets_retention);
         self.wake_by(id, due);
         Some(answer)
     }

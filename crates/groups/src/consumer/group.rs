@@ -307,12 +307,12 @@ impl ConsumerGroup {
     }
 
     /// When to look at it again.
-    pub(crate) fn next_deadline(&self, empty_retention: Duration) -> Option<Duration> {
+    pub(crate) fn next_deadline(&self, offsets_retention: Duration) -> Option<Duration> {
         if self.is_dead {
             return None;
         }
         let first = self.members.values().map(Member::next_deadline).min();
-        Some(first.unwrap_or(self.empty_since + empty_retention))
+        Some(first.unwrap_or(self.empty_since + offsets_retention))
     }
 
     /// Whether a member reads the topic.

@@ -72,7 +72,7 @@ fn rules(coordinator: &Coordinator, group: &ConsumerGroup) -> Vec<(bool, &'stati
             "a group that is being deleted has members",
         ),
         (
-            wakes_in_time(coordinator, group, options.empty_retention),
+            wakes_in_time(coordinator, group, options.offsets_retention),
             "nobody will look at it",
         ),
     ]

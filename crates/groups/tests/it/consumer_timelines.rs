@@ -559,7 +559,7 @@ fn a_group_takes_so_many_members_and_a_member_makes_sense() {
 #[test]
 fn an_empty_group_is_forgotten_in_time() {
     let options = Options {
-        empty_retention: Duration::from_mins(1),
+        offsets_retention: Duration::from_mins(1),
         ..Options::default()
     };
     assert_snapshot!(run_with(options, "

@@ -496,7 +496,7 @@ fn limits_hold() {
 #[test]
 fn an_empty_group_is_forgotten_and_simple_consumers_may_commit() {
     let options = Options {
-        empty_retention: Duration::from_mins(1),
+        offsets_retention: Duration::from_mins(1),
         ..Options::default()
     };
     assert_snapshot!(run_with(options, "

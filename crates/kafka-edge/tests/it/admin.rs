@@ -331,6 +331,13 @@ async fn configuration_is_shown_and_changed_key_by_key_or_whole() {
 
     let node = described(&mut client, 4, "0").await;
     assert_eq!(value(&node, "num.partitions").0, "4");
+    for (name, default) in [
+        ("offsets.retention.minutes", "10080"),
+        ("transaction.max.timeout.ms", "900000"),
+        ("transactional.id.expiration.ms", "604800000"),
+    ] {
+        assert_eq!(value(&node, name), (default.to_owned(), 5), "{name}");
+    }
     assert!(value(&node, "advertised.listeners").0.contains("127.0.0.1"));
 }
 

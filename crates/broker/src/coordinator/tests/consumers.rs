@@ -118,7 +118,7 @@ async fn compaction_keeps_members_and_forgets_those_that_left() {
         epoch = world.beat(beat("one", epoch)).await.epoch;
         world.beat(beat("two", joined.epoch - 1)).await;
     }
-    let marks = world.broker.marks(&records::partition()).await.unwrap();
+    let marks = world.broker.marks(&table::partition()).await.unwrap();
     assert!(
         marks.log_start > Position::default(),
         "compacted at least once"

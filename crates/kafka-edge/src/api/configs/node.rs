@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use broker::{ConfigEntry, CoordinatorOptions};
+use broker::{ConfigEntry, CoordinatorOptions, TransactionOptions};
 use kafka_wire::ErrorCode;
 
 use super::{Line, SOURCE_DEFAULT, SOURCE_STATIC_BROKER, kind};
@@ -44,6 +44,9 @@ pub(super) fn lines(call: &Call, resource: &str) -> Result<Vec<Line>, Refusal> {
     }
     let mut lines = own(options, call);
     lines.extend(groups(&call.shared.groups.options()));
+    if let Some(transactions) = call.shared.transactions.get() {
+        lines.extend(transactional(transactions.options()));
+    }
     let entries = options.topic_defaults.entries();
     lines.extend(entries.into_iter().filter_map(topic_default));
     lines.sort_by_key(|line| line.name);
@@ -138,6 +141,33 @@ fn groups(options: &CoordinatorOptions) -> Vec<Line> {
             INT,
             Some("6000"),
             "Shortest session timeout a member of the classic protocol may ask for.",
+        ),
+        line(
+            "offsets.retention.minutes",
+            (options.offsets_retention.as_secs() / 60).to_string(),
+            INT,
+            Some("10080"),
+            "Offsets of a group without members and commits go after this long.",
+        ),
+    ]
+}
+
+/// How transactions are coordinated.
+fn transactional(options: &TransactionOptions) -> Vec<Line> {
+    vec![
+        line(
+            "transaction.max.timeout.ms",
+            options.timeout_max.as_millis().to_string(),
+            INT,
+            Some("900000"),
+            "The longest timeout a transactional producer may ask for.",
+        ),
+        line(
+            "transactional.id.expiration.ms",
+            options.id_expiry.as_millis().to_string(),
+            INT,
+            Some("604800000"),
+            "A transactional id without an open transaction is forgotten after this long without a call.",
         ),
     ]
 }
