@@ -187,7 +187,7 @@ fn a_fresh_directory_is_ready_at_once_and_holds_what_the_format_page_says() {
     let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
     let names: Vec<_> = disk.read_dir(Path::new("/data")).unwrap();
     let names: Vec<_> = names.iter().map(|entry| entry.name.as_str()).collect();
-    assert_eq!(names, ["catalog", "lantern.lock", "topics"]);
+    assert_eq!(names, ["catalog", "lantern.lock", "reserve", "topics"]);
     assert_eq!(broker.recovery().partitions, 1);
     assert!(broker.recovery().is_untouched());
     assert!(disk.open(Path::new("/data/clean"), Open::Read).is_err());
