@@ -265,7 +265,8 @@ mod tests {
                 for _ in 0..count {
                     let (exact, found) = (asked - truth[seen], asked - said.millis());
                     prop_assert!(exact <= found, "record {}: {} {}", seen, exact, found);
-                    prop_assert!(found <= exact + GRAIN_MS + exact / FINE, "record {}: {} {}", seen, exact, found);
+                    // Twice the usual: paces that change this much may take more room than there is at one in `FINE`.
+                    prop_assert!(found <= exact + GRAIN_MS + exact * 2 / FINE, "record {}: {} {}", seen, exact, found);
                     prop_assert_eq!(timeline.time_of(offset(seen as u64)), Some(said));
                     seen += 1;
                 }

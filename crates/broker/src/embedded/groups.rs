@@ -59,7 +59,12 @@ pub(crate) async fn forget(
 }
 
 /// Removes the progress of every group in topics that do not exist.
+///
+/// # Errors
+/// Also when a failed flush has left progress of which nobody knows until the next start: it would be taken for progress in
+/// a new topic of the same name.
 pub(crate) async fn forget_topics_gone(shared: &Shared) -> Result<(), Error> {
+    shared.groups.check_not_frozen()?;
     let topics = shared.topics.load_full();
     let gone = |topic: &TopicName| !topics.infos.contains_key(topic);
     let stale = stale_keys(&shared.progress.lock(), gone);

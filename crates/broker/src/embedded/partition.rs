@@ -341,6 +341,16 @@ impl Partition {
         self.refusal(&inside.state)
     }
 
+    /// # Errors
+    /// [`Error::Frozen`] when it takes no appends until the next start; what failed last may be there then.
+    pub(crate) fn check_not_frozen(&self) -> Result<(), Error> {
+        let inside = self.inside.lock();
+        match inside.state {
+            State::Frozen(_) => Err(self.refusal(&inside.state)),
+            _ => Ok(()),
+        }
+    }
+
     /// Where the writer last put this partition's jobs; says nothing about this round by itself.
     pub(crate) fn slot(&self) -> usize {
         self.slot.load(Ordering::Relaxed)

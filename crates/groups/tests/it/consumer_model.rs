@@ -341,7 +341,8 @@ impl World {
                 state.epoch = 0;
             }
             Err(Error::FencedInstance { .. }) => self.restart(client),
-            Err(_) => (),
+            // After an answer that is an error a client says everything again, as after one that was lost.
+            Err(_) => state.asking = Some(ticket),
         }
     }
 
