@@ -4,6 +4,8 @@ use anyhow::{Result, bail};
 
 use crate::{fuzz, run, setup, suites};
 
+/// Cases of a property test.
+const PROPERTY_CASES: &str = "5000";
 /// Seeds of the simulation.
 const SEEDS: &str = "0..10000";
 /// Kills under load.
@@ -15,7 +17,8 @@ const FUZZ_SECONDS: &str = "900";
 type Part = (&'static str, fn() -> Result<()>);
 
 pub(crate) fn run() -> Result<()> {
-    let parts: [Part; 4] = [
+    let parts: [Part; 5] = [
+        ("properties", properties),
         ("simulation", simulate),
         ("kills", kill),
         ("suites", foreign),
@@ -33,6 +36,19 @@ pub(crate) fn run() -> Result<()> {
         bail!("failed: {}", failed.join(", "));
     }
     Ok(())
+}
+
+/// Property tests with cases drawn anew, many more of them where a test does not say how many.
+fn properties() -> Result<()> {
+    let test = [
+        "test",
+        "--quiet",
+        "--workspace",
+        "--exclude",
+        "e2e",
+        "--no-fail-fast",
+    ];
+    run::check(run::cargo(&test).env("PROPTEST_CASES", PROPERTY_CASES))
 }
 
 fn simulate() -> Result<()> {
