@@ -162,15 +162,15 @@ fn main() {
         "ns a read, median of 5           no change   1 a ms   without pause (changes a second)"
     );
     for (name, way) in WAYS {
-        let mut line = format!("{name:<30}");
+        print!("{name:<30}");
         for changes in ALL {
             let (each, changed) = median(|| way(reads, changes));
-            line += &format!("  {each:>9.2}");
+            print!("  {each:>9.2}");
             if matches!(changes, Changes::WithoutPause) {
                 let seconds = each * reads as f64 / 1e9;
-                line += &format!("  ({:.0})", changed as f64 / seconds);
+                print!("  ({:.0})", changed as f64 / seconds);
             }
         }
-        println!("{line}");
+        println!();
     }
 }

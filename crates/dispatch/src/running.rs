@@ -69,6 +69,10 @@ pub(crate) enum Ending {
 }
 
 /// One listener.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fact of its own: no two of them together make a state"
+)]
 pub(crate) struct Running {
     context: Arc<Context>,
     orders: watch::Receiver<Orders>,

@@ -152,9 +152,10 @@ impl Supervisor {
                     // Its sender lives as long as the service that runs this.
                     Ok(()) = self.paused.changed() => self.pause(active.as_ref()),
                     ending = ended(active.as_mut()) => {
-                        match ending {
-                            Some(_) => warn!(listener = self.name, "A listener begins again where its last transaction ended."),
-                            None => error!(listener = self.name, "A listener ended by a panic and is started again."),
+                        if ending.is_some() {
+                            warn!(listener = self.name, "A listener begins again where its last transaction ended.");
+                        } else {
+                            error!(listener = self.name, "A listener ended by a panic and is started again.");
                         }
                         active = None;
                         if ending.is_none() || began.elapsed() > WELL {

@@ -8,8 +8,11 @@ use crate::rig::Rig;
 
 const RULES: &str = include_str!("../../../../rules/lantern.yaml");
 
+/// A metric, a label, its value, and what is measured at a second.
+type Fed<'a> = (&'a str, &'a str, &'a str, &'a dyn Fn(u64) -> f64);
+
 /// Feeds values for as many seconds, one sample of each every ten.
-async fn feed(rig: &Rig, seconds: u64, series: &[(&str, &str, &str, &dyn Fn(u64) -> f64)]) {
+async fn feed(rig: &Rig, seconds: u64, series: &[Fed<'_>]) {
     for at in (0..seconds).step_by(10) {
         for (metric, label, name, value) in series {
             let labels = [("__name__", *metric), (*label, *name)];
@@ -47,7 +50,7 @@ async fn a_group_that_stands_still_fires_and_one_that_is_late_and_works_does_not
     let late = |_| 900.0;
     let falling_behind = |at: u64| 600.0 + at as f64 / 2.0;
     let group = "consumergroup";
-    let all: [(&str, &str, &str, &dyn Fn(u64) -> f64); 3] = [
+    let all: [Fed<'_>; 3] = [
         (age, group, "still", &still),
         (age, group, "late", &late),
         (age, group, "falling behind", &falling_behind),

@@ -112,15 +112,12 @@ impl Running {
     /// A transaction ended: committed, with so many outputs in so much time, or not.
     pub(super) fn transacted(&mut self, committed: Option<(Producing, usize, Duration)>) {
         self.committing = false;
-        match committed {
-            Some((producing, outputs, took)) => {
-                self.producing = Some(producing);
-                self.metrics.transacted(outputs, took);
-            }
-            None => {
-                self.broken = true;
-                self.metrics.aborted.inc();
-            }
+        if let Some((producing, outputs, took)) = committed {
+            self.producing = Some(producing);
+            self.metrics.transacted(outputs, took);
+        } else {
+            self.broken = true;
+            self.metrics.aborted.inc();
         }
     }
 

@@ -251,7 +251,7 @@ async fn answers_share_transactions_and_a_lone_one_waits_for_no_other() {
     let took = rig.clock.now().since(begin);
     // Ten milliseconds, and some flushes of five in this house.
     assert!(took < Duration::from_millis(100), "{took:?}");
-    rig.produce("orders", 0, &[("", "many", NONE); 10_000])
+    rig.produce("orders", 0, &vec![("", "many", NONE); 10_000])
         .await;
     rig.until_finished().await;
     let committed = "listener=\"l\",outcome=\"committed\"";

@@ -16,7 +16,7 @@ use crate::support::{PATIENCE, Raw, Server, batch};
 
 /// A few hundred bytes that inflate to a megabyte: more than is inflated on the spot.
 fn heavy() -> Bytes {
-    heavy_with(&[b'x'; 1 << 20], Some(b"key"))
+    heavy_with(&vec![b'x'; 1 << 20], Some(b"key"))
 }
 
 fn heavy_with(value: &[u8], key: Option<&[u8]>) -> Bytes {
@@ -80,7 +80,7 @@ async fn requests_behind_one_that_inflates_do_not_overtake_it_and_others_do_not_
     let mut second = server.client().await;
     let answer = produce(&mut second, topic.as_str(), light()).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 1));
-    let small = heavy_with(&[b'x'; 100_000], None);
+    let small = heavy_with(&vec![b'x'; 100_000], None);
     let answer = produce(&mut second, topic.as_str(), small).await;
     assert_eq!((answer.error_code, answer.base_offset), (0, 2));
     drop(busy);
@@ -160,7 +160,7 @@ async fn a_compacted_topic_refuses_what_has_no_key_without_inflating_it_again() 
         .topic_with("prices", 1, &[("cleanup.policy", "compact")])
         .await;
     let mut client = server.client().await;
-    let keyless = heavy_with(&[b'x'; 1 << 20], None);
+    let keyless = heavy_with(&vec![b'x'; 1 << 20], None);
     let answer = produce(&mut client, topic.as_str(), keyless).await;
     assert_eq!(answer.error_code, ErrorCode::InvalidRecord.code());
     assert_eq!(answer.record_errors.len(), 0, "too much to list");
