@@ -56,7 +56,9 @@ impl SegmentName {
     fn parse_stem(stem: &str) -> Option<Self> {
         let number = |digits: &str, length: usize| {
             let right = digits.len() == length && digits.bytes().all(|byte| byte.is_ascii_digit());
-            right.then(|| digits.parse::<u64>().ok())?
+            let number = right.then(|| digits.parse::<u64>().ok())??;
+            // Offsets are 63 bits wide on the wire and in batches; one more would have no next.
+            (number < i64::MAX.unsigned_abs()).then_some(number)
         };
         let mut parts = stem.split('-');
         let base = Offset::new(number(parts.next()?, 20)?);
@@ -210,6 +212,8 @@ mod tests {
         }
         let strange = [
             "0.log",
+            "09223372036854775807.log",
+            "18446744073709551615.log",
             "00000000000000000000-00000000000000000000-0000000001.log",
             "00000000000000000000-00000000000000000005-0000000000.log",
             "00000000000000000000-00000000000000000005.log",
