@@ -1,7 +1,7 @@
 //! Ways to lay out what a round of the log's writer makes durable, held against each other at the level of files and
 //! system calls (`docs/benchmarks/layouts.md`).
 //!
-//! Read first: [`Kind`], the layouts; [`Case`], what a round writes; [`write`], how a round is written and made
+//! Read first: [`Kind`], the layouts; [`Case`], what a round writes; [`mod@write`], how a round is written and made
 //! durable; [`read`], reading one partition back.
 //!
 //! Invariants: the layouts take turns in each round; a run begins when what the last one left is on the disk; what a layout
