@@ -109,7 +109,8 @@ impl Log {
     /// [`Log::flush`] will do.
     pub fn pending(&self) -> Option<&[Write]> {
         let due = self.since_checkpoint >= self.options.checkpoint_bytes.bytes();
-        if self.pending.overflowed || due || self.frozen().is_some() {
+        // Not dirty: it was synced beside the writer, and a flush costs nothing.
+        if self.pending.overflowed || due || self.frozen().is_some() || !self.dirty {
             return None;
         }
         Some(&self.pending.writes)
@@ -142,7 +143,7 @@ impl Log {
     }
 
     /// Takes note of [`Unsettled::sync`]: with success a journal need not keep what was written
-    /// before [`Log::unsettled`].
+    /// before [`Log::unsettled`], and if nothing was written since, the log is as after a flush.
     ///
     /// # Errors
     /// As [`Log::flush`]: a failed sync is final.
@@ -151,7 +152,12 @@ impl Log {
         if let Err(source) = synced {
             return Err(self.freeze("sync", &was.path, source));
         }
-        self.mark.set(was.end);
+        let end = self.marks().log_end;
+        if was.end == end && self.dirty {
+            self.all_synced(end);
+        } else {
+            self.mark.set(was.end);
+        }
         Ok(())
     }
 }

@@ -56,6 +56,7 @@ mod journaled;
 mod log;
 mod names;
 mod options;
+mod preallocate;
 mod producers;
 mod reader;
 mod recovery;

@@ -25,6 +25,7 @@ use crate::index::Index;
 use crate::journaled::{Pending, SyncGate, Write, sync_through};
 use crate::names::SegmentName;
 use crate::options::SEGMENT_BYTES_MAX;
+use crate::preallocate::Room;
 use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
 use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
@@ -35,6 +36,9 @@ use crate::{
     Error, KnownProducer, LogReader, Options, Publish, RecoveryReport, StampKind, checkpoint,
     recovery,
 };
+
+/// Checkpoints left out before one is overdue.
+const CHECKPOINTS_MISSED: u64 = 8;
 
 /// Where a log begins, is durable, is readable, and ends:
 /// `log_start <= durable <= high_watermark <= log_end`.
@@ -73,6 +77,7 @@ pub struct Log {
     active: Arc<Segment>,
     pub(crate) file: DynFile,
     pub(crate) sync_gate: SyncGate,
+    room: Room,
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
     pub(crate) producers: Producers,
@@ -110,7 +115,8 @@ impl Log {
             active: recovered.active,
             file: recovered.file,
             sync_gate: SyncGate::default(),
-            first_append: (!recovered.active_is_empty).then_some(now),
+            room: Room::none(recovered.active_size),
+            first_append: (recovered.active_size > 0).then_some(now),
             producers: recovered.producers,
             transactions: recovered.transactions,
             mark: recovered.mark,
@@ -243,6 +249,27 @@ impl Log {
     /// [`Error::Storage`] the first time, [`Error::Frozen`] ever after: a failed sync is final.
     pub fn flush(&mut self) -> Result<(), Error> {
         self.check_frozen()?;
+        if self.dirty {
+            let ahead = self.options.preallocate_bytes.bytes();
+            let (size, limit) = (self.active.summary().size, self.segment_limit());
+            self.room.make(&*self.file, size, ahead, limit);
+        }
+        self.sync()
+    }
+
+    /// As [`Log::flush`], for a segment that nothing will be appended to.
+    fn finish(&mut self) -> Result<(), Error> {
+        self.check_frozen()?;
+        let size = self.active.summary().size;
+        // Zeros that stay are taken away by the next start.
+        if self.room.is_left(size) && self.file.set_len(size).is_ok() {
+            self.room = Room::none(size);
+            self.dirty = true;
+        }
+        self.sync()
+    }
+
+    fn sync(&mut self) -> Result<(), Error> {
         if !self.dirty {
             return Ok(());
         }
@@ -253,7 +280,14 @@ impl Log {
             let path = self.active.path().to_owned();
             return Err(self.freeze("sync", &path, source));
         }
+        self.all_synced(end);
+        Ok(())
+    }
+
+    /// Takes note that everything up to `end`, where the log ends, is durable.
+    pub(crate) fn all_synced(&mut self, end: Offset) {
         self.dirty = false;
+        self.room.flushed(self.active.summary().size);
         self.pending.clear();
         self.shared.durable.store(end.get(), Ordering::Release);
         self.mark.set(end);
@@ -262,7 +296,11 @@ impl Log {
             // A cache: failing to write it makes the next start slower, not wrong.
             drop(self.write_checkpoint(false));
         }
-        Ok(())
+    }
+
+    /// Whether there is so much behind the last checkpoint that one is worth a flush of its own.
+    pub fn is_checkpoint_overdue(&self) -> bool {
+        self.since_checkpoint / CHECKPOINTS_MISSED >= self.options.checkpoint_bytes.bytes()
     }
 
     /// Flushes, and leaves a checkpoint that lets the next start scan nothing.
@@ -270,7 +308,7 @@ impl Log {
     /// # Errors
     /// As [`Log::flush`]; [`Error::Io`] if the checkpoint could not be written.
     pub fn close(mut self) -> Result<(), Error> {
-        self.flush()?;
+        self.finish()?;
         self.active.keep_index(&self.shared.dir);
         self.write_checkpoint(true)
     }
@@ -366,15 +404,18 @@ impl Log {
         if summary.size == 0 {
             return false;
         }
-        let limit = self.options.segment_bytes.bytes().min(SEGMENT_BYTES_MAX);
         let aged = self
             .first_append
             .is_some_and(|first| now.since(first) >= self.options.segment_age);
         let offsets = plan.next.since(self.active.base());
-        summary.size + to_u64(plan.bytes.len()) > limit || aged || offsets > u64::from(u32::MAX)
+        let size = summary.size + to_u64(plan.bytes.len());
+        size > self.segment_limit() || aged || offsets > u64::from(u32::MAX)
     }
 
-    /// Writes at the end of the newest segment; on failure the file is as it was before.
+    fn segment_limit(&self) -> u64 {
+        self.options.segment_bytes.bytes().min(SEGMENT_BYTES_MAX)
+    }
+
     /// Writes a planned append, in a new segment if it is time for one; answers where.
     fn place(&mut self, plan: &Plan, now: Timestamp) -> Result<u64, Error> {
         if self.must_roll(plan, now) {
@@ -385,12 +426,14 @@ impl Log {
         Ok(position)
     }
 
+    /// Writes at the end of the newest segment; on failure the file ends there.
     fn write(&mut self, bytes: &Bytes, position: u64) -> Result<(), Error> {
         self.dirty = true;
         let Err(source) = self.file.write_all_at(bytes, position) else {
             return Ok(());
         };
         let path = self.active.path().to_owned();
+        self.room = Room::none(position);
         if let Err(cut) = self.file.set_len(position) {
             return Err(self.freeze("cut back", &path, cut));
         }
@@ -403,7 +446,7 @@ impl Log {
     /// Closes the newest segment and begins the next. The old one is flushed first, so that only the
     /// newest segment ever holds bytes that are not durable.
     pub(crate) fn roll(&mut self, now: Timestamp) -> Result<(), Error> {
-        self.flush()?;
+        self.finish()?;
         let base = self.marks().log_end;
         let name = SegmentName::appended(base);
         let dir = self.shared.dir.clone();
@@ -426,6 +469,7 @@ impl Log {
         self.shared.note_index(&self.active);
         self.active = segment;
         self.file = file;
+        self.room = Room::default();
         self.first_append = None;
         drop(self.write_checkpoint(false));
         Ok(())

@@ -27,6 +27,9 @@ pub struct Options {
     /// Appends of at most so many bytes between two flushes may be made durable by a journal instead
     /// ([`Log::pending`](crate::Log::pending)). Default 0: none.
     pub journal_bytes: ByteSize,
+    /// Zeros are written up to so many bytes behind the newest segment's end, so that flushes of little need not
+    /// make the file longer. Default 0: none.
+    pub preallocate_bytes: ByteSize,
     /// A checkpoint is written after this many bytes were flushed: bounds what recovery scans.
     /// Default 32 MiB.
     pub checkpoint_bytes: ByteSize,
@@ -57,6 +60,7 @@ impl Default for Options {
             leader_epoch: 0,
             tail_bytes: ByteSize::from_kib(256),
             journal_bytes: ByteSize::from_bytes(0),
+            preallocate_bytes: ByteSize::from_bytes(0),
             checkpoint_bytes: ByteSize::from_mib(32),
             producers_max: 10_000,
             producer_expiry: Duration::from_hours(24),

@@ -16,6 +16,9 @@
 //!   middle, with whole batches behind the tear; these were not promised either, but they may have
 //!   been, if rot struck just then: if there are any, all that is cut is kept aside and reported.
 //!
+//! Zeros up to the end of the file, behind everything that was promised, are neither: a log writes them ahead of
+//! itself (`preallocate`). They are taken away and not reported.
+//!
 //! **Then make it true.** What was read may be in the page cache only: after a failed fsync the kernel
 //! calls such pages clean. So bytes above the flush mark are written again, then synced, before
 //! anybody reads them.
@@ -46,7 +49,7 @@ use crate::segment::{Segment, Summary, load_index};
 use crate::shared::Shared;
 use crate::tail::Tail;
 use crate::transactions::{Transactions, concerns};
-use crate::wire::to_usize;
+use crate::wire::{to_u64, to_usize};
 use crate::{CheckpointState, Cut, Damage, Error, Options, Publish, RecoveryReport};
 
 /// The directory beside the segments where damaged bytes are kept.
@@ -61,7 +64,7 @@ pub(crate) struct Recovered {
     pub(crate) shared: Shared,
     pub(crate) active: Arc<Segment>,
     pub(crate) file: DynFile,
-    pub(crate) active_is_empty: bool,
+    pub(crate) active_size: u64,
     pub(crate) producers: Producers,
     pub(crate) transactions: Transactions,
     pub(crate) mark: FlushMark,
@@ -138,7 +141,7 @@ pub(crate) fn recover(
             disk,
             publish_written: AtomicBool::new(options.publish == Publish::Written),
         },
-        active_is_empty: active.summary().size == 0,
+        active_size: active.summary().size,
         active,
         file,
         producers,
@@ -190,7 +193,7 @@ struct Walked {
 }
 
 enum WalkEnd {
-    /// The file ends with a whole batch.
+    /// The file ends with a whole batch, or with zeros behind it.
     Whole,
     /// Something bad that nothing vouches for; good batches may come after it.
     Torn { batches_after: bool },
@@ -390,6 +393,10 @@ impl<'a> Recoverer<'a> {
             },
             _ => self.walk(&*file, name, start, length, next, report)?,
         };
+        if walked.summary.size < length && matches!(walked.end, WalkEnd::Whole) {
+            file.set_len(walked.summary.size)
+                .map_err(storage("cut", &path))?;
+        }
         if next.is_none() {
             self.settle_end(&file, &path, base, length, &mut walked, report)?;
         }
@@ -443,6 +450,12 @@ impl<'a> Recoverer<'a> {
                         self.learn_transaction(&batch, bytes.unwrap_or_default());
                     }
                     self.learn(&batch, base, &mut summary, &mut index);
+                }
+                Step::Bad
+                    if expected >= promised
+                        && is_zeros(&mut window, position).map_err(&read)? =>
+                {
+                    break WalkEnd::Whole;
                 }
                 Step::Bad if next.is_some() && expected >= promised => break WalkEnd::Lost,
                 Step::Bad => {
@@ -607,6 +620,19 @@ impl<'a> Recoverer<'a> {
         }
         Ok(path)
     }
+}
+
+/// Whether there is nothing but zeros from `position` on.
+fn is_zeros(window: &mut Window<'_>, mut position: u64) -> io::Result<bool> {
+    while position < window.end() {
+        let length = to_usize(window.end() - position).min(scan::WINDOW_BYTES);
+        let bytes = window.get(position, length)?.unwrap_or_default();
+        if bytes.iter().any(|byte| *byte != 0) {
+            return Ok(false);
+        }
+        position += to_u64(length);
+    }
+    Ok(true)
 }
 
 fn storage(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {

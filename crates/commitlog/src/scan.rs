@@ -13,7 +13,7 @@ use record::{HEADER_BYTES, Header};
 use crate::wire::{to_u64, to_usize};
 
 /// Bytes read at once.
-const WINDOW_BYTES: usize = 256 << 10;
+pub(crate) const WINDOW_BYTES: usize = 256 << 10;
 
 /// A stretch of a file in memory.
 #[derive(Debug)]

@@ -33,6 +33,8 @@ pub(crate) struct Config {
     pub(crate) series_retention: HumanDuration,
     /// Size of a file of the log's journal; 0 does without.
     pub(crate) journal_size: ByteSize,
+    /// How far zeros are written ahead of a partition's end; 0 does without.
+    pub(crate) preallocate_size: ByteSize,
     /// How often records that are past their topic's retention are looked for.
     pub(crate) retention_interval: HumanDuration,
     pub(crate) agent: bool,
@@ -106,6 +108,7 @@ impl Default for Config {
             rules_dir: "rules".into(),
             series_retention: HumanDuration::new(Duration::from_hours(6)),
             journal_size: ByteSize::from_mib(16),
+            preallocate_size: ByteSize::from_kib(512),
             retention_interval: HumanDuration::new(Duration::from_secs(30)),
             agent: true,
             ready_file: None,
@@ -130,6 +133,9 @@ const DEFAULT_FILE: &str = "lantern.yaml";
 /// What a file of the journal may have; a start reads up to four whole.
 const JOURNAL_MIN: ByteSize = ByteSize::from_kib(4);
 const JOURNAL_MAX: ByteSize = ByteSize::from_mib(256);
+
+/// More zeros than this ahead of a partition would be a waste of disk.
+const PREALLOCATE_MAX: ByteSize = ByteSize::from_mib(64);
 
 /// The shortest time between two looks for old records.
 const RETENTION_INTERVAL_MIN: Duration = Duration::from_millis(10);
@@ -203,6 +209,12 @@ impl Config {
         if journal.bytes() > 0 && !(JOURNAL_MIN..=JOURNAL_MAX).contains(&journal) {
             problems.push(format!(
                 "journal_size is {journal}: it must be 0, for none, or {JOURNAL_MIN} to {JOURNAL_MAX}"
+            ));
+        }
+        if self.preallocate_size > PREALLOCATE_MAX {
+            problems.push(format!(
+                "preallocate_size is {}: it must be at most {PREALLOCATE_MAX}",
+                self.preallocate_size
             ));
         }
         let Compaction {
@@ -300,6 +312,7 @@ struct Partial {
     rules_dir: Option<PathBuf>,
     series_retention: Option<HumanDuration>,
     journal_size: Option<ByteSize>,
+    preallocate_size: Option<ByteSize>,
     retention_interval: Option<HumanDuration>,
     agent: Option<bool>,
     ready_file: Option<PathBuf>,

@@ -383,6 +383,7 @@ async fn open_broker(
     let defaults = broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy));
     let options = broker::Options {
         journal_bytes: config.journal_size,
+        preallocate_bytes: config.preallocate_size,
         clean_interval: config.compaction.interval.get(),
         clean_memory: config.compaction.memory,
         clean_rate: config.compaction.rate,

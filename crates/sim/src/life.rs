@@ -254,6 +254,7 @@ fn options(world: &World, clock: &Arc<LifeClock>) -> Options {
         // Without a journal, with files that are full after a few rounds, and with roomy ones; a log
         // may also change between them.
         journal_bytes: ByteSize::from_kib(*dice.of(&[0, 4, 4, 16, 64])),
+        preallocate_bytes: ByteSize::from_kib(*dice.of(&[0, 4, 512])),
         journal_partition_bytes: ByteSize::from_bytes(*dice.of(&[150, 700, 65_536])),
         groups_records_max: *dice.of(&[8, 40, 10_000]),
         queue_appends: *dice.of(&[4, 16_384]),

@@ -159,6 +159,21 @@ fn flush(shared: &Shared, partition: &Arc<Partition>) {
     fenced(shared, partition, || flush_unfenced(shared, partition));
 }
 
+/// Flushes one partition beside the writer: nobody waits for it, and what it has is published already.
+pub(super) fn settle(shared: &Shared, partition: Arc<Partition>) {
+    fenced(shared, &partition, || {
+        let clock = &shared.options.clock;
+        let start = clock.monotonic();
+        let settled = partition.settle();
+        let took = clock.monotonic().saturating_sub(start).as_secs_f64();
+        shared.metrics.flushes.inc();
+        shared.metrics.flush_seconds.observe(took);
+        if let Err(error) = settled {
+            refuse(shared, &partition, &error);
+        }
+    });
+}
+
 fn fenced(shared: &Shared, partition: &Arc<Partition>, work: impl FnOnce()) {
     let what = "a panic in a flush";
     if catch_unwind(AssertUnwindSafe(work)).is_err() {

@@ -14,14 +14,13 @@
 //! Not here: the journal's bytes (`commitlog`), redoing at a start (`open`).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
-use std::thread::JoinHandle;
 
 use commitlog::{Journal, JournalError};
 
+use super::beside::Beside;
 use super::partition::Partition;
-use super::{Drive, Shared, events};
+use super::{Shared, events};
 
 /// Turns that may wait to be settled: more than the journal has files, so it is never reached.
 const TURNS_MAX: usize = 16;
@@ -32,14 +31,7 @@ pub(crate) struct Journaling {
     /// Partitions with entries in the turn that is written to. Not held: a deleted topic's files must
     /// not stay open until the turn ends.
     members: Vec<Weak<Partition>>,
-    settler: Option<Settler>,
-}
-
-/// The thread that settles turns; started by the first one that is full.
-#[derive(Debug)]
-struct Settler {
-    turns: SyncSender<FullTurn>,
-    thread: JoinHandle<()>,
+    settler: Beside<FullTurn>,
 }
 
 /// A turn that ended, and whose entries it has.
@@ -52,9 +44,9 @@ struct FullTurn {
 impl Journaling {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
+            settler: Beside::new(Arc::clone(&shared), "lantern-settle", TURNS_MAX, settle),
             shared,
             members: Vec::new(),
-            settler: None,
         }
     }
 
@@ -161,58 +153,22 @@ impl Journaling {
         }
     }
 
-    /// Has a turn settled; at once where there are no threads.
+    /// Has a turn settled; at once where there is no thread for it.
     fn settle(&mut self, journal: &mut Journal, turn: FullTurn) {
-        if self.shared.options.drive == Drive::Manual {
-            if turn.sync_members(&self.shared) {
-                journal.release(turn.epoch);
-            }
-            return;
-        }
-        if self.settler.is_none() {
-            self.settler = Settler::start(&self.shared);
-        }
-        // Without a thread the turn is never released: there are other files, and direct flushes.
-        if let Some(settler) = &self.settler {
-            let _sent = settler.turns.try_send(turn);
-        }
-    }
-}
-
-impl Drop for Journaling {
-    fn drop(&mut self) {
-        if let Some(Settler { turns, thread }) = self.settler.take() {
-            drop(turns);
-            // Nothing in it panics but what is fenced elsewhere.
-            let _ended = thread.join();
-        }
-    }
-}
-
-impl Settler {
-    fn start(shared: &Arc<Shared>) -> Option<Self> {
-        let (turns, received) = sync_channel(TURNS_MAX);
-        let shared = Arc::clone(shared);
-        let thread = std::thread::Builder::new()
-            .name("lantern-settle".to_owned())
-            .spawn(move || run(&shared, &received));
-        match thread {
-            Ok(thread) => Some(Self { turns, thread }),
-            Err(error) => {
-                events::helper_refused(&error);
-                None
-            }
-        }
-    }
-}
-
-fn run(shared: &Shared, turns: &Receiver<FullTurn>) {
-    for turn in turns {
-        if turn.sync_members(shared)
-            && let Some(journal) = shared.journal.lock().as_mut()
+        if let Err(turn) = self.settler.give(turn)
+            && turn.sync_members(&self.shared)
         {
             journal.release(turn.epoch);
         }
+    }
+}
+
+/// Settles a turn and gives its file back.
+fn settle(shared: &Shared, turn: FullTurn) {
+    if turn.sync_members(shared)
+        && let Some(journal) = shared.journal.lock().as_mut()
+    {
+        journal.release(turn.epoch);
     }
 }
 

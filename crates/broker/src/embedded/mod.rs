@@ -14,6 +14,7 @@
 //! who may see what), `feed` (following in memory), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
 //! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `open` (the order in which a data directory comes to life).
 
+mod beside;
 mod broker;
 mod catalog;
 mod cleaner;

@@ -39,6 +39,9 @@ pub struct Options {
     pub journal_bytes: ByteSize,
     /// A partition that has more than this to make durable in a round is flushed itself. Default 64 KiB.
     pub journal_partition_bytes: ByteSize,
+    /// Zeros are written at most so far ahead of a partition's end, where flushes have little to write: then most of them
+    /// need not make the file longer. Default 512 KiB; 0 does without.
+    pub preallocate_bytes: ByteSize,
     /// Files flushed at the same time, at most. Default 8, at least 1.
     pub flush_threads: usize,
     /// Partitions whose topic only asks for [`Durability::Written`](crate::Durability::Written) are
@@ -102,6 +105,7 @@ impl Options {
             flush_age: Duration::from_millis(2),
             journal_bytes: ByteSize::from_mib(16),
             journal_partition_bytes: ByteSize::from_kib(64),
+            preallocate_bytes: ByteSize::from_kib(512),
             flush_threads: 8,
             lazy_flush: Duration::from_secs(1),
             retention_interval: Duration::from_secs(30),
@@ -171,6 +175,13 @@ impl Options {
             format!(
                 "journal_bytes is {}, it must be at most 256MiB",
                 self.journal_bytes
+            ),
+        );
+        check(
+            self.preallocate_bytes <= ByteSize::from_mib(64),
+            format!(
+                "preallocate_bytes is {}, it must be at most 64MiB",
+                self.preallocate_bytes
             ),
         );
         check(

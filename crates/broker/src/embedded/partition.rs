@@ -147,6 +147,7 @@ impl Partition {
                 config,
                 commitlog::Options {
                     journal_bytes: options.journal_limit(),
+                    preallocate_bytes: options.preallocate_bytes,
                     pool: memory.pool.clone(),
                     reserve: Some(memory.reserve.clone()),
                     ..commitlog::Options::default()

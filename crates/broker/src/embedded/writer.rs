@@ -29,7 +29,8 @@ use std::time::Duration;
 use model::Position;
 use record::CheckedBatch;
 
-use super::flusher::Flusher;
+use super::beside::Beside;
+use super::flusher::{self, Flusher};
 use super::partition::{Landed, Partition};
 use super::queue::Woken;
 use super::replies::Reply;
@@ -55,6 +56,9 @@ pub(crate) struct Waiter {
     pub(crate) batches: Vec<CheckedBatch>,
 }
 
+/// Partitions that may wait for their lazy flush; beyond that the writer does it.
+const LAZY_MAX: usize = 1_024;
+
 /// Bytes of appends that are joined into one write at most: a larger one gains nothing.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
@@ -68,6 +72,8 @@ pub(crate) struct Writer {
     dirty: Vec<Arc<Partition>>,
     /// Partitions that may stay in the page cache until then.
     lazy: Vec<(Duration, Arc<Partition>)>,
+    /// Who flushes these: they have much to flush, and nobody waits for it.
+    lazily: Beside<Arc<Partition>>,
 }
 
 /// The jobs of one partition, in order.
@@ -81,6 +87,12 @@ impl Writer {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             flusher: Flusher::new(Arc::clone(&shared)),
+            lazily: Beside::new(
+                Arc::clone(&shared),
+                "lantern-lazy",
+                LAZY_MAX,
+                flusher::settle,
+            ),
             shared,
             jobs: Vec::new(),
             dirty: Vec::new(),
@@ -274,18 +286,22 @@ impl Writer {
         }
     }
 
-    /// Flushes lazy partitions that are due at `now`, or all of them.
+    /// Flushes lazy partitions that are due at `now`, beside this thread if that can be; or all of them, here.
     fn flush_lazy(&mut self, now: Option<Duration>) {
         let mut due = Vec::new();
         self.lazy.retain(|(at, partition)| {
             let later = now.is_some_and(|now| *at > now);
             if !later {
                 partition.unmark_lazy();
-                due.push(Arc::clone(partition));
+                let partition = Arc::clone(partition);
+                let given = match now {
+                    Some(_) => self.lazily.give(partition),
+                    None => Err(partition),
+                };
+                due.extend(given.err());
             }
             later
         });
-        // They waited long enough to have much; and nobody waits for them.
         self.flusher.flush_each(&mut due);
     }
 

@@ -14,14 +14,14 @@ pub(crate) fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::new(Timestamp::from_millis(1_700_000_000_000)))
 }
 
-/// Options for `/data` on `disk` with a clock that stands still.
+/// Options for `/data` on `disk` with a clock that stands still. No zeros ahead of partitions: files are as long as what
+/// is in them, so that a test can count bytes, and fill a disk.
 pub(crate) fn options(disk: DynDisk, clock: Arc<SimClock>, seed: u64) -> Options {
-    Options::new(
-        Path::new("/data"),
-        disk,
-        clock,
-        Arc::new(SeededEntropy::new(seed)),
-    )
+    let entropy = Arc::new(SeededEntropy::new(seed));
+    Options {
+        preallocate_bytes: ByteSize::from_bytes(0),
+        ..Options::new(Path::new("/data"), disk, clock, entropy)
+    }
 }
 
 /// The same, where nothing happens by itself.

@@ -172,7 +172,9 @@ fn damage_is_named_with_its_file_its_place_and_what_a_start_does() {
     disk.flip_bit(&bad, (size + 63) * 8).unwrap();
     let torn = log_of(&disk, "orders", 1);
     let file = disk.open(&torn, Open::Write).unwrap();
-    file.write_all_at(&[0; 100], size * 4).unwrap();
+    let mut rubbish = [0; 100];
+    rubbish[99] = 1;
+    file.write_all_at(&rubbish, size * 4).unwrap();
     let cut = log_of(&disk, "orders", 2);
     disk.open(&cut, Open::Write).unwrap().set_len(0).unwrap();
     disk.write_back();

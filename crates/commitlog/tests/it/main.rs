@@ -17,6 +17,7 @@ mod faults;
 mod fuzzlike;
 mod journal;
 mod kit;
+mod preallocate;
 mod recovery;
 mod rot;
 mod simulation;

@@ -67,6 +67,7 @@ impl World {
             segment_bytes: ByteSize::from_bytes(1_024 + below(6_000)),
             checkpoint_bytes: ByteSize::from_bytes(500 + below(8_000)),
             tail_bytes: ByteSize::from_bytes(below(3) * 1_500),
+            preallocate_bytes: ByteSize::from_kib(below(3) * 4),
             ..Options::default()
         };
         let mut world = Self {

@@ -127,6 +127,7 @@ fn a_wrong_file_is_refused_by_name() {
         ("series_retention: 1m", "at least 5m"),
         ("journal_size: 1KiB", "0, for none, or 4KiB to 256MiB"),
         ("journal_size: much", "journal_size"),
+        ("preallocate_size: 65MiB", "at most 64MiB"),
         ("retention_interval: 1ms", "at least 10ms"),
         ("quotas:\n  default: {producer_rate: 1MB}", "producer_rate"),
         (

@@ -36,7 +36,9 @@ impl Partition {
         self.turn.swap(turn, Ordering::Relaxed) != turn
     }
 
-    /// Syncs what so far only the journal vouches for, beside the writer.
+    /// Syncs what is written and not flushed (the journal vouches for it, or nobody does) beside the writer, whom it
+    /// holds up only where so much was synced like this that a checkpoint is due: that needs a moment
+    /// in which nothing is written.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         let unsettled = {
             let inside = self.inside.lock();
@@ -54,11 +56,18 @@ impl Partition {
         let mut inside = self.inside.lock();
         let inside = &mut *inside;
         match (&inside.state, &mut inside.log) {
-            (State::Open, Some(log)) => log.settled(&unsettled, synced).map_err(|error| {
-                let error = errors::of_log(&self.id, error);
-                inside.state = State::Frozen(errors::reason(&error));
-                error
-            }),
+            (State::Open, Some(log)) => {
+                let settled = log.settled(&unsettled, synced);
+                let checked = settled.and_then(|()| match log.is_checkpoint_overdue() {
+                    true => log.flush(),
+                    false => Ok(()),
+                });
+                checked.map_err(|error| {
+                    let error = errors::of_log(&self.id, error);
+                    inside.state = State::Frozen(errors::reason(&error));
+                    error
+                })
+            }
             (State::Removed, _) => Ok(()),
             (state, _) => Err(self.refusal(state)),
         }

@@ -145,9 +145,11 @@ impl World {
     fn open(&mut self) {
         self.lives += 1;
         let journal_kib = [0, 4, 64][self.pick(3)];
+        let preallocate_kib = [0, 4, 512][self.pick(3)];
         let options = Options {
             groups_records_max: 16,
             journal_bytes: ByteSize::from_kib(journal_kib),
+            preallocate_bytes: ByteSize::from_kib(preallocate_kib),
             ..manual(
                 self.disk.shared(),
                 Arc::clone(&self.clock),

@@ -129,12 +129,14 @@ impl World {
         // Without a journal, with files that are full after a few rounds, and with roomy ones; a log
         // may also change between them.
         let journal_kib = [0, 4, 4, 16, 64][usize::try_from(self.draw(5)).unwrap()];
+        let preallocate_kib = [0, 4, 512][usize::try_from(self.draw(3)).unwrap()];
         let partition_bytes = [150, 700, 65_536][usize::try_from(self.draw(3)).unwrap()];
         let options = Options {
             groups_records_max: 8,
             ring_slots: 3,
             ring_slots_max: 8,
             journal_bytes: ByteSize::from_kib(journal_kib),
+            preallocate_bytes: ByteSize::from_kib(preallocate_kib),
             journal_partition_bytes: ByteSize::from_bytes(partition_bytes),
             ..manual(
                 self.disk.shared(),
