@@ -2,7 +2,7 @@
 
 use crate::names::SegmentName;
 use crate::recovery::QUARANTINE;
-use crate::{checkpoint, clean, flush_mark, journal};
+use crate::{checkpoint, clean, flush_mark, journal, spare};
 use std::path::Path;
 
 /// What a file beside a log is.
@@ -32,6 +32,7 @@ pub fn log_file(name: &str) -> FileKind {
         || at(checkpoint::path(here))
         || at(flush_mark::path(here))
         || at(clean::mark::path(here))
+        || at(spare::path(here))
     {
         FileKind::Beside
     } else if name
@@ -74,6 +75,7 @@ mod tests {
         assert_eq!(log("checkpoint"), FileKind::Beside);
         assert_eq!(log("flushed"), FileKind::Beside);
         assert_eq!(log("cleaned"), FileKind::Beside);
+        assert_eq!(log("spare"), FileKind::Beside);
         assert_eq!(log("checkpoint.tmp"), FileKind::Temporary);
         let cleaned = "00000000000000000000-00000000000000000300-0000000002";
         assert_eq!(log(&format!("{cleaned}.log")), FileKind::Log);

@@ -109,8 +109,7 @@ impl Log {
     /// [`Log::flush`] will do.
     pub fn pending(&self) -> Option<&[Write]> {
         let due = self.since_checkpoint >= self.options.checkpoint_bytes.bytes();
-        // Not dirty: it was synced beside the writer, and a flush costs nothing.
-        if self.pending.overflowed || due || self.frozen().is_some() || !self.dirty {
+        if self.pending.overflowed || due || self.frozen().is_some() {
             return None;
         }
         Some(&self.pending.writes)

@@ -65,6 +65,7 @@ mod retention;
 mod scan;
 mod segment;
 mod shared;
+mod spare;
 mod tail;
 mod transactions;
 mod trial;

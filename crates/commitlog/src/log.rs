@@ -78,6 +78,8 @@ pub struct Log {
     pub(crate) file: DynFile,
     pub(crate) sync_gate: SyncGate,
     room: Room,
+    /// Since when there is a spare file.
+    pub(crate) spare: Option<Timestamp>,
     /// The log's clock at the newest segment's first append.
     first_append: Option<Timestamp>,
     pub(crate) producers: Producers,
@@ -116,6 +118,7 @@ impl Log {
             file: recovered.file,
             sync_gate: SyncGate::default(),
             room: Room::none(recovered.active_size),
+            spare: None,
             first_append: (recovered.active_size > 0).then_some(now),
             producers: recovered.producers,
             transactions: recovered.transactions,
@@ -451,8 +454,13 @@ impl Log {
         let name = SegmentName::appended(base);
         let dir = self.shared.dir.clone();
         let path = name.log_path(&dir);
-        let file = match create_segment(&*self.shared.disk, &path) {
-            Ok(file) => file,
+        let spare = self.take_spare(&path);
+        let made = match spare {
+            Some(spare) => Ok(spare),
+            None => create_segment(&*self.shared.disk, &path).map(|file| (file, 0)),
+        };
+        let (file, length) = match made {
+            Ok(made) => made,
             Err(source) if is_full(&source) => return Err(Error::Full { path, source }),
             Err(source) => return Err(self.freeze("create", &path, source)),
         };
@@ -469,7 +477,7 @@ impl Log {
         self.shared.note_index(&self.active);
         self.active = segment;
         self.file = file;
-        self.room = Room::default();
+        self.room = Room::used(length);
         self.first_append = None;
         drop(self.write_checkpoint(false));
         Ok(())

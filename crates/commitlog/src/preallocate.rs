@@ -46,6 +46,11 @@ impl Room {
         }
     }
 
+    /// As a file is that has nothing of the segment yet, and is so long.
+    pub(crate) fn used(until: u64) -> Self {
+        Self { until, flushed: 0 }
+    }
+
     /// Whether the file may be longer than the segment.
     pub(crate) fn is_left(&self, size: u64) -> bool {
         self.until > size

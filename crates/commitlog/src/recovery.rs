@@ -17,7 +17,8 @@
 //!   been, if rot struck just then: if there are any, all that is cut is kept aside and reported.
 //!
 //! Zeros up to the end of the file, behind everything that was promised, are neither: a log writes them ahead of
-//! itself (`preallocate`). They are taken away and not reported.
+//! itself (`preallocate`). Nor are batches of smaller offsets than the segment's: it took a used file (`spare`). Both are taken away
+//! and not reported.
 //!
 //! **Then make it true.** What was read may be in the page cache only: after a failed fsync the kernel
 //! calls such pages clean. So bytes above the flush mark are written again, then synced, before
@@ -47,6 +48,7 @@ use crate::producers::Producers;
 use crate::scan::{self, Located, Step, Window};
 use crate::segment::{Segment, Summary, load_index};
 use crate::shared::Shared;
+use crate::spare;
 use crate::tail::Tail;
 use crate::transactions::{Transactions, concerns};
 use crate::wire::{to_u64, to_usize};
@@ -193,7 +195,7 @@ struct Walked {
 }
 
 enum WalkEnd {
-    /// The file ends with a whole batch, or with zeros behind it.
+    /// The file ends with a whole batch, or with what was never part of it.
     Whole,
     /// Something bad that nothing vouches for; good batches may come after it.
     Torn { batches_after: bool },
@@ -255,6 +257,12 @@ impl<'a> Recoverer<'a> {
         replaced: &[SegmentName],
         unfinished: &[PathBuf],
     ) -> Result<(), Error> {
+        match self.disk.remove_file(&spare::path(self.dir)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(io_error("remove", &spare::path(self.dir))(error));
+            }
+            _ => {}
+        }
         for path in unfinished {
             self.disk
                 .remove_file(path)
@@ -453,7 +461,7 @@ impl<'a> Recoverer<'a> {
                 }
                 Step::Bad
                     if expected >= promised
-                        && is_zeros(&mut window, position).map_err(&read)? =>
+                        && is_room(&mut window, position, base).map_err(&read)? =>
                 {
                     break WalkEnd::Whole;
                 }
@@ -620,6 +628,11 @@ impl<'a> Recoverer<'a> {
         }
         Ok(path)
     }
+}
+
+/// Whether what is in a segment's file from `position` on was never part of it: zeros, or batches of the file's life before.
+fn is_room(window: &mut Window<'_>, position: u64, segment: Offset) -> io::Result<bool> {
+    Ok(is_zeros(window, position)? || spare::is_old(window, position, segment)?)
 }
 
 /// Whether there is nothing but zeros from `position` on.

@@ -32,6 +32,7 @@ impl Log {
     pub fn retain(&mut self, policy: &Retention, now: Timestamp) -> Result<Retained, Error> {
         self.check_frozen()?;
         self.expire_producers(now);
+        self.drop_unused_spare(now);
         match self.roll_if_old(policy, now) {
             // No room for the next segment: the older ones go all the same, which makes some.
             Ok(()) | Err(Error::Full { .. }) => (),
@@ -55,7 +56,8 @@ impl Log {
             // Not the end of the removed one: there may be damage in between.
             start = start.max(next.base());
         }
-        self.start_at(start)
+        drop(segments);
+        self.start_at(start, Some(now))
     }
 
     /// Drops all records before `offset`: they cannot be read any more, and whole segments of them
@@ -73,7 +75,7 @@ impl Log {
                 log_end: marks.log_end,
             });
         }
-        self.start_at(offset)
+        self.start_at(offset, None)
     }
 
     fn roll_if_old(&mut self, policy: &Retention, now: Timestamp) -> Result<(), Error> {
@@ -93,7 +95,8 @@ impl Log {
         Ok(())
     }
 
-    fn start_at(&mut self, start: Offset) -> Result<Retained, Error> {
+    /// Begins the log at `start`. With a time, one of the files that go may be kept for the next segment.
+    fn start_at(&mut self, start: Offset, keep: Option<Timestamp>) -> Result<Retained, Error> {
         let before = self.marks().log_start;
         if start <= before {
             return Ok(Retained {
@@ -115,13 +118,13 @@ impl Log {
         };
         self.shared.aborted.write().start_at(start);
         let mut failed = None;
-        for segment in &removed {
+        for segment in removed {
             retained.bytes += segment.summary().size;
-            if let Err(source) = self.unlink(segment) {
+            if let Err(source) = self.unlink(&segment, keep) {
                 failed.get_or_insert(segment.io("remove", source));
             }
         }
-        if !removed.is_empty()
+        if retained.segments > 0
             && let Err(source) = self.shared.disk.sync_dir(&self.shared.dir)
         {
             failed.get_or_insert(Error::Io {
@@ -152,17 +155,64 @@ impl Log {
         self.shared.log_start.store(start.get(), Ordering::Release);
     }
 
-    fn unlink(&self, segment: &Segment) -> std::io::Result<()> {
-        let disk = &self.shared.disk;
+    fn unlink(&mut self, segment: &Arc<Segment>, keep: Option<Timestamp>) -> std::io::Result<()> {
         let base = segment.base();
         self.shared
             .damage
             .write()
             .retain(|damage| damage.segment != base);
-        disk.remove_file(segment.path())?;
+        let kept = keep.is_some_and(|now| self.keep_spare(segment, now));
+        let disk = &self.shared.disk;
+        if !kept {
+            disk.remove_file(segment.path())?;
+        }
         match disk.remove_file(&segment.name().index_path(&self.shared.dir)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use env::{Disk, SimDisk};
+    use record::{BatchBuilder, Compression};
+    use stdx::ByteSize;
+
+    use super::*;
+    use crate::Options;
+
+    #[test]
+    fn a_segment_that_somebody_reads_is_removed_and_its_file_not_used_again() {
+        for reads in [false, true] {
+            let disk = SimDisk::new(1);
+            let options = Options {
+                segment_bytes: ByteSize::from_bytes(200),
+                preallocate_bytes: ByteSize::from_kib(4),
+                ..Options::default()
+            };
+            let now = Timestamp::from_millis(1);
+            let dir = Path::new("/p");
+            let (mut log, _) = Log::open(disk.shared(), dir, options, now).unwrap();
+            for _ in 0..9 {
+                let mut builder = BatchBuilder::new(Compression::None);
+                builder.push(now, None, Some(b"value"), &[]);
+                log.append(&[builder.build()], now).unwrap();
+            }
+            let segments = log.shared.segments();
+            let read: Vec<_> = segments.iter().filter(|_| reads).cloned().collect();
+            let files = segments.iter().map(|segment| segment.file().unwrap());
+            let file = files.last().filter(|_| reads);
+            drop(segments);
+            let policy = Retention {
+                bytes: Some(ByteSize::from_bytes(100)),
+                ..Retention::default()
+            };
+            assert!(log.retain(&policy, now).unwrap().segments > 1);
+            assert_eq!(disk.exists(&crate::spare::path(dir)).unwrap(), !reads);
+            drop((read, file));
         }
     }
 }

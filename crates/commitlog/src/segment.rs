@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use env::{Disk, DynDisk, DynFile, Open};
 use model::{Offset, Timestamp};
@@ -131,6 +132,12 @@ impl Segment {
             .map_err(|source| self.io("open", source))?;
         *file = Some(DynFile::clone(&opened));
         Ok(opened)
+    }
+
+    /// Whether nobody but the caller has this segment, or its file: with it out of the log's list, nobody will.
+    pub(crate) fn is_alone(self: &Arc<Self>) -> bool {
+        let unread = |file: &DynFile| Arc::strong_count(file) == 1;
+        Arc::strong_count(self) == 1 && self.file.lock().as_ref().is_none_or(unread)
     }
 
     /// The file for one walk: thousands of segments that are only walked do not stay open. `None` if it was

@@ -170,6 +170,10 @@ fn begin<'w>(world: &'w World, clock: &Arc<LifeClock>) -> Life<'w> {
                 if opened.is_ok() { "open" } else { "failed" }
             ),
         );
+        if let Ok(broker) = &opened {
+            // What it cut is gone at the next start, which then has nothing to report.
+            check::recovery(world, broker.recovery());
+        }
         if dark && dice.chance(50) {
             world.disk.crash();
             world.oracle.borrow_mut().lose_cache();

@@ -45,7 +45,7 @@ pub(crate) fn compare(said: &Verified, broker: &EmbeddedBroker) {
         .map(|finding| finding.partition.as_ref().unwrap())
         .collect();
     let touched: BTreeSet<_> = did.touched.iter().map(|log| &log.partition).collect();
-    assert_eq!(problems, touched);
+    assert_eq!(problems, touched, "{:?}", said.findings);
     assert_eq!(said.is_sound(), did.is_untouched());
     assert_eq!(said.partitions.len(), did.partitions);
     for log in &said.partitions {

@@ -21,5 +21,6 @@ mod preallocate;
 mod recovery;
 mod rot;
 mod simulation;
+mod spare;
 mod transactions;
 mod verify;

@@ -19,6 +19,10 @@ impl Partition {
         let Some(writes) = log.pending() else {
             return false;
         };
+        if writes.is_empty() {
+            // Synced beside the writer meanwhile: a flush costs nothing.
+            return false;
+        }
         for write in writes {
             journal.push(self.log_id, write);
         }

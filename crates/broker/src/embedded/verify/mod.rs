@@ -30,6 +30,7 @@ use ahash::AHashMap;
 use commitlog::{Journal, LogId, Write};
 use env::{Disk, DiskLock, DynClock, DynDisk, LockError, Overlay, SeededEntropy};
 use model::{PartitionId, TopicId, TopicName, TopicPartition};
+use stdx::ByteSize;
 
 pub use progress::{VerifyProgress, VerifyStage};
 pub use report::{Finding, GroupsVerified, PartitionVerified, StartAction, Verified};
@@ -177,6 +178,8 @@ fn dry_options(options: &VerifyOptions, dry: &Overlay) -> Options {
             0 | 1 => Drive::Manual,
             _ => Drive::Threads,
         },
+        // What the start itself writes is looked at, too, and has to end with its last batch.
+        preallocate_bytes: ByteSize::from_bytes(0),
         ..Options::new(
             &options.data_dir,
             dry.shared(),
