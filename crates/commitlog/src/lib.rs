@@ -56,6 +56,7 @@ mod journaled;
 mod log;
 mod names;
 mod options;
+mod plan;
 mod preallocate;
 mod producers;
 mod reader;

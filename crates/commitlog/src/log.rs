@@ -17,24 +17,23 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use env::{Disk, DynDisk, DynFile, Open, is_full};
 use model::{Offset, Timestamp};
-use record::{CheckedBatch, Header, Stamp, StampTime};
-use stdx::PoolBuffer;
+use record::CheckedBatch;
 
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
 use crate::journaled::{Pending, SyncGate, Write, sync_through};
 use crate::names::SegmentName;
 use crate::options::SEGMENT_BYTES_MAX;
+use crate::plan::Plan;
 use crate::preallocate::Room;
-use crate::producers::{Identity, Producers, Sent, Staged, Verdict};
+use crate::producers::Producers;
 use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
 use crate::tail::Chunk;
-use crate::transactions::{Change, Transactions, concerns, is_control};
+use crate::transactions::Transactions;
 use crate::wire::to_u64;
 use crate::{
-    Error, KnownProducer, LogReader, Options, Publish, RecoveryReport, StampKind, checkpoint,
-    recovery,
+    Error, KnownProducer, LogReader, Options, Publish, RecoveryReport, checkpoint, recovery,
 };
 
 /// Checkpoints left out before one is overdue.
@@ -340,68 +339,6 @@ impl Log {
         }
     }
 
-    /// Judges every batch and encodes those to be written, changing nothing.
-    fn plan(&self, batches: &[CheckedBatch], now: Timestamp) -> Result<Plan, Error> {
-        let limit = self.options.batch_bytes.as_usize();
-        let room = batches.iter().map(CheckedBatch::size).sum();
-        let mut plan = Plan::at(self.marks().log_end, self.shared.pool.take(room));
-        let stamp = match self.options.stamp {
-            StampKind::Create => None,
-            StampKind::LogAppend => Some(now),
-        };
-        for batch in batches {
-            let size = batch.size();
-            if size > limit {
-                return Err(Error::BatchTooLarge { size, limit });
-            }
-            let identity = Identity::of(batch.header());
-            if is_control(batch.header()) {
-                self.plan_marker(&mut plan, batch, stamp, now)?;
-                continue;
-            }
-            if let Some(identity) = identity
-                && let Verdict::Duplicate(sent) = self.producers.judge(&plan.staged, identity)?
-            {
-                plan.note_duplicate(&sent);
-                continue;
-            }
-            if concerns(batch.header()) {
-                plan.changes
-                    .push(self.transactions.judge(batch, plan.next)?);
-            } else if self.transactions.is_open(batch.producer_id()) {
-                return Err(not_in_transaction(batch));
-            }
-            let (base, last) = plan.write(batch, stamp, self.options.leader_epoch)?;
-            if let Some(identity) = identity {
-                self.producers
-                    .stage(&mut plan.staged, identity, (base, last), stamp, now);
-            }
-        }
-        plan.bytes = plan
-            .buffer
-            .take()
-            .map_or_else(Bytes::new, PoolBuffer::freeze);
-        Ok(plan)
-    }
-
-    fn plan_marker(
-        &self,
-        plan: &mut Plan,
-        batch: &CheckedBatch,
-        stamp: Option<Timestamp>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let Some(identity) = Identity::of(batch.header()) else {
-            return Err(not_in_transaction(batch));
-        };
-        self.producers.judge_marker(&plan.staged, identity)?;
-        plan.changes
-            .push(self.transactions.judge(batch, plan.next)?);
-        plan.write(batch, stamp, self.options.leader_epoch)?;
-        self.producers.stage_marker(&mut plan.staged, identity, now);
-        Ok(())
-    }
-
     fn must_roll(&self, plan: &Plan, now: Timestamp) -> bool {
         let summary = self.active.summary();
         if summary.size == 0 {
@@ -557,109 +494,4 @@ pub(crate) fn create_segment(disk: &dyn Disk, path: &Path) -> std::io::Result<Dy
     let file = disk.open(path, Open::Create)?;
     file.set_len(0)?;
     Ok(file)
-}
-
-fn not_in_transaction(batch: &CheckedBatch) -> Error {
-    Error::NotInTransaction {
-        producer_id: batch.producer_id(),
-        epoch: batch.producer_epoch(),
-    }
-}
-
-/// What an append will do.
-struct Plan {
-    /// What is stamped, until all of it is.
-    buffer: Option<PoolBuffer>,
-    bytes: Bytes,
-    written: Vec<(Header, u64)>,
-    staged: Staged,
-    /// What becomes of transactions; empty, and so without memory, where there are none.
-    changes: Vec<Change>,
-    base: Offset,
-    next: Offset,
-    outcome: AppendOutcome,
-    first: bool,
-}
-
-impl Plan {
-    fn at(end: Offset, buffer: PoolBuffer) -> Self {
-        Self {
-            buffer: Some(buffer),
-            bytes: Bytes::new(),
-            written: Vec::new(),
-            staged: Staged::default(),
-            changes: Vec::new(),
-            base: end,
-            next: end,
-            outcome: AppendOutcome {
-                base_offset: end,
-                last_offset: end,
-                log_append_time: None,
-                duplicate: false,
-            },
-            first: true,
-        }
-    }
-
-    /// The outcome names the first batch's offset and the last one's.
-    fn note(&mut self, base: Offset, last: Offset, stamp: Option<Timestamp>, duplicate: bool) {
-        if self.first {
-            self.outcome.base_offset = base;
-            self.outcome.log_append_time = stamp;
-            self.outcome.duplicate = duplicate;
-            self.outcome.last_offset = last;
-            self.first = false;
-        }
-        self.outcome.duplicate &= duplicate;
-        self.outcome.last_offset = self.outcome.last_offset.max(last);
-    }
-
-    fn note_duplicate(&mut self, sent: &Sent) {
-        self.note(
-            sent.base_offset,
-            sent.last_offset,
-            sent.log_append_time,
-            true,
-        );
-    }
-
-    fn write(
-        &mut self,
-        batch: &CheckedBatch,
-        stamp: Option<Timestamp>,
-        leader_epoch: i32,
-    ) -> Result<(Offset, Offset), Error> {
-        let base = self.next;
-        let count = batch.header().offsets();
-        if base
-            .get()
-            .checked_add(count)
-            .is_none_or(|end| i64::try_from(end).is_err())
-        {
-            return Err(Error::Exhausted { log_end: base });
-        }
-        let last = base.plus(count - 1);
-        let buffer = self.buffer.as_mut();
-        let buffer = buffer.expect("it is taken when the plan is ready");
-        let start = buffer.len();
-        buffer.extend_from_slice(batch.as_bytes());
-        let copy = buffer.as_mut_slice().get_mut(start..).unwrap_or_default();
-        let stamped = record::restamp(
-            copy,
-            &Stamp {
-                base_offset: base,
-                leader_epoch,
-                time: stamp.map_or(StampTime::Keep, StampTime::LogAppend),
-            },
-        );
-        let header = stamped.and_then(|()| Header::read(copy));
-        let header = header.map_err(|source| Error::Batch {
-            offset: base,
-            source,
-        })?;
-        self.written.push((header, to_u64(batch.size())));
-        self.next = last.next();
-        self.note(base, last, stamp, false);
-        Ok((base, last))
-    }
 }

@@ -28,6 +28,9 @@
 //! segment (accepted); files below the log start are leftovers of an interrupted removal (removed);
 //! a missing segment is damage without bytes. Tests: `tests/it`, simulated crashes and specific cases.
 
+mod aside;
+mod walk;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +40,7 @@ use env::{DynDisk, DynFile, Open};
 use model::{Offset, Timestamp};
 use parking_lot::{Mutex, RwLock};
 
-use crate::aborted::{AbortedIndex, outcome_of};
+use crate::aborted::AbortedIndex;
 use crate::checkpoint::{self, Checkpoint, Loaded};
 use crate::clean;
 use crate::flush_mark::FlushMark;
@@ -45,20 +48,15 @@ use crate::index::Index;
 use crate::log::create_segment;
 use crate::names::{self, SegmentName};
 use crate::producers::Producers;
-use crate::scan::{self, Located, Step, Window};
-use crate::segment::{Segment, Summary, load_index};
+use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
 use crate::spare;
 use crate::tail::Tail;
-use crate::transactions::{Transactions, concerns};
-use crate::wire::{to_u64, to_usize};
+use crate::transactions::Transactions;
 use crate::{CheckpointState, Cut, Damage, Error, Options, Publish, RecoveryReport};
-
-/// The directory beside the segments where damaged bytes are kept.
-pub(crate) const QUARANTINE: &str = "quarantine";
-
-/// Bytes rewritten or copied at once.
-const COPY_BYTES: u64 = 1 << 20;
+pub(crate) use aside::QUARANTINE;
+use aside::rewrite;
+use walk::{WalkEnd, Walked};
 
 /// A log ready to be written.
 #[derive(Debug)]
@@ -183,24 +181,6 @@ struct Recoverer<'a> {
     transactions: Transactions,
     aborted: AbortedIndex,
     segments: Vec<Arc<Segment>>,
-}
-
-/// A segment as the walk leaves it.
-struct Walked {
-    summary: Summary,
-    index: Option<Index>,
-    /// Where bytes begin that the flush mark does not vouch for.
-    unproven_from: u64,
-    end: WalkEnd,
-}
-
-enum WalkEnd {
-    /// The file ends with a whole batch, or with what was never part of it.
-    Whole,
-    /// Something bad that nothing vouches for; good batches may come after it.
-    Torn { batches_after: bool },
-    /// Promised records are missing, and no good batch comes after them.
-    Lost,
 }
 
 impl<'a> Recoverer<'a> {
@@ -421,126 +401,6 @@ impl<'a> Recoverer<'a> {
         Ok((segment, file))
     }
 
-    /// Walks a segment from where the checkpoint stopped, or from its beginning.
-    fn walk(
-        &mut self,
-        file: &dyn env::DiskFile,
-        name: SegmentName,
-        start: Option<Summary>,
-        length: u64,
-        next: Option<Offset>,
-        report: &mut RecoveryReport,
-    ) -> Result<Walked, Error> {
-        let base = name.base;
-        let path = name.log_path(self.dir);
-        let read = io_error("read", &path);
-        let mut summary = start.unwrap_or_else(|| Summary::empty(base, self.now));
-        // Without the index of the part that is not walked, there is none of the rest: it is rebuilt
-        // when somebody reads.
-        let mut index = match summary.size {
-            0 => Some(Index::default()),
-            size => load_index(&**self.disk, self.dir, name, size),
-        };
-        let promised = next.unwrap_or(self.proven);
-        let mut window = Window::new(file, length);
-        let mut unproven_from = None;
-        let end = loop {
-            let (position, expected) = (summary.size, summary.next);
-            if self.flushed.is_none_or(|flushed| flushed <= expected) {
-                unproven_from.get_or_insert(position);
-            }
-            match scan::step(&mut window, position, expected).map_err(&read)? {
-                Step::End if expected < promised => break WalkEnd::Lost,
-                Step::End => break WalkEnd::Whole,
-                Step::Batch(batch) => {
-                    if concerns(&batch.header) && batch.base() >= self.replay_from {
-                        let bytes = window.get(position, to_usize(batch.size)).map_err(&read)?;
-                        self.learn_transaction(&batch, bytes.unwrap_or_default());
-                    }
-                    self.learn(&batch, base, &mut summary, &mut index);
-                }
-                Step::Bad
-                    if expected >= promised
-                        && is_room(&mut window, position, base).map_err(&read)? =>
-                {
-                    break WalkEnd::Whole;
-                }
-                Step::Bad if next.is_some() && expected >= promised => break WalkEnd::Lost,
-                Step::Bad => {
-                    let after = scan::resync(&mut window, position + 1, expected).map_err(&read)?;
-                    if expected >= promised {
-                        break WalkEnd::Torn {
-                            batches_after: after.is_some(),
-                        };
-                    }
-                    let Some(after) = after else {
-                        break WalkEnd::Lost;
-                    };
-                    let found = Damage {
-                        segment: base,
-                        position,
-                        position_end: after.position,
-                        from: expected,
-                        until: after.base(),
-                    };
-                    self.quarantine(file, &found, report);
-                    self.note(found, report);
-                    summary.size = after.position;
-                    summary.next = after.base();
-                }
-            }
-        };
-        if matches!(end, WalkEnd::Lost) {
-            // The rest of the file is damage too: nothing will be written into this segment.
-            let found = Damage {
-                segment: base,
-                position: summary.size,
-                position_end: length,
-                from: summary.next,
-                until: promised.max(summary.next),
-            };
-            self.quarantine(file, &found, report);
-            self.note(found, report);
-            summary.size = length;
-            if next.is_some() {
-                summary.next = found.until;
-            }
-        }
-        report.scanned_bytes += window.read_bytes;
-        Ok(Walked {
-            unproven_from: unproven_from.unwrap_or(summary.size).min(summary.size),
-            summary,
-            index,
-            end,
-        })
-    }
-
-    fn learn(
-        &mut self,
-        batch: &Located,
-        segment: Offset,
-        summary: &mut Summary,
-        index: &mut Option<Index>,
-    ) {
-        if batch.base() >= self.replay_from {
-            let producers_max = self.options.producers_max;
-            self.producers
-                .replay(&batch.header, self.now, producers_max);
-        }
-        if let Some(index) = index {
-            let max = Timestamp::from_millis(batch.header.max_timestamp);
-            index.push(segment, batch.base(), batch.position, max);
-        }
-        summary.push(&batch.header, batch.position_end());
-    }
-
-    fn learn_transaction(&mut self, batch: &Located, bytes: &[u8]) {
-        let outcome = outcome_of(&batch.header, bytes);
-        if let Some(range) = self.transactions.replay(&batch.header, outcome) {
-            self.aborted.push(range);
-        }
-    }
-
     /// Cuts a torn end, and makes what is kept durable.
     fn settle_end(
         &mut self,
@@ -592,60 +452,6 @@ impl<'a> Recoverer<'a> {
         self.segments.push(Arc::clone(&segment));
         Ok((segment, file))
     }
-
-    /// Copies damaged bytes aside. They stay in the segment too, so a full disk does no harm here.
-    fn quarantine(&self, file: &dyn env::DiskFile, damage: &Damage, report: &mut RecoveryReport) {
-        if damage.position < damage.position_end
-            && let Ok(path) =
-                self.keep_aside(file, damage.segment, damage.position, damage.position_end)
-        {
-            report.kept.push(path);
-        }
-    }
-
-    fn keep_aside(
-        &self,
-        file: &dyn env::DiskFile,
-        base: Offset,
-        from: u64,
-        to: u64,
-    ) -> io::Result<PathBuf> {
-        let dir = self.dir.join(QUARANTINE);
-        self.disk.create_dir_all(&dir)?;
-        // A name of its own for every content: an earlier run may have kept another end from here.
-        let mut crc = 0;
-        read_in_parts(file, from, to, |part, _| {
-            crc = crc32c::crc32c_append(crc, part);
-            Ok(())
-        })?;
-        let path = dir.join(format!("{:020}-{from}-{crc:08x}.bytes", base.get()));
-        if !self.disk.exists(&path)? {
-            env::write_atomic_with(&**self.disk, &path, |copy| {
-                read_in_parts(file, from, to, |part, at| {
-                    copy.write_all_at(part, at - from)
-                })
-            })?;
-        }
-        Ok(path)
-    }
-}
-
-/// Whether what is in a segment's file from `position` on was never part of it: zeros, or batches of the file's life before.
-fn is_room(window: &mut Window<'_>, position: u64, segment: Offset) -> io::Result<bool> {
-    Ok(is_zeros(window, position)? || spare::is_old(window, position, segment)?)
-}
-
-/// Whether there is nothing but zeros from `position` on.
-fn is_zeros(window: &mut Window<'_>, mut position: u64) -> io::Result<bool> {
-    while position < window.end() {
-        let length = to_usize(window.end() - position).min(scan::WINDOW_BYTES);
-        let bytes = window.get(position, length)?.unwrap_or_default();
-        if bytes.iter().any(|byte| *byte != 0) {
-            return Ok(false);
-        }
-        position += to_u64(length);
-    }
-    Ok(true)
 }
 
 fn storage(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + use<> {
@@ -655,27 +461,4 @@ fn storage(action: &'static str, path: &Path) -> impl Fn(io::Error) -> Error + u
         path: path.clone(),
         source,
     }
-}
-
-/// Writes `[from, to)` of a file over itself.
-fn rewrite(file: &dyn env::DiskFile, from: u64, to: u64) -> io::Result<()> {
-    read_in_parts(file, from, to, |part, at| file.write_all_at(part, at))
-}
-
-/// Reads `[from, to)` of a file in parts, each given to `take` with its position.
-fn read_in_parts(
-    file: &dyn env::DiskFile,
-    mut from: u64,
-    to: u64,
-    mut take: impl FnMut(&[u8], u64) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut bytes = Vec::new();
-    while from < to {
-        let length = COPY_BYTES.min(to - from);
-        bytes.resize(to_usize(length), 0);
-        file.read_exact_at(&mut bytes, from)?;
-        take(&bytes, from)?;
-        from += length;
-    }
-    Ok(())
 }
