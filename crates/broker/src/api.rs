@@ -1,7 +1,8 @@
 //! What a broker is: the trait, and the words its calls use.
 //!
 //! Positions are opaque ([`Position`]), so that the same trait fits the embedded log, Kafka, Redis
-//! Streams and JetStream. Futures are boxed: one allocation per call, and a call carries a batch.
+//! Streams and JetStream. Futures are boxed: one allocation per call, and a call carries a batch. Where calls are many and
+//! small, [`AppendsFuture`] needs none.
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -16,14 +17,12 @@ use model::{
 use record::CheckedBatch;
 use stdx::ByteSize;
 
-use crate::{Cleanup, DelayFilter, Delays, Demand, Feed, TransactionalLog, Wanted, Wish};
+use crate::{
+    AppendsFuture, Cleanup, DelayFilter, Delays, Demand, Feed, TransactionalLog, Wanted, Wish,
+};
 
 /// What a broker call returns: a boxed future, so that `dyn Broker` works.
 pub type BrokerFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
-
-/// What several appends return: each its own answer.
-pub type AppendsFuture<'a> =
-    Pin<Box<dyn Future<Output = Vec<Result<Appended, Error>>> + Send + 'a>>;
 
 /// A broker as services hold it.
 pub type DynBroker = Arc<dyn Broker>;
@@ -40,6 +39,11 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
 
     /// One topic.
     fn topic(&self, name: &TopicName) -> Option<Arc<TopicInfo>> {
+        self.topics().get(name).cloned()
+    }
+
+    /// The topic of this name, which may be any text.
+    fn topic_named(&self, name: &str) -> Option<Arc<TopicInfo>> {
         self.topics().get(name).cloned()
     }
 
@@ -88,7 +92,8 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
             } = append;
             self.append(&to, batches, durability).await
         });
-        Box::pin(futures_util::future::join_all(each))
+        let each = futures_util::future::join_all(each);
+        AppendsFuture::boxed(async move { each.await.into() })
     }
 
     /// Reads whole batches in order, starting with the one that holds `from`.

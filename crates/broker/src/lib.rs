@@ -37,12 +37,13 @@
 //! # }
 //! ```
 //!
-//! In reading order: `api` (the trait and its words), `config` (topic configuration as text),
+//! In reading order: `api` (the trait and its words), `appends` (what many appends return), `config` (topic configuration as text),
 //! `embedded` (the broker of this machine), `delays` (how late consumers are), [`coordinator`] (members of consumer groups),
 //! `transactional` and [`transaction_coordinator`] (what counts together or not at all), `feed` and `demand` (being
 //! told of what is new), `tail`, `committed` and `ensure` (helpers over any broker).
 
 mod api;
+mod appends;
 mod committed;
 mod config;
 pub mod coordinator;
@@ -57,6 +58,7 @@ pub mod transaction_coordinator;
 mod transactional;
 
 pub use api::*;
+pub use appends::{AppendAnswers, AppendsFuture};
 pub use committed::{read_committed, visible};
 pub use config::{
     Cleanup, CleanupPolicy, ConfigEntry, ConfigKey, ConfigKind, DirtyRatio, KEYS,

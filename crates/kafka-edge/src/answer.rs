@@ -17,10 +17,6 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    pub(crate) fn none() -> Self {
-        Self::default()
-    }
-
     pub(crate) fn frame(frame: Bytes) -> Self {
         Self {
             pieces: vec![frame],

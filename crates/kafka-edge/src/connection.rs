@@ -4,7 +4,9 @@
 //! log; everything else must look as if requests were served one after another; and neither a
 //! client that sends without end nor one that never reads may cost more than its share of memory.
 //!
-//! Answer: two loops in one task with a bounded queue between them.
+//! Answer: two loops in one task with a bounded queue between them. A small request is two polls of that task, one when it has
+//! arrived and one when it is appended; beside its system calls it takes no timer, no lock that connections share but that
+//! of the log's queue and line, and wakes nobody in here.
 //!
 //! ```text
 //!  socket ─> Reader ─ checks, decodes, charges memory ─> queue ─> Writer ─ serves, writes ─> socket
@@ -24,36 +26,41 @@
 //!
 //! Not here: what a request does (`dispatch` and `api`).
 
+mod alarm;
+mod arriving;
 mod mute;
+mod queue;
 mod reader;
+mod stopping;
 mod writer;
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::task::Poll;
 use std::time::Duration;
 
 use kafka_wire::Request;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
+use crate::api::produce::Begun;
 use crate::budget::Held;
-use crate::context::{Call, Fatal, Peer, Shared};
+use crate::context::{Call, Peer, Shared};
 use crate::events::End;
 use crate::options::RATE_MIN;
 use mute::Mute;
+use queue::Queue;
 use reader::Reader;
+use stopping::Stopping;
 use writer::Writer;
 
-/// An answer in the making.
-type Making = Pin<Box<dyn Future<Output = Result<Answer, Fatal>> + Send>>;
-
 /// One request in the queue.
-struct Work {
-    task: Task,
+struct Work<'a> {
+    task: Task<'a>,
     api: Option<kafka_wire::Api>,
     /// When it was read whole, on the monotonic clock.
     received: Duration,
@@ -61,16 +68,16 @@ struct Work {
     held: Held,
 }
 
-enum Task {
+enum Task<'a> {
     /// Nothing left to do.
     Ready(Answer),
     /// Begun by the reader.
-    Begun(Making),
+    Begun(Box<Begun<'a>>),
     /// To be served in its turn.
     Serial(Box<Call>, Box<Request>),
 }
 
-/// What both loops count.
+/// What both loops count and heed.
 #[derive(Default)]
 struct Counts {
     /// Requests in the queue or being served that were not begun by the reader.
@@ -79,6 +86,14 @@ struct Counts {
     open: AtomicUsize,
     /// Until when nothing is taken from the client.
     mute: Mute,
+    /// The endpoint stops.
+    stopping: Stopping,
+}
+
+/// Which loop ended first, and how.
+enum Ended {
+    Reading(End),
+    Writing(End),
 }
 
 /// A client's connection.
@@ -115,26 +130,53 @@ impl Connection {
 
     async fn serve(&mut self) -> std::io::Result<End> {
         self.stream.set_nodelay(true)?;
-        let peer = Peer {
+        let peer = Arc::new(Peer {
             address: self.peer,
             local: self.stream.local_addr()?,
             gone: self.stop.child_token(),
-            pacer: Arc::default(),
-        };
+            pacer: parking_lot::Mutex::default(),
+        });
         let counts = Counts::default();
         let (read, write) = self.stream.split();
-        let (sender, receiver) = mpsc::channel(self.shared.options.requests_in_flight_max);
-        let reader = Reader::new(&self.shared, &peer, &self.stop, &counts, read, sender);
-        let writer = Writer::new(&self.shared, &counts, write, receiver);
+        let queue = Queue::new(self.shared.options.requests_in_flight_max);
+        let reader = Reader::new(&self.shared, &peer, &self.stop, &counts, read, &queue);
+        let writer = Writer::new(&self.shared, &counts, write, &queue);
         // Boxed: both hold buffers, and most connections sleep most of the time.
         let mut reader = Box::pin(reader.run());
         let mut writer = pin!(writer.run());
-        let ended = tokio::select! {
-            biased;
-            end = &mut writer => return Ok(end),
-            end = &mut reader => end,
+        let mut stop = pin!(self.stop.cancelled());
+        let mut begun = false;
+        let ended = poll_fn(|context| {
+            if begun {
+                counts.stopping.heed(context);
+            } else {
+                begun = true;
+                counts.stopping.wait_for(stop.as_mut(), context);
+            }
+            loop {
+                if let Poll::Ready(end) = writer.as_mut().poll(context) {
+                    return Poll::Ready(Ended::Writing(end));
+                }
+                if let Poll::Ready(end) = reader.as_mut().poll(context) {
+                    return Poll::Ready(Ended::Reading(end));
+                }
+                if !queue.writer_called() {
+                    return Poll::Pending;
+                }
+                if let Poll::Ready(end) = writer.as_mut().poll(context) {
+                    return Poll::Ready(Ended::Writing(end));
+                }
+                if !queue.reader_called() {
+                    return Poll::Pending;
+                }
+            }
+        });
+        let ended = match ended.await {
+            Ended::Writing(end) => return Ok(end),
+            Ended::Reading(end) => end,
         };
-        // The queue closes with the reader: what is in it is still answered.
+        // What is in the queue is still answered.
+        queue.close();
         drop(reader);
         peer.gone.cancel();
         Ok(match writer.await {

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use admission::{Admission, Pacer};
 use broker::coordinator::GroupCoordinator;
 use broker::{DynBroker, TopicInfo, TransactionCoordinator};
+use bytes::BytesMut;
 use env::DynClock;
 use kafka_wire::messages::BrokerId;
 use kafka_wire::{EncodeError, ErrorCode, RequestHeader, StrBytes};
@@ -60,7 +61,7 @@ impl Shared {
 }
 
 /// The two ends of a connection and how it may end early.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Peer {
     /// Where the client connects from.
     pub(crate) address: SocketAddr,
@@ -69,14 +70,14 @@ pub(crate) struct Peer {
     /// Nobody will read an answer: the client is gone, or the endpoint stops.
     pub(crate) gone: CancellationToken,
     /// Its pauses for standing in the line before the log.
-    pub(crate) pacer: Arc<parking_lot::Mutex<Pacer>>,
+    pub(crate) pacer: parking_lot::Mutex<Pacer>,
 }
 
 /// One request being served.
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) peer: Peer,
+    pub(crate) peer: Arc<Peer>,
     pub(crate) header: RequestHeader,
 }
 
@@ -167,6 +168,18 @@ impl Call {
             kafka_wire::encode_response(header.api, header.version, header.correlation_id, body)?;
         Ok(Answer::frame(frame))
     }
+
+    /// Encodes the answer behind those that are in `frames`.
+    pub(crate) fn reply_into<B: kafka_wire::Encodable>(
+        &self,
+        frames: &mut BytesMut,
+        body: &B,
+    ) -> Result<(), Fatal> {
+        let header = &self.header;
+        let (api, version) = (header.api, header.version);
+        kafka_wire::encode_response_into(frames, api, version, header.correlation_id, body)?;
+        Ok(())
+    }
 }
 
 /// An IPv4 address inside an IPv6 one as what it is.
@@ -184,10 +197,17 @@ pub(crate) fn text(text: impl Into<String>) -> StrBytes {
 /// # Errors
 /// Kafka says the same for a topic that is not there and a name that cannot be one.
 pub(crate) fn partition(topic: &str, index: i32) -> Result<TopicPartition, ErrorCode> {
-    let unknown = ErrorCode::UnknownTopicOrPartition;
-    let name = TopicName::new(topic).map_err(|_| unknown)?;
-    let index = u32::try_from(index).map_err(|_| unknown)?;
-    Ok(TopicPartition::new(name, PartitionId::new(index)))
+    let name = TopicName::new(topic).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    in_topic(&name, index)
+}
+
+/// The partition that a request names of a topic that was found.
+///
+/// # Errors
+/// As [`partition`].
+pub(crate) fn in_topic(topic: &TopicName, index: i32) -> Result<TopicPartition, ErrorCode> {
+    let index = u32::try_from(index).map_err(|_| ErrorCode::UnknownTopicOrPartition)?;
+    Ok(TopicPartition::new(topic.clone(), PartitionId::new(index)))
 }
 
 /// The position of a Kafka offset; `None` for the negative special values.

@@ -56,7 +56,7 @@ pub use fetch::{FetchAnswer, FetchedPartition, TopicRef};
 pub use frame::{REQUEST_BYTES_MAX_DEFAULT, Splitter};
 pub use header::{ClientId, RequestHeader};
 pub use request::{CheckedRequest, Decoded, Request, decode_request};
-pub use response::{decode_response, encode_request, encode_response};
+pub use response::{decode_response, encode_request, encode_response, encode_response_into};
 pub use shape::{ELEMENT_BYTES, ELEMENTS_MAX};
 pub use versions::{unsupported_version_answer, versions_answer};
 

@@ -18,10 +18,30 @@ pub fn encode_response<B: Encodable>(
     body: &B,
 ) -> Result<Bytes, EncodeError> {
     let mut frame = BytesMut::with_capacity(256);
-    frame.put_i32(0);
-    put_response_header(&mut frame, api, version, correlation_id);
-    encode_body(&mut frame, api, version, body)?;
-    finish(frame, api, version)
+    encode_response_into(&mut frame, api, version, correlation_id, body)?;
+    Ok(frame.freeze())
+}
+
+/// Writes `body` as the answer to request `correlation_id` behind what is in `frames`, as a frame with its length.
+///
+/// # Errors
+/// As [`encode_response`]; `frames` is then as before.
+pub fn encode_response_into<B: Encodable>(
+    frames: &mut BytesMut,
+    api: Api,
+    version: i16,
+    correlation_id: i32,
+    body: &B,
+) -> Result<(), EncodeError> {
+    let start = frames.len();
+    frames.put_i32(0);
+    put_response_header(frames, api, version, correlation_id);
+    let encoded = encode_body(frames, api, version, body)
+        .and_then(|()| put_length(frames, start, api, version));
+    if encoded.is_err() {
+        frames.truncate(start);
+    }
+    encoded
 }
 
 pub(crate) fn put_response_header(frame: &mut BytesMut, api: Api, version: i16, id: i32) {
@@ -103,9 +123,19 @@ fn encode_body_as<B: Encodable>(
         })
 }
 
-/// Writes the length, now known, over the four bytes kept for it.
 fn finish(mut frame: BytesMut, api: Api, version: i16) -> Result<Bytes, EncodeError> {
-    let length = frame.len().saturating_sub(4);
+    put_length(&mut frame, 0, api, version)?;
+    Ok(frame.freeze())
+}
+
+/// Writes the length of the frame that begins at `start`, now known, over the four bytes kept for it.
+fn put_length(
+    frames: &mut BytesMut,
+    start: usize,
+    api: Api,
+    version: i16,
+) -> Result<(), EncodeError> {
+    let length = frames.len().saturating_sub(start).saturating_sub(4);
     let Ok(announced) = i32::try_from(length) else {
         return Err(EncodeError::TooLong {
             api,
@@ -113,8 +143,35 @@ fn finish(mut frame: BytesMut, api: Api, version: i16) -> Result<Bytes, EncodeEr
             length,
         });
     };
-    if let Some(head) = frame.first_chunk_mut::<4>() {
+    let frame = frames.get_mut(start..);
+    if let Some(head) = frame.and_then(<[u8]>::first_chunk_mut::<4>) {
         *head = announced.to_be_bytes();
     }
-    Ok(frame.freeze())
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use kafka_protocol::messages::HeartbeatResponse;
+
+    use super::*;
+
+    #[test]
+    fn answers_stand_one_behind_another_and_one_that_cannot_be_leaves_no_trace() {
+        let body = HeartbeatResponse::default().with_throttle_time_ms(5);
+        let mut frames = BytesMut::new();
+        for (version, id) in [(1, 7), (4, 8)] {
+            encode_response_into(&mut frames, Api::Heartbeat, version, id, &body).unwrap();
+        }
+        let two = frames.clone();
+        encode_response_into(&mut frames, Api::Heartbeat, 99, 9, &body).unwrap_err();
+        assert_eq!(frames, two);
+        let splitter = crate::Splitter::answers(100);
+        for (version, id) in [(1, 7), (4, 8)] {
+            let frame = splitter.next(&mut frames).unwrap().unwrap();
+            let answer = decode_response(Api::Heartbeat, version, frame).unwrap();
+            assert_eq!(answer, (id, body.clone()));
+        }
+        assert!(frames.is_empty());
+    }
 }

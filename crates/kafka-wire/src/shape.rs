@@ -79,10 +79,10 @@ pub(crate) fn walk(
     shape: &Shape,
     version: i16,
     flexible: bool,
-    body: &Bytes,
+    body: &[u8],
 ) -> Result<Walked, WalkError> {
     let mut walker = Walker {
-        rest: body.clone(),
+        rest: body,
         version,
         flexible,
         elements: 0,
@@ -110,19 +110,20 @@ pub(crate) fn walk(
 /// Skips the tagged fields of a header.
 pub(crate) fn skip_tags(rest: &mut Bytes) -> Option<()> {
     let mut walker = Walker {
-        rest: std::mem::take(rest),
+        rest,
         version: 0,
         flexible: true,
         elements: 0,
         crowded: false,
     };
-    let done = walker.tags(None);
-    *rest = walker.rest;
-    done
+    walker.tags(None)?;
+    let skipped = rest.len() - walker.rest.len();
+    rest.advance(skipped);
+    Some(())
 }
 
-struct Walker {
-    rest: Bytes,
+struct Walker<'a> {
+    rest: &'a [u8],
     version: i16,
     flexible: bool,
     elements: usize,
@@ -130,7 +131,7 @@ struct Walker {
 }
 
 /// `None` everywhere means malformed, or `crowded`.
-impl Walker {
+impl Walker<'_> {
     fn structure(&mut self, fields: &[Field]) -> Option<()> {
         self.fields(fields)?;
         if self.flexible {

@@ -74,6 +74,7 @@ impl EmbeddedBroker {
         match shared.options.drive {
             Drive::Manual => manual = Some(writer),
             Drive::Threads => {
+                shared.bell.hang();
                 threads.push(spawn("lantern-writer", move || writer.run())?);
                 let learner = Arc::clone(&shared);
                 threads.push(spawn("lantern-delays", move || delays::learn(&learner))?);
@@ -213,6 +214,7 @@ fn end(
         // A panic of the thread was counted where it was fenced.
         let _ended = thread.join();
     }
+    shared.bell.take_down();
     // Whoever changes topics finishes first.
     let catalog = shared.catalog.lock();
     let mut closed = Ok(());
@@ -290,6 +292,12 @@ impl Broker for EmbeddedBroker {
         self.shared.topics.load().infos.get(name).cloned()
     }
 
+    fn topic_named(&self, name: &str) -> Option<Arc<TopicInfo>> {
+        let topics = self.shared.topics.load();
+        let topic = topics.live.get(name);
+        topic.map(|topic| Arc::clone(&topic.info))
+    }
+
     fn create_topic(&self, spec: TopicSpec) -> BrokerFuture<'_, Arc<TopicInfo>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
@@ -345,7 +353,7 @@ impl Broker for EmbeddedBroker {
     }
 
     fn append_each(&self, appends: Vec<Append>) -> AppendsFuture<'_> {
-        Box::pin(reads::append_each(&self.shared, appends))
+        reads::append_each(&self.shared, appends)
     }
 
     fn read<'a>(

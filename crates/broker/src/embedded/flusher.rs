@@ -12,12 +12,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
 
 use super::journaling::Journaling;
 use super::partition::Partition;
+use super::writer::Waiter;
 use super::{Drive, Shared, events, groups};
 use crate::Error;
 
@@ -203,14 +205,18 @@ fn answer(shared: &Shared, partition: &Partition) {
         groups::apply(shared, &waiters);
     }
     partition.publish_flushed();
-    for waiter in waiters {
-        waiter.reply.send(Ok(waiter.appended));
-    }
+    let answered = |waiter: Waiter| waiter.reply.send(Ok(waiter.appended));
+    wake(shared, waiters.into_iter().filter_map(answered));
 }
 
 fn refuse(shared: &Shared, partition: &Partition, error: &Error) {
     shared.refused(partition, error);
-    for waiter in partition.take_waiters() {
-        waiter.reply.send(Err(partition.refused()));
-    }
+    let waiters = partition.take_waiters().into_iter();
+    let refused = |waiter: Waiter| waiter.reply.send(Err(partition.refused()));
+    wake(shared, waiters.filter_map(refused));
+}
+
+/// Wakes those whose last answer this was, together.
+fn wake(shared: &Shared, answered: impl Iterator<Item = Waker>) {
+    shared.bell.ring(&mut answered.collect());
 }

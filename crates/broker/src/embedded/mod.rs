@@ -14,6 +14,7 @@
 //! who may see what), `feed` (following in memory), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
 //! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `open` (the order in which a data directory comes to life).
 
+mod bell;
 mod beside;
 mod broker;
 mod catalog;
@@ -53,6 +54,7 @@ use delay::Places;
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
 use record::CheckedBatch;
+use smallvec::SmallVec;
 use tokio::sync::Semaphore;
 
 pub use broker::EmbeddedBroker;
@@ -60,19 +62,21 @@ pub use catalog::CatalogError;
 pub use errors::OpenError;
 pub use group_records::{KIND_COMMIT, KIND_GROUP};
 pub use options::{Drive, Options};
+pub(crate) use replies::Answers;
 pub use report::{PartitionReport, RecoveryReport};
 pub use verify::{
     Finding, GroupsVerified, PartitionVerified, StartAction, Verified, VerifyError, VerifyOptions,
     VerifyProgress, VerifyStage, verify,
 };
 
-use crate::{Appended, Durability, Error};
+use crate::{Appended, AppendsFuture, Durability, Error};
+use bell::Bell;
 use catalog::Catalog;
 use memory::Memory;
 use metrics::Metrics;
 use partition::Partition;
 use progress::Progress;
-use queue::Queue;
+use queue::{NotPushed, Queue};
 use topics::{Topic, Topics};
 use writer::Job;
 
@@ -87,6 +91,8 @@ pub(crate) struct Shared {
     memory: Arc<Memory>,
     topics: ArcSwap<Topics>,
     queue: Queue<Job>,
+    /// Wakes whom the writer answers.
+    bell: Arc<Bell>,
     /// `None` when it is switched off, or broke.
     journal: Mutex<Option<Journal>>,
     catalog: Mutex<Catalog>,
@@ -101,6 +107,9 @@ pub(crate) struct Shared {
     searches: Arc<Semaphore>,
     stopping: AtomicBool,
 }
+
+/// An append that may be queued: where to, what, and when it is done.
+type Admitted = (Arc<Partition>, Vec<CheckedBatch>, Durability);
 
 /// Producer ids that may be given out without asking the catalog: `[next, until)`.
 #[derive(Debug, Default)]
@@ -150,22 +159,8 @@ impl Shared {
     }
 
     fn partition(&self, of: &TopicPartition) -> Result<Arc<Partition>, Error> {
-        self.topic_and_partition(of).map(|(_, partition)| partition)
-    }
-
-    fn topic_and_partition(
-        &self,
-        of: &TopicPartition,
-    ) -> Result<(Arc<Topic>, Arc<Partition>), Error> {
-        let topic = self.live(&of.topic)?;
-        let index = usize::try_from(of.partition.get()).unwrap_or(usize::MAX);
-        match topic.partitions.get(index).cloned() {
-            Some(partition) => Ok((topic, partition)),
-            None => Err(Error::UnknownPartition {
-                topic: of.topic.clone(),
-                partition: of.partition,
-            }),
-        }
+        let topics = self.topics.load();
+        topics.find(of).map(|(_, partition)| Arc::clone(partition))
     }
 
     /// Queues an append and waits for its answer.
@@ -175,55 +170,72 @@ impl Shared {
         batches: Vec<CheckedBatch>,
         durability: Durability,
     ) -> Result<Appended, Error> {
-        let append = (Arc::clone(partition), batches, durability);
-        let mut answers = self.enqueue_all(vec![append]).await;
+        let to = (Arc::clone(partition), batches, durability);
+        let mut answers = self.enqueue_all([Ok(to)].into_iter()).await;
         answers.pop().unwrap_or(Err(Error::Stopping))
     }
 
-    /// Queues appends together and waits for all their answers, which come in their order.
-    async fn enqueue_all(
+    /// Queues appends together, at once if there is room; their answers come in their order, with those of appends
+    /// that are answered already.
+    fn enqueue_all(
         &self,
-        appends: Vec<(Arc<Partition>, Vec<CheckedBatch>, Durability)>,
-    ) -> Vec<Result<Appended, Error>> {
-        let count = appends.len();
-        if count == 0 {
-            return Vec::new();
+        appends: impl ExactSizeIterator<Item = Result<Admitted, Result<Appended, Error>>>,
+    ) -> AppendsFuture<'_> {
+        let (replies, answers) = replies::replies(appends.len());
+        let mut jobs = SmallVec::<[Job; 1]>::new();
+        let mut bytes = 0;
+        for (append, reply) in appends.zip(replies) {
+            match append {
+                Ok((partition, batches, durability)) => {
+                    bytes += batches.iter().map(CheckedBatch::size).sum::<usize>();
+                    jobs.push(Job {
+                        partition,
+                        batches,
+                        durability,
+                        reply,
+                        cost: 0,
+                    });
+                }
+                Err(answer) => {
+                    let caller = reply.send(answer);
+                    debug_assert!(caller.is_none(), "nobody waits yet");
+                }
+            }
         }
-        let batches = appends.iter().flat_map(|(_, batches, _)| batches);
-        let bytes = batches.map(CheckedBatch::size).sum();
-        let (replies, answers) = replies::replies(count);
+        let count = jobs.len();
+        if count == 0 {
+            return AppendsFuture::queued(answers);
+        }
         // The first job carries what all of them cost.
-        let jobs = |mut cost| {
-            let jobs = appends.into_iter().zip(replies);
-            jobs.map(move |((partition, batches, durability), reply)| Job {
-                partition,
-                batches,
-                durability,
-                reply,
-                cost: std::mem::take(&mut cost),
-            })
+        let charged = move |cost| {
+            if let Some(first) = jobs.first_mut() {
+                first.cost = cost;
+            }
+            jobs
         };
         // Refused jobs drop their replies, which answer for them.
-        let _queued = self.queue.push(bytes, count, jobs).await;
-        let stopping = || (0..count).map(|_| Err(Error::Stopping)).collect();
-        answers.await.unwrap_or_else(|_| stopping())
+        match self.queue.try_push(bytes, count, charged) {
+            Ok(()) | Err(NotPushed::Closed) => AppendsFuture::queued(answers),
+            Err(NotPushed::Full(charged)) => AppendsFuture::boxed(async move {
+                let _queued = self.queue.push(bytes, count, charged).await;
+                answers.await
+            }),
+        }
     }
 
-    /// Counts an append that was written.
+    /// Counts appends of one partition that were written together.
     fn landed(
         &self,
         partition: &Partition,
-        appended: &Appended,
-        batches: &[CheckedBatch],
-        bytes: usize,
+        appends: u64,
+        duplicate: bool,
+        (records, bytes): (u64, usize),
     ) {
-        self.metrics.appends.inc();
-        if appended.duplicate {
-            self.metrics.duplicates.inc();
+        self.metrics.appends.inc_by(appends);
+        if duplicate {
+            self.metrics.duplicates.inc_by(appends);
             return;
         }
-        let records = batches.iter().map(|batch| u64::from(batch.record_count()));
-        let records = records.sum();
         self.metrics.append_records.inc_by(records);
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.metrics.append_bytes.inc_by(bytes);

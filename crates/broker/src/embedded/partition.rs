@@ -361,17 +361,15 @@ impl Partition {
         self.slot.store(slot, Ordering::Relaxed);
     }
 
-    pub(crate) fn wait_for_flush(&self, waiter: Waiter) {
-        self.inside.lock().waiters.push(waiter);
+    /// Answers `waiters` with the flush of this round; whether the partition was not in the writer's list of it yet.
+    pub(crate) fn wait_for_flush(&self, waiters: &mut Vec<Waiter>) -> bool {
+        let mut inside = self.inside.lock();
+        inside.waiters.append(waiters);
+        !std::mem::replace(&mut inside.dirty, true)
     }
 
     pub(crate) fn take_waiters(&self) -> Vec<Waiter> {
         std::mem::take(&mut self.inside.lock().waiters)
-    }
-
-    /// Whether it was not in the writer's list of this round yet.
-    pub(crate) fn mark_dirty(&self) -> bool {
-        !std::mem::replace(&mut self.inside.lock().dirty, true)
     }
 
     /// Whether it was not in the writer's list of lazy flushes yet.

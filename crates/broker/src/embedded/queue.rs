@@ -4,13 +4,14 @@
 //! finds no room waits, in order; jobs leave in the order they came; after [`Queue::close`] nothing
 //! is taken in, and what is inside still comes out.
 //!
-//! Both bounds are one semaphore of bytes: a job costs its bytes, but never less than its share of
-//! the bound on jobs, so that many small jobs fill the queue too.
+//! Both bounds are one count of bytes: a job costs its bytes, but never less than its share of
+//! the bound on jobs, so that many small jobs fill the queue too. While there is room and nobody waits for some, a push is
+//! one lock and does not wait ([`Queue::try_push`]).
 
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-use tokio::sync::{Mutex as Line, Semaphore};
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use tokio::sync::{Mutex as Line, Notify};
 
 /// The queue was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,14 +28,23 @@ pub(crate) enum Woken {
     Closed,
 }
 
+/// Why jobs were not put in; `M` makes them.
+#[derive(Debug)]
+pub(crate) enum NotPushed<M> {
+    /// The queue is closed.
+    Closed,
+    /// There is no room, or others wait for some.
+    Full(M),
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue<T> {
     inside: Mutex<Inside<T>>,
     ready: Condvar,
-    /// Held from asking for room until the job is in: a job that was given room while its caller
-    /// slept is not passed by one that came later.
+    /// Callers without room; who has it is the next.
     line: Line<()>,
-    room: Semaphore,
+    /// There is more room, for who is the next.
+    more: Notify,
     capacity: u32,
     job_cost_min: u32,
 }
@@ -42,9 +52,16 @@ pub(crate) struct Queue<T> {
 #[derive(Debug)]
 struct Inside<T> {
     jobs: Vec<T>,
+    /// What jobs may still cost.
+    room: usize,
+    /// Callers in the line: whoever comes later stands behind them, also when there is room again.
+    waiting: usize,
     closed: bool,
     asleep: bool,
 }
+
+/// A place in the line.
+struct Place<'a, T>(&'a Queue<T>);
 
 impl<T> Queue<T> {
     /// A queue for `bytes` bytes and `jobs` jobs, each at least 1.
@@ -54,12 +71,14 @@ impl<T> Queue<T> {
         Self {
             inside: Mutex::new(Inside {
                 jobs: Vec::new(),
+                room: usize::try_from(capacity).unwrap_or(usize::MAX),
+                waiting: 0,
                 closed: false,
                 asleep: false,
             }),
             ready: Condvar::new(),
             line: Line::new(()),
-            room: Semaphore::new(usize::try_from(capacity).unwrap_or(usize::MAX)),
+            more: Notify::new(),
             capacity,
             job_cost_min: job_cost_min.max(1),
         }
@@ -69,38 +88,86 @@ impl<T> Queue<T> {
     /// which goes back by [`Queue::release`] when they are done.
     ///
     /// Jobs larger than the whole queue wait until they are alone. Cancel safe: a dropped future put
-    /// nothing in.
+    /// nothing in. The place in the line is taken with the first poll, in the order of these.
     pub(crate) async fn push<I: IntoIterator<Item = T>>(
         &self,
         bytes: usize,
         count: usize,
         make: impl FnOnce(u32) -> I,
     ) -> Result<(), Closed> {
+        let cost = self.cost(bytes, count);
+        let room = usize::try_from(cost).unwrap_or(usize::MAX);
+        // Its drop comes after that of the turn: until then nobody passes.
+        let _place = Place::take(self);
+        let _turn = self.line.lock().await;
+        loop {
+            {
+                let inside = self.inside.lock();
+                if inside.closed {
+                    return Err(Closed);
+                }
+                if room <= inside.room {
+                    self.put(inside, cost, make(cost));
+                    return Ok(());
+                }
+            }
+            self.more.notified().await;
+        }
+    }
+
+    /// As [`Queue::push`], but only if that needs no waiting.
+    pub(crate) fn try_push<I: IntoIterator<Item = T>, M: FnOnce(u32) -> I>(
+        &self,
+        bytes: usize,
+        count: usize,
+        make: M,
+    ) -> Result<(), NotPushed<M>> {
+        let cost = self.cost(bytes, count);
+        let inside = self.inside.lock();
+        if inside.closed {
+            return Err(NotPushed::Closed);
+        }
+        if inside.waiting > 0 || usize::try_from(cost).unwrap_or(usize::MAX) > inside.room {
+            return Err(NotPushed::Full(make));
+        }
+        self.put(inside, cost, make(cost));
+        Ok(())
+    }
+
+    fn cost(&self, bytes: usize, count: usize) -> u32 {
         let least = u32::try_from(count).unwrap_or(u32::MAX);
         let least = self.job_cost_min.saturating_mul(least);
-        let cost = u32::try_from(bytes)
+        u32::try_from(bytes)
             .unwrap_or(u32::MAX)
             .max(least)
-            .min(self.capacity.max(self.job_cost_min));
-        let _turn = self.line.lock().await;
-        let room = self.room.acquire_many(cost).await.map_err(|_| Closed)?;
-        let mut inside = self.inside.lock();
-        if inside.closed {
-            return Err(Closed);
-        }
-        room.forget();
-        inside.jobs.extend(make(cost));
+            .min(self.capacity.max(self.job_cost_min))
+    }
+
+    /// Puts jobs in for which there is room.
+    fn put(
+        &self,
+        mut inside: MutexGuard<'_, Inside<T>>,
+        cost: u32,
+        jobs: impl IntoIterator<Item = T>,
+    ) {
+        inside.room -= usize::try_from(cost).unwrap_or(usize::MAX);
+        inside.jobs.extend(jobs);
         let asleep = std::mem::take(&mut inside.asleep);
         drop(inside);
         if asleep {
             self.ready.notify_one();
         }
-        Ok(())
     }
 
     /// Gives back what done jobs cost.
     pub(crate) fn release(&self, cost: usize) {
-        self.room.add_permits(cost);
+        let mut inside = self.inside.lock();
+        inside.room += cost;
+        let waited_for = inside.waiting > 0;
+        drop(inside);
+        if waited_for {
+            self.more.notify_one();
+        }
     }
 
     /// Moves all jobs to the end of `into`; answers how many.
@@ -144,13 +211,27 @@ impl<T> Queue<T> {
     /// Takes nothing in from now on and wakes everyone who waits.
     pub(crate) fn close(&self) {
         self.inside.lock().closed = true;
-        self.room.close();
+        // Whoever is the next gives the turn on.
+        self.more.notify_one();
         self.ready.notify_all();
     }
 
     /// Jobs that wait now.
     pub(crate) fn len(&self) -> usize {
         self.inside.lock().jobs.len()
+    }
+}
+
+impl<'a, T> Place<'a, T> {
+    fn take(queue: &'a Queue<T>) -> Self {
+        queue.inside.lock().waiting += 1;
+        Self(queue)
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        self.0.inside.lock().waiting -= 1;
     }
 }
 
@@ -164,6 +245,14 @@ mod tests {
 
     fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Poll<F::Output> {
         future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn is_full<M>(pushed: &Result<(), NotPushed<M>>) -> bool {
+        matches!(pushed, Err(NotPushed::Full(_)))
+    }
+
+    fn room<T>(queue: &Queue<T>) -> usize {
+        queue.inside.lock().room
     }
 
     #[test]
@@ -201,13 +290,47 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_wait_does_not_pass_who_does() {
+        let queue = Queue::new(100, 100);
+        assert!(queue.try_push(60, 1, |cost| [cost]).is_ok());
+        assert!(is_full(&queue.try_push(60, 1, |cost| [cost])));
+        let mut sleeper = pin!(queue.push(60, 1, |cost| [cost]));
+        assert_eq!(poll(sleeper.as_mut()), Poll::Pending);
+        queue.release(60);
+        let late = queue.try_push(10, 1, |cost| [cost]);
+        assert!(is_full(&late), "there is room, but not for it");
+        assert_eq!(poll(sleeper.as_mut()), Poll::Ready(Ok(())));
+        assert!(queue.try_push(40, 1, |cost| [cost]).is_ok());
+        let mut jobs = Vec::new();
+        queue.drain(&mut jobs);
+        assert_eq!(jobs, [60, 60, 40]);
+        queue.close();
+        let closed = queue.try_push(1, 1, |cost| [cost]);
+        assert!(matches!(closed, Err(NotPushed::Closed)));
+    }
+
+    #[test]
+    fn who_gives_up_waiting_holds_up_nobody() {
+        let queue = Queue::new(100, 100);
+        assert!(queue.try_push(100, 1, |cost| [cost]).is_ok());
+        let mut second = Box::pin(queue.push(100, 1, |cost| [cost]));
+        let mut third = Box::pin(queue.push(50, 1, |cost| [cost]));
+        assert_eq!(poll(second.as_mut()), Poll::Pending);
+        assert_eq!(poll(third.as_mut()), Poll::Pending);
+        queue.release(100);
+        drop(second);
+        assert_eq!(poll(third.as_mut()), Poll::Ready(Ok(())));
+        assert!(queue.try_push(50, 1, |cost| [cost]).is_ok());
+    }
+
+    #[test]
     fn the_bound_on_jobs_holds_for_empty_ones() {
         let queue = Queue::new(100, 4);
         for _ in 0..4 {
             assert_eq!(poll(pin!(queue.push(0, 1, |_| [()]))), Poll::Ready(Ok(())));
         }
         assert_eq!(poll(pin!(queue.push(0, 1, |_| [()]))), Poll::Pending);
-        assert_eq!((queue.len(), queue.room.available_permits()), (4, 0));
+        assert_eq!((queue.len(), room(&queue)), (4, 0));
     }
 
     #[test]
@@ -215,7 +338,7 @@ mod tests {
         let queue = Queue::new(100, 10);
         let mut together = pin!(queue.push(35, 5, |cost| [cost, 0, 0, 0, 0]));
         assert_eq!(poll(together.as_mut()), Poll::Ready(Ok(())));
-        assert_eq!((queue.len(), queue.room.available_permits()), (5, 50));
+        assert_eq!((queue.len(), room(&queue)), (5, 50));
     }
 
     #[test]
@@ -225,7 +348,7 @@ mod tests {
             poll(pin!(queue.push(5_000, 1, |_| [()]))),
             Poll::Ready(Ok(()))
         );
-        assert_eq!(queue.room.available_permits(), 0);
+        assert_eq!(room(&queue), 0);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use record::{CheckedBatch, Compression};
 
 use super::Shared;
 use super::partition::Partition;
-use crate::{Append, Appended, Durability, Error, Fetched, ReadLimit};
+use crate::{Append, Appended, AppendsFuture, Durability, Error, Fetched, ReadLimit};
 
 pub(crate) async fn append(
     shared: &Shared,
@@ -24,28 +24,19 @@ pub(crate) async fn append(
     }
 }
 
-pub(crate) async fn append_each(
-    shared: &Shared,
-    appends: Vec<Append>,
-) -> Vec<Result<Appended, Error>> {
-    let mut queued = Vec::with_capacity(appends.len());
-    let mut answers = Vec::with_capacity(appends.len());
-    for append in appends {
-        match admit(shared, &append.to, &append.batches) {
-            Ok(Admitted::To(partition)) => {
-                queued.push((partition, append.batches, append.durability));
-                answers.push(None);
-            }
-            Ok(Admitted::Nothing(appended)) => answers.push(Some(Ok(appended))),
-            Err(error) => answers.push(Some(Err(error))),
+pub(crate) fn append_each(shared: &Shared, appends: Vec<Append>) -> AppendsFuture<'_> {
+    let append = |append: Append| {
+        let Append {
+            to,
+            batches,
+            durability,
+        } = append;
+        match admit(shared, &to, &batches).map_err(Err)? {
+            Admitted::To(partition) => Ok((partition, batches, durability)),
+            Admitted::Nothing(appended) => Err(Ok(appended)),
         }
-    }
-    let mut late = shared.enqueue_all(queued).await.into_iter();
-    let stopping = || Err(Error::Stopping);
-    answers
-        .into_iter()
-        .map(|early| early.unwrap_or_else(|| late.next().unwrap_or_else(stopping)))
-        .collect()
+    };
+    shared.enqueue_all(appends.into_iter().map(append))
 }
 
 /// What becomes of an append before it is queued.
@@ -61,7 +52,8 @@ fn admit(
     to: &TopicPartition,
     batches: &[CheckedBatch],
 ) -> Result<Admitted, Error> {
-    let (topic, partition) = shared.topic_and_partition(to)?;
+    let topics = shared.topics.load();
+    let (topic, partition) = topics.find(to)?;
     let limit = topic.info.config.batch_bytes.as_usize();
     if batches.iter().any(CheckedBatch::is_control) {
         return Err(Error::ControlBatch {
@@ -82,7 +74,7 @@ fn admit(
     if batches.is_empty() {
         return Ok(Admitted::Nothing(partition.nothing_appended()));
     }
-    Ok(Admitted::To(partition))
+    Ok(Admitted::To(Arc::clone(partition)))
 }
 
 /// Records without a key that an error lists.

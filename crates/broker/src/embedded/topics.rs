@@ -52,6 +52,25 @@ impl Topics {
         self.infos.keys().filter_map(|name| self.live.get(name))
     }
 
+    /// A partition and its topic.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTopic`], [`Error::UnknownPartition`].
+    pub(crate) fn find(&self, of: &TopicPartition) -> Result<(&Topic, &Arc<Partition>), Error> {
+        let topic = self.live.get(&of.topic);
+        let topic = topic.ok_or_else(|| Error::UnknownTopic {
+            topic: of.topic.clone(),
+        })?;
+        let index = usize::try_from(of.partition.get()).unwrap_or(usize::MAX);
+        match topic.partitions.get(index) {
+            Some(partition) => Ok((topic, partition)),
+            None => Err(Error::UnknownPartition {
+                topic: of.topic.clone(),
+                partition: of.partition,
+            }),
+        }
+    }
+
     fn with(&self, topic: Topic) -> Self {
         let mut infos = BTreeMap::clone(&self.infos);
         let mut live = self.live.clone();

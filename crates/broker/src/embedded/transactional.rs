@@ -37,7 +37,7 @@ impl TransactionalLog for Arc<Shared> {
         outcome: Outcome,
         of: Vec<TopicPartition>,
     ) -> AppendsFuture<'_> {
-        Box::pin(end(self, producer, outcome, of))
+        end(self, producer, outcome, &of)
     }
 
     fn read_committed<'a>(
@@ -108,34 +108,20 @@ impl TransactionalLog for Arc<Shared> {
     }
 }
 
-async fn end(
-    shared: &Shared,
+fn end<'a>(
+    shared: &'a Shared,
     producer: Producer,
     outcome: Outcome,
-    of: Vec<TopicPartition>,
-) -> Vec<Result<crate::Appended, Error>> {
+    of: &[TopicPartition],
+) -> AppendsFuture<'a> {
     let now = shared.options.clock.now();
     let marker = record::marker(producer, outcome, COORDINATOR_EPOCH, now);
-    let mut queued = Vec::with_capacity(of.len());
-    let mut early = Vec::with_capacity(of.len());
-    for of in &of {
-        let partition = shared.partition(of).and_then(|partition| {
-            partition.check_readable()?;
-            Ok(partition)
-        });
-        match partition {
-            Ok(partition) => {
-                queued.push((partition, vec![marker.clone()], Durability::Flushed));
-                early.push(None);
-            }
-            Err(error) => early.push(Some(Err(error))),
-        }
-    }
-    let mut late = shared.enqueue_all(queued).await.into_iter();
-    let early = early.into_iter();
-    early
-        .map(|early| early.unwrap_or_else(|| late.next().unwrap_or(Err(Error::Stopping))))
-        .collect()
+    let append = |of| {
+        let partition = shared.partition(of).map_err(Err)?;
+        partition.check_readable().map_err(Err)?;
+        Ok((partition, vec![marker.clone()], Durability::Flushed))
+    };
+    shared.enqueue_all(of.iter().map(append))
 }
 
 async fn read_committed(

@@ -24,6 +24,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 use model::Position;
@@ -66,8 +67,14 @@ const RUN_BYTES_MAX: usize = 1 << 20;
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     flusher: Flusher,
-    /// Reused from round to round.
+    /// Reused from round to round, as are the next three.
     jobs: Vec<Job>,
+    /// What is written in one append.
+    batches: Vec<CheckedBatch>,
+    /// What was written and waits for the flush.
+    waiters: Vec<Waiter>,
+    /// Callers that were answered and still sleep.
+    answered: Vec<Waker>,
     /// Partitions written in this round whose flush somebody waits for.
     dirty: Vec<Arc<Partition>>,
     /// Partitions that may stay in the page cache until then.
@@ -95,6 +102,9 @@ impl Writer {
             ),
             shared,
             jobs: Vec::new(),
+            batches: Vec::new(),
+            waiters: Vec::new(),
+            answered: Vec::new(),
             dirty: Vec::new(),
             lazy: Vec::new(),
         }
@@ -181,23 +191,19 @@ impl Writer {
             }
             written += self.write_run(&partition, run);
         }
+        self.shared.bell.ring(&mut self.answered);
         written
     }
 
     /// Writes jobs in one append if there are several, and one by one if that fails, so that each
     /// has its own answer.
-    fn write_run(&mut self, partition: &Arc<Partition>, mut run: Vec<Job>) -> usize {
+    fn write_run(&mut self, partition: &Arc<Partition>, run: Vec<Job>) -> usize {
         if run.len() > 1 {
-            let mut all = Vec::with_capacity(run.len());
-            let counts: Vec<usize> = run.iter().map(|job| job.batches.len()).collect();
-            for job in &mut run {
-                all.append(&mut job.batches);
-            }
+            let mut all = std::mem::take(&mut self.batches);
+            all.extend(run.iter().flat_map(|job| job.batches.iter().cloned()));
             let landed = self.append(partition, &all);
-            let mut all = all.into_iter();
-            for (job, count) in run.iter_mut().zip(counts) {
-                job.batches = all.by_ref().take(count).collect();
-            }
+            all.clear();
+            self.batches = all;
             if let Ok(landed) = landed {
                 return self.settle_run(partition, run, &landed);
             }
@@ -207,8 +213,8 @@ impl Writer {
 
     /// Gives each job of a run its part of what was appended.
     fn settle_run(&mut self, partition: &Arc<Partition>, run: Vec<Job>, landed: &Landed) -> usize {
+        let written = self.show(partition, &run, landed);
         let mut base = landed.appended.base_offset;
-        let mut bytes = 0;
         for job in run {
             let deltas = job.batches.iter().map(CheckedBatch::last_offset_delta);
             let end = base.plus(deltas.map(|delta| u64::from(delta) + 1).sum());
@@ -218,24 +224,25 @@ impl Writer {
                 ..landed.appended
             };
             base = end;
-            bytes += job.bytes();
-            self.settle(partition, job, appended, landed.flushed);
+            self.answer(partition, job, appended, landed.flushed);
         }
         debug_assert_eq!(Position::from(base), landed.appended.next, "a run adds up");
-        bytes
+        self.flush_later(partition, landed.flushed);
+        written
     }
 
     /// Appends one job's batches; answers their bytes.
     fn write(&mut self, partition: &Arc<Partition>, job: Job) -> usize {
         match self.append(partition, &job.batches) {
             Ok(landed) => {
-                let bytes = job.bytes();
-                self.settle(partition, job, landed.appended, landed.flushed);
-                bytes
+                let written = self.show(partition, std::slice::from_ref(&job), &landed);
+                self.answer(partition, job, landed.appended, landed.flushed);
+                self.flush_later(partition, landed.flushed);
+                written
             }
             Err(error) => {
                 self.shared.refused(partition, &error);
-                job.reply.send(Err(error));
+                self.answered.extend(job.reply.send(Err(error)));
                 0
             }
         }
@@ -254,30 +261,43 @@ impl Writer {
         })
     }
 
-    /// Answers what may be answered now, and remembers the rest for the flush.
-    fn settle(&mut self, partition: &Arc<Partition>, job: Job, appended: Appended, flushed: bool) {
+    /// Counts what one append wrote, and shows it if it may be seen unflushed; answers its bytes.
+    fn show(&self, partition: &Partition, jobs: &[Job], landed: &Landed) -> usize {
+        let batches = jobs.iter().flat_map(|job| &job.batches);
+        let records = batches.map(|batch| u64::from(batch.record_count())).sum();
+        let bytes = jobs.iter().map(Job::bytes).sum();
+        let count = u64::try_from(jobs.len()).unwrap_or(u64::MAX);
+        let duplicate = landed.appended.duplicate;
         self.shared
-            .landed(partition, &appended, &job.batches, job.bytes());
-        let applies = partition.is_groups();
-        let waits = applies || (job.durability == Durability::Flushed && !flushed);
-        let shows = partition.publishes_written();
-        if shows {
+            .landed(partition, count, duplicate, (records, bytes));
+        if partition.publishes_written() {
             partition.publish_written();
         }
-        if waits {
-            partition.wait_for_flush(Waiter {
+        bytes
+    }
+
+    /// Answers a job now, if it may be, or with the flush.
+    fn answer(&mut self, partition: &Partition, job: Job, appended: Appended, flushed: bool) {
+        let applies = partition.is_groups();
+        if applies || (job.durability == Durability::Flushed && !flushed) {
+            self.waiters.push(Waiter {
                 appended,
                 reply: job.reply,
                 batches: if applies { job.batches } else { Vec::new() },
             });
         } else {
-            job.reply.send(Ok(appended));
+            self.answered.extend(job.reply.send(Ok(appended)));
         }
+    }
+
+    /// Sees to the flush of what an append wrote, for those who wait for it and for readers.
+    fn flush_later(&mut self, partition: &Arc<Partition>, flushed: bool) {
+        let waits = !self.waiters.is_empty();
         if flushed && !waits {
             return;
         }
-        if waits || !shows {
-            if partition.mark_dirty() {
+        if waits || !partition.publishes_written() {
+            if partition.wait_for_flush(&mut self.waiters) {
                 self.dirty.push(Arc::clone(partition));
             }
         } else if partition.mark_lazy() {

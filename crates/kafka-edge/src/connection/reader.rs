@@ -1,95 +1,56 @@
 //! The reading half: bytes to requests, as fast as memory and the queue allow.
 
 use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 
-use admission::Refused;
-use bytes::{Bytes, BytesMut};
-use kafka_wire::messages::ProduceRequest;
+use bytes::Bytes;
 use kafka_wire::{Api, CheckedRequest, DecodeError, Request, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::ReadHalf;
-use tokio::sync::mpsc;
-use tokio::task::unconstrained;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::alarm::Alarm;
+use super::arriving::{Arriving, FREE_BYTES};
+use super::queue::Queue;
 use super::{Counts, Task, Work, allowance};
 use crate::answer::Answer;
-use crate::api::produce::{self, Ready};
+use crate::api::produce::{self, Begun};
 use crate::budget::Held;
 use crate::context::{Call, Peer, Shared};
 use crate::events::End;
-use crate::pressure::Meter;
 
-/// Bytes each connection may buffer without asking the budget.
-const FREE_BYTES: usize = 16 << 10;
-
-/// Room for a read at first: a request of one small record. Of this size a buffer comes from the allocator's
-/// front shelf, still warm in the cache; one of [`FREE_BYTES`] for each small request does not.
-const ROOM_MIN: usize = 1 << 10;
-
-/// Room grows and shrinks by this factor, with reads that fill it and with a run of reads that leave it empty.
-const ROOM_STEP: usize = 4;
-const ROOM_SHRINKS_AFTER: u32 = 16;
-
-/// Room for the rest of a large request grows by this factor, as bytes really arrive: who announces
-/// much and sends little holds little.
-const GROWTH: usize = 4;
-
-pub(super) struct Reader<'a> {
-    shared: &'a std::sync::Arc<Shared>,
-    peer: &'a Peer,
+pub(super) struct Reader<'s, 'a> {
+    shared: &'s Arc<Shared>,
+    peer: &'a Arc<Peer>,
     stop: &'a CancellationToken,
     counts: &'a Counts,
     read: ReadHalf<'a>,
-    queue: mpsc::Sender<Work>,
+    queue: &'a Queue<Work<'s>>,
     splitter: Splitter,
-    buffer: BytesMut,
-    /// Room that a read is given when nothing is known of what comes.
-    room: Room,
+    buffer: Arriving,
     /// The memory of the request that is arriving.
     held: Option<Held>,
     /// When the request that is arriving, or the wait for it, began.
     began: Instant,
     /// When something last arrived.
     heard: Instant,
+    alarm: Alarm,
 }
 
-/// How much comes with a read: small requests come one by one, or many at a time.
-#[derive(Debug)]
-struct Room {
-    bytes: usize,
-    /// Reads in a row that needed far less.
-    spare: u32,
-}
-
-impl Room {
-    /// A read took `read` of the `given` bytes.
-    fn took(&mut self, read: usize, given: usize) {
-        if read >= given {
-            self.bytes = (self.bytes * ROOM_STEP).min(FREE_BYTES);
-        } else if read * ROOM_STEP < self.bytes {
-            self.spare += 1;
-            if self.spare < ROOM_SHRINKS_AFTER {
-                return;
-            }
-            self.bytes = (self.bytes / ROOM_STEP).max(ROOM_MIN);
-        }
-        self.spare = 0;
-    }
-}
-
-impl<'a> Reader<'a> {
+impl<'s, 'a> Reader<'s, 'a> {
     pub(super) fn new(
-        shared: &'a std::sync::Arc<Shared>,
-        peer: &'a Peer,
+        shared: &'s Arc<Shared>,
+        peer: &'a Arc<Peer>,
         stop: &'a CancellationToken,
         counts: &'a Counts,
         read: ReadHalf<'a>,
-        queue: mpsc::Sender<Work>,
+        queue: &'a Queue<Work<'s>>,
     ) -> Self {
+        let now = Instant::now();
         Self {
             splitter: Splitter::requests(shared.options.request_bytes_max.as_usize()),
             shared,
@@ -98,23 +59,23 @@ impl<'a> Reader<'a> {
             counts,
             read,
             queue,
-            buffer: BytesMut::new(),
-            room: Room {
-                bytes: ROOM_MIN,
-                spare: 0,
-            },
+            buffer: Arriving::new(),
             held: None,
-            began: Instant::now(),
-            heard: Instant::now(),
+            began: now,
+            heard: now,
+            alarm: Alarm::new(now + shared.options.idle_timeout),
         }
     }
 
     pub(super) async fn run(mut self) -> End {
         loop {
+            if self.counts.stopping.is_set() {
+                return End::Stopped;
+            }
             if let Err(end) = self.pause().await {
                 return end;
             }
-            let step = match self.splitter.next(&mut self.buffer) {
+            let step = match self.splitter.next(&mut self.buffer.bytes) {
                 Ok(Some(frame)) => self.deliver(frame).await,
                 Ok(None) => self.receive().await,
                 Err(error) => Err(End::Frame(error)),
@@ -150,18 +111,20 @@ impl<'a> Reader<'a> {
             let enough = self.began + allowance(options.stall_timeout, arrived);
             enough.min(self.heard + options.stall_timeout)
         };
-        self.make_room(deadline).await?;
-        let given = self.buffer.capacity() - arrived;
-        let read = tokio::select! {
-            biased;
-            () = self.stop.cancelled() => return Err(End::Stopped),
-            read = self.read.read_buf(&mut self.buffer) => read.map_err(End::Io)?,
-            () = sleep_until(deadline) => return self.late(arrived),
+        let missing = self.splitter.missing(&self.buffer.bytes);
+        let wanted = self.buffer.wanted(missing.map_err(End::Frame)?);
+        if wanted > FREE_BYTES {
+            self.charge(wanted, Some(deadline)).await?;
+        }
+        let Some((read, given)) =
+            poll_fn(|context| self.poll_receive(wanted, deadline, context)).await?
+        else {
+            return self.late(arrived);
         };
         if read == 0 {
             return Err(End::Closed);
         }
-        self.room.took(read, given);
+        self.buffer.took(read, given);
         self.heard = Instant::now();
         if arrived == 0 {
             self.began = self.heard;
@@ -171,6 +134,29 @@ impl<'a> Reader<'a> {
             .bytes_in
             .inc_by(u64::try_from(read).unwrap_or_default());
         Ok(())
+    }
+
+    /// Reads once there is something, into room of which there is none before that; answers how much came and how much could
+    /// have. `None` when the deadline is over.
+    fn poll_receive(
+        &mut self,
+        wanted: usize,
+        deadline: Instant,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<(usize, usize)>, End>> {
+        if self.counts.stopping.is_set() {
+            return Poll::Ready(Err(End::Stopped));
+        }
+        let socket = self.read.as_ref();
+        if socket.poll_read_ready(context).map_err(End::Io)?.is_ready() {
+            let given = self.buffer.make_room(wanted);
+            let reading = pin!(self.read.read_buf(&mut self.buffer.bytes));
+            if let Poll::Ready(read) = reading.poll(context) {
+                return Poll::Ready(read.map(|read| Some((read, given))).map_err(End::Io));
+            }
+        }
+        ready!(self.alarm.poll(deadline, context));
+        Poll::Ready(Ok(None))
     }
 
     fn late(&mut self, arrived: usize) -> Result<(), End> {
@@ -188,42 +174,28 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Reserves buffer for more of the request at the front, charged beyond [`FREE_BYTES`].
-    async fn make_room(&mut self, deadline: Instant) -> Result<(), End> {
-        let arrived = self.buffer.len();
-        let missing = self.splitter.missing(&self.buffer).map_err(End::Frame)?;
-        let whole = arrived + missing.unwrap_or(self.room.bytes);
-        let target = whole.min(FREE_BYTES.max(arrived.saturating_mul(GROWTH)));
-        if target > FREE_BYTES {
-            self.charge(target, deadline).await?;
-        }
-        // More may come behind it.
-        let target = target.max((arrived + self.room.bytes).min(FREE_BYTES));
-        if arrived == 0 && self.buffer.capacity() < target {
-            // Not `reserve`, which allocates as much as it once did, however little is wanted now.
-            self.buffer = BytesMut::with_capacity(target);
-        } else {
-            self.buffer.reserve(target - arrived);
-        }
-        Ok(())
-    }
-
-    /// Holds at least `bytes` of the budget for the request that is arriving.
-    async fn charge(&mut self, bytes: usize, deadline: Instant) -> Result<(), End> {
+    /// Holds at least `bytes` of the budget for the request that is arriving, which may take until `deadline`, or else as
+    /// long as a client that stalls.
+    async fn charge(&mut self, bytes: usize, deadline: Option<Instant>) -> Result<(), End> {
         let have = self.held.as_ref().map_or(0, Held::bytes);
         let Some(more) = bytes.checked_sub(have).filter(|more| *more > 0) else {
             return Ok(());
         };
         let budget = &self.shared.requests;
-        let taken = tokio::select! {
-            biased;
-            taken = budget.take(more) => taken,
-            () = self.stop.cancelled() => return Err(End::Stopped),
-            () = sleep_until(deadline) => {
-                return Err(End::Stalled {
-                    what: "waiting for memory for a request",
-                    bytes: self.buffer.len(),
-                });
+        let taken = if let Some(taken) = budget.try_take(more) {
+            taken
+        } else {
+            let stalled = || Instant::now() + self.shared.options.stall_timeout;
+            tokio::select! {
+                biased;
+                taken = budget.take(more) => taken,
+                () = self.stop.cancelled() => return Err(End::Stopped),
+                () = sleep_until(deadline.unwrap_or_else(stalled)) => {
+                    return Err(End::Stalled {
+                        what: "waiting for memory for a request",
+                        bytes: self.buffer.len(),
+                    });
+                }
             }
         };
         match &mut self.held {
@@ -252,27 +224,23 @@ impl<'a> Reader<'a> {
         };
         let api = checked.header().api;
         let bytes = size.saturating_add(checked.decoded_bytes());
-        let decoded = if bytes > size {
-            // Charged before it is decoded.
-            self.charge(bytes, self.patience()).await?;
-            checked.decode()
-        } else {
-            checked.decode()
-        };
-        let decoded = decoded.map_err(End::Request)?;
+        // Charged before it is decoded.
+        self.charge(bytes, None).await?;
+        let decoded = checked.decode().map_err(End::Request)?;
         let call = Call {
-            shared: self.shared.clone(),
-            peer: self.peer.clone(),
+            shared: Arc::clone(self.shared),
+            peer: Arc::clone(self.peer),
             header: decoded.header,
         };
         let task = match decoded.request {
             Request::Produce(request) if self.counts.serial.load(Ordering::Relaxed) == 0 => {
                 let ready = tokio::select! {
                     biased;
-                    () = self.stop.cancelled() => return Err(End::Stopped),
                     ready = produce::ready(&call, &request) => ready,
+                    () = self.stop.cancelled() => return Err(End::Stopped),
                 };
-                begin(call, request, ready).await
+                let begun = Begun::begin(self.shared, call, request, ready).await;
+                Task::Begun(Box::new(begun))
             }
             request => {
                 self.counts.serial.fetch_add(1, Ordering::Relaxed);
@@ -284,12 +252,12 @@ impl<'a> Reader<'a> {
 
     async fn queue(
         &mut self,
-        task: Task,
+        task: Task<'s>,
         api: Option<Api>,
         received: std::time::Duration,
         bytes: usize,
     ) -> Result<(), End> {
-        self.charge(bytes, self.patience()).await?;
+        self.charge(bytes, None).await?;
         let Some(held) = self.held.take() else {
             return Err(End::Closed);
         };
@@ -299,65 +267,12 @@ impl<'a> Reader<'a> {
             received,
             held,
         };
+        self.buffer.let_go();
         self.counts.open.fetch_add(1, Ordering::Relaxed);
+        self.queue.push(work).await;
         // The time the writer takes is not the client's.
-        let sent = self.queue.send(work).await;
         self.began = Instant::now();
         self.heard = self.began;
-        // Only a writer that has ended leaves the queue, and with it this loop.
-        sent.map_err(|_| End::Closed)
-    }
-
-    fn patience(&self) -> Instant {
-        Instant::now() + self.shared.options.stall_timeout
-    }
-}
-
-/// Begins a produce request: after the first poll its batches are in the broker's queue, or next in
-/// the line before it. Polled without tokio's budget for fairness, which could send it away from a
-/// queue with room and let the request behind it pass.
-async fn begin(call: Call, request: ProduceRequest, ready: Result<Ready, Refused>) -> Task {
-    let meter = Meter::of(&call);
-    let making = meter.run(produce::produce(call, request, ready));
-    let making = unconstrained(making);
-    let mut making: super::Making = Box::pin(making);
-    let first = poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await;
-    match first {
-        Poll::Ready(Ok(answer)) => Task::Ready(answer),
-        Poll::Ready(Err(fatal)) => Task::Begun(Box::pin(async { Err(fatal) })),
-        Poll::Pending => Task::Begun(making),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn room_follows_what_comes() {
-        let mut room = Room {
-            bytes: ROOM_MIN,
-            spare: 0,
-        };
-        // Small requests, one at a time.
-        for _ in 0..100 {
-            room.took(250, room.bytes);
-        }
-        assert_eq!(room.bytes, ROOM_MIN);
-        // As much as there is room for: many at a time.
-        room.took(ROOM_MIN, ROOM_MIN);
-        room.took(4 * ROOM_MIN, 4 * ROOM_MIN);
-        room.took(FREE_BYTES, FREE_BYTES);
-        assert_eq!(room.bytes, FREE_BYTES);
-        // One that is small among larger ones changes nothing, a run of them does.
-        for _ in 0..100 {
-            room.took(250, room.bytes);
-            room.took(10_000, room.bytes);
-        }
-        assert_eq!(room.bytes, FREE_BYTES);
-        for _ in 0..2 * ROOM_SHRINKS_AFTER {
-            room.took(250, room.bytes);
-        }
-        assert_eq!(room.bytes, ROOM_MIN);
+        Ok(())
     }
 }

@@ -2,16 +2,16 @@
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, IoSlice};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering;
 use std::task::Poll;
 
-use bytes::{Buf, Bytes};
-use tokio::io::AsyncWriteExt;
+use bytes::{Buf, Bytes, BytesMut};
+use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::WriteHalf;
-use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, timeout_at};
 
+use super::queue::Queue;
 use super::{Counts, Task, Work, allowance};
 use crate::answer::Answer;
 use crate::budget::Held;
@@ -33,19 +33,25 @@ const TOGETHER_MAX: usize = 64;
 /// No answer joins others of so many bytes.
 const TOGETHER_BYTES: usize = 64 << 10;
 
-pub(super) struct Writer<'a> {
-    shared: &'a Shared,
+/// Memory for small answers that is kept for the next ones.
+const FRAMES_KEPT: usize = 1 << 10;
+
+pub(super) struct Writer<'s, 'a> {
+    shared: &'s Shared,
     counts: &'a Counts,
     write: WriteHalf<'a>,
-    queue: mpsc::Receiver<Work>,
+    queue: &'a Queue<Work<'s>>,
     /// Taken from the queue, and not ready to go out with those before it.
-    next: Option<Work>,
+    next: Option<Work<'s>>,
+    out: Outgoing,
 }
 
-/// Answers for one write, in order.
+/// Answers for one write, in order: those in pieces, then the small ones behind them.
 #[derive(Default)]
 struct Outgoing {
     pieces: Vec<Bytes>,
+    /// Small answers one after another, in memory that is used again.
+    frames: BytesMut,
     /// The memory of the answers, given back when they are out.
     held: Vec<Held>,
     answers: usize,
@@ -54,12 +60,12 @@ struct Outgoing {
     pause: Duration,
 }
 
-impl<'a> Writer<'a> {
+impl<'s, 'a> Writer<'s, 'a> {
     pub(super) fn new(
-        shared: &'a Shared,
+        shared: &'s Shared,
         counts: &'a Counts,
         write: WriteHalf<'a>,
-        queue: mpsc::Receiver<Work>,
+        queue: &'a Queue<Work<'s>>,
     ) -> Self {
         Self {
             shared,
@@ -67,6 +73,7 @@ impl<'a> Writer<'a> {
             write,
             queue,
             next: None,
+            out: Outgoing::default(),
         }
     }
 
@@ -75,19 +82,18 @@ impl<'a> Writer<'a> {
         loop {
             let work = match self.next.take() {
                 Some(work) => work,
-                None => match self.queue.recv().await {
+                None => match self.queue.pop().await {
                     Some(work) => work,
                     None => return End::Closed,
                 },
             };
-            let mut out = Outgoing::default();
-            let mut made = serve(self.shared, self.counts, work, &mut out).await;
-            while made.is_ok() && out.has_room() {
-                let Ok(work) = self.queue.try_recv() else {
+            let mut made = self.serve(work).await;
+            while made.is_ok() && self.out.has_room() {
+                let Some(work) = self.queue.try_pop() else {
                     break;
                 };
-                match ready(work).await {
-                    Ok(work) => made = serve(self.shared, self.counts, work, &mut out).await,
+                match self.serve_now(work).await {
+                    Ok(served) => made = served,
                     Err(work) => {
                         self.next = Some(work);
                         break;
@@ -95,27 +101,91 @@ impl<'a> Writer<'a> {
                 }
             }
             // What was made before a failure is still the client's.
-            let sent = self.send(out).await;
+            let sent = self.send().await;
             if let Err(end) = sent.and(made) {
                 return end;
             }
         }
     }
 
-    async fn send(&mut self, out: Outgoing) -> Result<(), End> {
-        let Outgoing {
-            pieces,
+    /// Makes one answer and adds it to those that go out.
+    async fn serve(&mut self, work: Work<'s>) -> Result<(), End> {
+        let Work {
+            task,
+            api,
+            received,
             held,
-            answers,
-            bytes,
-            pause,
-        } = out;
-        let sent = if bytes == 0 {
-            Ok(())
-        } else {
-            self.write_all(pieces, answers).await
+        } = work;
+        let out = &mut self.out;
+        let made = match task {
+            Task::Ready(answer) => {
+                out.add(answer);
+                Ok(())
+            }
+            Task::Begun(mut begun) => {
+                let answered = poll_fn(|context| begun.poll_answer(context, &mut out.frames));
+                answered.await.map(|pause| out.added(pause))
+            }
+            Task::Serial(call, request) => {
+                let meter = Meter::of(&call);
+                let answer = Box::pin(meter.run(dispatch(*call, *request))).await;
+                self.counts.serial.fetch_sub(1, Ordering::Relaxed);
+                answer.map(|answer| out.add(answer))
+            }
         };
         drop(held);
+        self.out.answers += 1;
+        self.answered(api, received);
+        made.map_err(end_of)
+    }
+
+    /// Serves what nobody needs to wait for; the work as it is if that is not so.
+    async fn serve_now(&mut self, mut work: Work<'s>) -> Result<Result<(), End>, Work<'s>> {
+        let out = &mut self.out;
+        let made = match &mut work.task {
+            Task::Ready(_) => return Ok(self.serve(work).await),
+            Task::Serial(..) => return Err(work),
+            Task::Begun(begun) => {
+                let polled =
+                    poll_fn(|context| Poll::Ready(begun.poll_answer(context, &mut out.frames)));
+                match polled.await {
+                    Poll::Ready(made) => made.map(|pause| out.added(pause)),
+                    Poll::Pending => return Err(work),
+                }
+            }
+        };
+        let Work {
+            task,
+            api,
+            received,
+            held,
+        } = work;
+        drop((task, held));
+        self.out.answers += 1;
+        self.answered(api, received);
+        Ok(made.map_err(end_of))
+    }
+
+    fn answered(&self, api: Option<kafka_wire::Api>, received: Duration) {
+        if let Some(api) = api {
+            let took = self.shared.clock.monotonic().saturating_sub(received);
+            self.shared.metrics.answered(api, took);
+        }
+    }
+
+    /// Writes what goes out.
+    async fn send(&mut self) -> Result<(), End> {
+        let out = &mut self.out;
+        let answers = std::mem::take(&mut out.answers);
+        let bytes = std::mem::take(&mut out.bytes);
+        let pause = std::mem::take(&mut out.pause);
+        let sent = if bytes == 0 || self.write_at_once().await? {
+            Ok(())
+        } else {
+            let pieces = self.out.take_pieces();
+            self.write_all(pieces, answers).await
+        };
+        self.out.held.clear();
         // Answered first, then paused.
         self.counts.mute.set(pause);
         self.counts.open.fetch_sub(answers, Ordering::Relaxed);
@@ -125,6 +195,29 @@ impl<'a> Writer<'a> {
             .bytes_out
             .inc_by(u64::try_from(bytes).unwrap_or_default());
         Ok(())
+    }
+
+    /// Writes small answers, if there are no others; whether all of it is out. A client that takes its answers does so at
+    /// once, and needs no clock to be watched with.
+    async fn write_at_once(&mut self) -> Result<bool, End> {
+        let Self { write, out, .. } = self;
+        if !out.pieces.is_empty() {
+            return Ok(false);
+        }
+        let mut write = Pin::new(write);
+        let written =
+            poll_fn(|context| Poll::Ready(write.as_mut().poll_write(context, &out.frames)));
+        let Poll::Ready(written) = written.await else {
+            return Ok(false);
+        };
+        let written = written.map_err(End::Io)?;
+        let all = written == out.frames.len();
+        if all {
+            out.reuse_frames();
+        } else {
+            out.frames.advance(written);
+        }
+        Ok(all)
     }
 
     async fn write_all(&mut self, mut pieces: Vec<Bytes>, answers: usize) -> Result<(), End> {
@@ -195,75 +288,53 @@ impl Outgoing {
     fn has_room(&self) -> bool {
         self.answers < TOGETHER_MAX && self.bytes < TOGETHER_BYTES
     }
+
+    /// Adds an answer that is in pieces.
+    fn add(&mut self, answer: Answer) {
+        self.bytes += answer.size();
+        let Answer {
+            pieces,
+            held,
+            pause,
+        } = answer;
+        self.pause = self.pause.max(pause);
+        if !pieces.is_empty() && !self.frames.is_empty() {
+            self.pieces.push(self.frames.split().freeze());
+        }
+        self.pieces.extend(pieces);
+        self.held.extend(held);
+    }
+
+    /// An answer was added to the small ones.
+    fn added(&mut self, pause: Duration) {
+        let pieces = self.pieces.iter().map(Bytes::len);
+        self.bytes = pieces.sum::<usize>() + self.frames.len();
+        self.pause = self.pause.max(pause);
+    }
+
+    /// All that goes out, in order.
+    fn take_pieces(&mut self) -> Vec<Bytes> {
+        let mut pieces = std::mem::take(&mut self.pieces);
+        if !self.frames.is_empty() {
+            pieces.push(std::mem::take(&mut self.frames).freeze());
+        }
+        pieces
+    }
+
+    /// Makes room for small answers where those before them were, unless they were many.
+    fn reuse_frames(&mut self) {
+        if self.frames.capacity() > FRAMES_KEPT {
+            self.frames = BytesMut::new();
+        }
+        self.frames.clear();
+    }
 }
 
-/// Makes one answer and adds it to `out`.
-async fn serve(
-    shared: &Shared,
-    counts: &Counts,
-    work: Work,
-    out: &mut Outgoing,
-) -> Result<(), End> {
-    let Work {
-        task,
-        api,
-        received,
-        held,
-    } = work;
-    let answer = make(counts, task).await;
-    drop(held);
-    out.answers += 1;
-    if let Some(api) = api {
-        let took = shared.clock.monotonic().saturating_sub(received);
-        shared.metrics.answered(api, took);
-    }
-    let answer = answer.map_err(|fatal| match fatal {
+/// How a connection ends that has no answer to give.
+fn end_of(fatal: Fatal) -> End {
+    match fatal {
         Fatal::Encode(error) => End::Answer(error),
         Fatal::FailedWithoutAcks => End::FailedWithoutAcks,
         Fatal::Gone => End::Closed,
-    })?;
-    out.bytes += answer.size();
-    let Answer {
-        pieces,
-        held,
-        pause,
-    } = answer;
-    out.pause = out.pause.max(pause);
-    out.pieces.extend(pieces);
-    out.held.extend(held);
-    Ok(())
-}
-
-async fn make(counts: &Counts, task: Task) -> Result<Answer, Fatal> {
-    match task {
-        Task::Ready(answer) => Ok(answer),
-        Task::Begun(making) => making.await,
-        Task::Serial(call, request) => {
-            let meter = Meter::of(&call);
-            let answer = Box::pin(meter.run(dispatch(*call, *request))).await;
-            counts.serial.fetch_sub(1, Ordering::Relaxed);
-            answer
-        }
-    }
-}
-
-/// The work with its answer, if nobody needs to wait for it.
-async fn ready(mut work: Work) -> Result<Work, Work> {
-    match &mut work.task {
-        Task::Ready(_) => Ok(work),
-        Task::Serial(..) => Err(work),
-        Task::Begun(making) => {
-            match poll_fn(|context| Poll::Ready(making.as_mut().poll(context))).await {
-                Poll::Ready(Ok(answer)) => {
-                    work.task = Task::Ready(answer);
-                    Ok(work)
-                }
-                Poll::Ready(Err(fatal)) => {
-                    work.task = Task::Begun(Box::pin(async { Err(fatal) }));
-                    Ok(work)
-                }
-                Poll::Pending => Err(work),
-            }
-        }
     }
 }
