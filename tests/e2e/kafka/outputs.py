@@ -5,8 +5,9 @@ Usage: outputs.py HOST:PORT write SOURCE        (says "writing"; writes on throu
        outputs.py HOST:PORT read SOURCE TARGET  (once the listener has answered everything)
 
 An answer names the input that it is made of: `PARTITION/OFFSET KEY`. A reader of what is committed has to find
-the answer of every input once, and those of a key in the order of their inputs. One of what is not committed
-may find more: what a kill left of transactions that were aborted.
+the answer of every input once, and those of a key in the order of their inputs; of an input that the
+endpoint refuses, whose offset REFUSED divides, its dead letter once instead. One of what is not committed may find
+more: what a kill left of transactions that were aborted.
 """
 
 import collections
@@ -24,6 +25,8 @@ PARTITIONS, KEYS = 3, 17
 # More a second than the listener answers here, so that every kill meets it at work.
 BURST, PAUSE = 100, 0.05
 PATIENCE = 60
+# As the endpoint has it.
+REFUSED = 29
 
 
 def write(source):
@@ -81,10 +84,23 @@ def read(topic, isolation):
     return records
 
 
+def origin(letter):
+    """The input that a dead letter is about, as an answer would name it."""
+    headers = {name: value.decode() for name, value in letter.headers()}
+    return f"{headers['x-dlq-partition']}/{headers['x-dlq-offset']} {letter.key().decode()}"
+
+
 def answers(source, target):
-    """Every input's answer once, in the order of its key."""
-    inputs = {f"{one.partition()}/{one.offset()} {one.key().decode()}" for one in read(source, "read_committed")}
+    """Every input's answer once, in the order of its key, or its dead letter once."""
+    inputs, given_up = set(), set()
+    for one in read(source, "read_committed"):
+        name = f"{one.partition()}/{one.offset()} {one.key().decode()}"
+        (inputs if one.offset() % REFUSED else given_up).add(name)
     expect(len(inputs) > 1_000, f"{len(inputs)} inputs are too few to say anything")
+    letters = collections.Counter(origin(one) for one in read(f"{source}.dlq", "read_committed"))
+    twice = [name for name, count in letters.items() if count > 1]
+    expect(not twice, f"{len(twice)} dead letters more than once: {twice[:5]}")
+    expect(letters.keys() == given_up, f"dead letters: {sorted(letters.keys() ^ given_up)[:5]}")
     committed = read(target, "read_committed")
     times = collections.Counter(one.value().decode() for one in committed)
     lost = sorted(inputs - times.keys())
@@ -103,7 +119,8 @@ def answers(source, target):
         last[key] = offset
     every = collections.Counter(one.value().decode() for one in read(target, "read_uncommitted"))
     expect(every >= times, "what is committed is not all there")
-    return f"{len(inputs)} answers once each, {sum(every.values()) - len(inputs)} more of aborted transactions"
+    aborted = sum(every.values()) - len(inputs)
+    return f"{len(inputs)} answers and {len(letters)} dead letters once each, {aborted} more answers of aborted transactions"
 
 
 def twice(target):
