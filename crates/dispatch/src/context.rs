@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use broker::{DynBroker, TransactionCoordinator};
 use env::{DynClock, DynEntropy};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::meaning::Now;
 use crate::memory::Memory;
@@ -36,10 +36,11 @@ impl Context {
     }
 
     /// Waits for the turn of a dead letter of so many bytes.
-    pub(crate) async fn burial(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn burial(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(BURIAL_BYTES);
+        let burials = Arc::clone(&self.burials);
         // It is never closed.
-        self.burials.acquire_many(bytes).await.ok()
+        burials.acquire_many_owned(bytes).await.ok()
     }
 
     /// Random in `[0, 1)`, from the upper 53 bits.

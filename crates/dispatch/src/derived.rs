@@ -16,8 +16,8 @@ use crate::meaning::hlc;
 /// Most bytes of a batch besides its records' keys, values and headers: its header.
 const BATCH_HEAD_BYTES: usize = 61;
 /// Most bytes of a record, and of a header, besides its text: lengths, and what a record has more.
-const HEAD_BYTES: usize = 32;
-const HEADER_HEAD_BYTES: usize = 10;
+pub(crate) const HEAD_BYTES: usize = 32;
+pub(crate) const HEADER_HEAD_BYTES: usize = 10;
 
 /// Headers that carry a trace.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];

@@ -1,13 +1,14 @@
 //! Looking at dead letters.
 //!
-//! They are ordinary records; this reads their own headers back into words. Not here: writing them
-//! (`dead_letter`), sending them again (`replay`).
+//! They are ordinary records; this reads their own headers back into words. Only what is committed is read: a letter whose
+//! transaction was aborted is none, as its record is delivered again. Not here: writing them (`dead_letter`), sending them
+//! again (`replay`).
 
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use broker::{Broker, Error as BrokerError, ReadLimit};
+use broker::{Broker, Error as BrokerError, ReadLimit, read_committed};
 use jiff::Timestamp as Instant;
 use model::{Offset, PartitionId, Position, Timestamp, TopicName, TopicPartition};
 use record::{Batches, Record, SharedRecord};
@@ -200,7 +201,7 @@ pub enum LetterError {
     Broker(#[from] BrokerError),
 }
 
-/// The records of one partition from a place up to its high watermark, some at a time.
+/// The records of one partition from a place up to its high watermark, or to where a transaction is open, some at a time.
 pub(crate) struct Walk<'w> {
     broker: &'w dyn Broker,
     at: &'w TopicPartition,
@@ -223,6 +224,25 @@ impl<'w> Walk<'w> {
         })
     }
 
+    /// Ends before `end`, if that comes first.
+    pub(crate) fn until(mut self, end: Position) -> Self {
+        self.end = self.end.min(end);
+        self
+    }
+
+    /// How many are left.
+    pub(crate) async fn count(mut self) -> Result<u64, BrokerError> {
+        let mut count = 0;
+        loop {
+            // Offsets would count markers and what was aborted, too.
+            let some = self.next().await?.len();
+            if some == 0 {
+                return Ok(count);
+            }
+            count += some as u64;
+        }
+    }
+
     /// The next ones, at least one; none at the end.
     pub(crate) async fn next(&mut self) -> Result<Vec<SharedRecord>, BrokerError> {
         let limit = ReadLimit {
@@ -230,13 +250,14 @@ impl<'w> Walk<'w> {
             at_least_one: true,
         };
         while self.from < self.end {
-            let fetched = self.broker.read(self.at, self.from, limit).await?;
-            if fetched.batches.is_empty() {
+            let fetched = read_committed(self.broker, self.at, self.from, limit).await?;
+            if fetched.next <= self.from {
                 break;
             }
+            let range = self.from..self.end;
             let inside = |shared: &SharedRecord| {
                 let record = shared.get();
-                record.is_some_and(|record| Position::from(record.offset) >= self.from)
+                record.is_some_and(|record| range.contains(&Position::from(record.offset)))
             };
             let mut records = records(&fetched.batches);
             records.retain(inside);

@@ -6,10 +6,10 @@
 //! A listener is a consumer group that reads the log at its own pace: the log is its queue, so a slow one costs no
 //! memory and slows nobody. Delivery is at least once, in order of each key; what fails is tried again and in the
 //! end becomes a record of `TOPIC.dlq`. What a listener answers goes to the output topic that its resource may name, in one
-//! transaction with its progress: exactly once for who reads what is committed.
+//! transaction with its progress and its dead letters: exactly once for who reads what is committed.
 //!
-//! Invariants: a record is finished when its listener took it or its dead letter is durable, and only then its offset may
-//! be committed; a panic in a listener costs one attempt.
+//! Invariants: a record is finished when its listener took it or its dead letter is durable, and only then, or in one
+//! transaction with that, its offset may be committed; a panic in a listener costs one attempt.
 //! Not here: alert notifications (`alerting`), rules, boards.
 //!
 //! ```

@@ -161,7 +161,8 @@ impl Run<'_> {
             position.max(start)
         };
         if !self.replay.again {
-            self.replayed.before += count(start, position);
+            let before = Walk::new(self.broker, at, start).await?;
+            self.replayed.before += before.until(position).count().await?;
         }
         let mut walk = Walk::new(self.broker, at, from).await?;
         loop {
@@ -324,8 +325,4 @@ impl Run<'_> {
 #[expect(clippy::expect_used, reason = "a constant that a test reads")]
 fn group() -> GroupId {
     GROUP.parse().expect("the name is a group's")
-}
-
-fn count(from: Position, to: Position) -> u64 {
-    u64::try_from(to.bits().saturating_sub(from.bits())).unwrap_or(u64::MAX)
 }

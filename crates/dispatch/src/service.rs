@@ -12,7 +12,7 @@ use std::time::Duration;
 use broker::{DynBroker, TransactionCoordinator};
 use delivery::{Healing, HealingOptions, Load, Verdict};
 use env::{DynClock, DynEntropy, RealClock, RealEntropy};
-use model::{PartitionId, TopicName, TopicPartition};
+use model::{PartitionId, Position, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use prometheus_client::registry::Registry;
 use tokio::sync::{Semaphore, watch};
@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::context::{BURIAL_BYTES, Context};
 use crate::dead_letter;
 use crate::delivery::Listener;
-use crate::letters::{self, Filter, LETTERS_MAX, Letter, LetterError, LetterTopic};
+use crate::letters::{self, Filter, LETTERS_MAX, Letter, LetterError, LetterTopic, Walk};
 use crate::memory::{Memory, MemoryOptions};
 use crate::metrics::Metrics;
 use crate::problems::{Problem, Problems};
@@ -202,17 +202,13 @@ impl Handle {
         {
             let mut letters = 0;
             for number in (0..info.partitions).map(PartitionId::new) {
-                let marks = broker
-                    .marks(&TopicPartition::new(name.clone(), number))
-                    .await?;
-                letters += marks
-                    .high_watermark
-                    .bits()
-                    .saturating_sub(marks.log_start.bits());
+                let at = TopicPartition::new(name.clone(), number);
+                let walk = Walk::new(&**broker, &at, Position::default()).await?;
+                letters += walk.count().await?;
             }
             found.push(LetterTopic {
                 topic: name.to_string(),
-                letters: u64::try_from(letters).unwrap_or(u64::MAX),
+                letters,
             });
         }
         Ok(found)

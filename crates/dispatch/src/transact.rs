@@ -1,4 +1,4 @@
-//! One transaction: outputs and progress, together or not at all.
+//! One transaction: outputs, dead letters and progress, together or not at all.
 //!
 //! ```text
 //!  init (a start) ──> let in ──> append, stage ──> end: commit ──> let in ──> …
@@ -18,12 +18,13 @@ use broker::{
     Append, Commit, Durability, Recovery, TopicConfig, TopicInfo, TopicSpec,
     TransactionCoordinator, TransactionError, ensure_topic,
 };
-use model::{GroupId, Outcome, PartitionId, Producer, TopicName, TopicPartition};
+use model::{GroupId, Outcome, Producer, TopicName, TopicPartition};
 use record::{BatchBuilder, Compression};
 use tracing::warn;
 use transactions::TransactionalId;
 
 use crate::context::Context;
+use crate::dead_letter::Letter;
 use crate::derived::Derived;
 use crate::sources::Commits;
 use crate::spec::Spec;
@@ -42,7 +43,7 @@ pub(crate) enum TransactError {
     /// The coordinator or its log says no.
     #[error(transparent)]
     Transaction(#[from] TransactionError),
-    /// The output topic does.
+    /// The output topic does, or that of dead letters.
     #[error(transparent)]
     Broker(#[from] broker::Error),
     /// There is no coordinator.
@@ -58,8 +59,8 @@ pub(crate) struct Producing {
     coordinator: Arc<TransactionCoordinator>,
     id: TransactionalId,
     producer: Producer,
-    /// Of the next record, by partition of the output topic.
-    sequences: HashMap<PartitionId, i32>,
+    /// Of the next record, by partition.
+    sequences: HashMap<TopicPartition, i32>,
 }
 
 /// What one transaction does.
@@ -67,6 +68,7 @@ pub(crate) struct Work<'w> {
     pub(crate) spec: &'w Spec,
     pub(crate) group: &'w GroupId,
     pub(crate) outputs: &'w [Derived],
+    pub(crate) letters: &'w [Letter],
     pub(crate) commits: Commits,
 }
 
@@ -89,7 +91,7 @@ impl Producing {
         })
     }
 
-    /// Makes outputs and progress count together. After an error this producer must not be used any more.
+    /// Makes outputs, letters and progress count together. After an error this producer must not be used any more.
     pub(crate) async fn run(
         &mut self,
         context: &Context,
@@ -112,6 +114,7 @@ impl Producing {
             spec,
             group,
             outputs,
+            letters,
             commits,
         } = work;
         let at = context.clock.now();
@@ -129,8 +132,28 @@ impl Producing {
                 (name, commit)
             })
             .collect();
-        let topic = output_topic(context, spec).await?;
-        let appends = self.appends(&topic, outputs);
+        let mut by_partition: BTreeMap<TopicPartition, Records<'_>> = BTreeMap::new();
+        if !outputs.is_empty() {
+            let topic = output_topic(context, spec).await?;
+            let limit = topic.config.batch_bytes.as_usize();
+            for output in outputs {
+                let number = output.partition(topic.partitions);
+                let to = TopicPartition::new(topic.name.clone(), number);
+                let records = by_partition
+                    .entry(to)
+                    .or_insert_with(|| Records::new(limit));
+                records.all.push(Appended::Output(output));
+            }
+        }
+        for letter in letters {
+            let records = by_partition.entry(letter.to.clone()).or_insert_with(|| {
+                // One that is gone since the letter was made ready fails the transaction; the next makes it anew.
+                let topic = context.broker.topic(&letter.to.topic);
+                Records::new(topic.map_or(BATCH_BYTES, |one| one.config.batch_bytes.as_usize()))
+            });
+            records.all.push(Appended::Letter(letter));
+        }
+        let appends = self.appends(by_partition);
         let to: BTreeSet<TopicPartition> = appends.iter().map(|append| append.to.clone()).collect();
         let group_in = (!commits.is_empty()).then_some(group);
         let (coordinator, id, by) = (&self.coordinator, &self.id, self.producer);
@@ -155,38 +178,73 @@ impl Producing {
         again(|| async move { Ok(coordinator.end(id, by, Outcome::Commit).await?) }).await
     }
 
-    /// The outputs as batches, in their order, by partition.
-    fn appends(&mut self, topic: &TopicInfo, outputs: &[Derived]) -> Vec<Append> {
-        let limit = topic.config.batch_bytes.as_usize().min(BATCH_BYTES);
-        let mut by_partition: BTreeMap<PartitionId, Vec<&Derived>> = BTreeMap::new();
-        for output in outputs {
-            let to = output.partition(topic.partitions);
-            by_partition.entry(to).or_default().push(output);
-        }
-        let appends = by_partition.into_iter().map(|(partition, outputs)| {
-            let sequence = self.sequences.entry(partition).or_default();
-            let mut batches = Vec::new();
-            let mut rest = outputs.into_iter().peekable();
-            while rest.peek().is_some() {
-                let mut builder = BatchBuilder::new(Compression::None);
-                let fits = |builder: &BatchBuilder, next: &Derived| {
-                    builder.is_empty() || builder.size() + next.size() <= limit
-                };
-                while let Some(output) = rest.next_if(|next| fits(&builder, next)) {
-                    output.push(&mut builder);
+    /// The records as batches, in their order, by partition.
+    fn appends(&mut self, by_partition: BTreeMap<TopicPartition, Records<'_>>) -> Vec<Append> {
+        let appends = by_partition
+            .into_iter()
+            .map(|(to, Records { limit, all })| {
+                let sequence = self.sequences.entry(to.clone()).or_default();
+                let mut batches = Vec::new();
+                let mut rest = all.into_iter().peekable();
+                while rest.peek().is_some() {
+                    let mut builder = BatchBuilder::new(Compression::None);
+                    let fits = |builder: &BatchBuilder, next: &Appended<'_>| {
+                        builder.is_empty() || builder.size() + next.size() <= limit
+                    };
+                    while let Some(record) = rest.next_if(|next| fits(&builder, next)) {
+                        record.push(&mut builder);
+                    }
+                    let Producer { id, epoch } = self.producer;
+                    builder.producer(id, epoch, *sequence).transactional();
+                    *sequence = sequence_after(*sequence, builder.len());
+                    batches.push(builder.build());
                 }
-                let Producer { id, epoch } = self.producer;
-                builder.producer(id, epoch, *sequence).transactional();
-                *sequence = sequence_after(*sequence, builder.len());
-                batches.push(builder.build());
-            }
-            Append {
-                to: TopicPartition::new(topic.name.clone(), partition),
-                batches,
-                durability: Durability::Flushed,
-            }
-        });
+                Append {
+                    to,
+                    batches,
+                    durability: Durability::Flushed,
+                }
+            });
         appends.collect()
+    }
+}
+
+/// Records of one partition, in their order.
+struct Records<'r> {
+    /// Bytes of a batch of several.
+    limit: usize,
+    all: Vec<Appended<'r>>,
+}
+
+impl Records<'_> {
+    fn new(topic_limit: usize) -> Self {
+        Self {
+            limit: topic_limit.min(BATCH_BYTES),
+            all: Vec::new(),
+        }
+    }
+}
+
+/// Something that becomes a record.
+enum Appended<'r> {
+    Output(&'r Derived),
+    Letter(&'r Letter),
+}
+
+impl Appended<'_> {
+    /// Bytes of it in a batch, at most.
+    fn size(&self) -> usize {
+        match self {
+            Self::Output(output) => output.size(),
+            Self::Letter(letter) => letter.size(),
+        }
+    }
+
+    fn push(&self, builder: &mut BatchBuilder) {
+        match self {
+            Self::Output(output) => output.push(builder),
+            Self::Letter(letter) => letter.push(builder),
+        }
     }
 }
 
@@ -227,7 +285,7 @@ async fn append(context: &Context, mut appends: Vec<Append>) -> Result<(), Trans
             match answer {
                 Ok(_) => {}
                 Err(error) if error.recovery() == Recovery::Retry => {
-                    warn!(partition = %append.to, %error, "Outputs cannot be appended; trying again.");
+                    warn!(partition = %append.to, %error, "Outputs or dead letters cannot be appended; trying again.");
                     left.push(append);
                 }
                 Err(error) => return Err(error.into()),

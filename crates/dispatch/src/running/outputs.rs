@@ -1,8 +1,8 @@
-//! Outputs and progress of a listener as transactions, one after another.
+//! Outputs, dead letters and progress of a listener as transactions, one after another.
 //!
 //! ```text
-//!   settle ──> outbox ──window──> outputs + progress of this moment ──> transaction ──> committed ──> the next
-//!                                                                           └─ failed: this run is broken and ends
+//!   settle, give up ──> outbox ──window──> all of it + progress of this moment ──> transaction ──> committed ──> the next
+//!                                                                                      └─ failed: this run is broken and ends
 //! ```
 //! Invariant: progress is stored by one way at a time; after a failure by none, since the queue is ahead of what is stored.
 
@@ -66,7 +66,7 @@ impl Running {
         self.spawn(Doing::Transact, work);
     }
 
-    /// Everything answered so far, and the progress that it comes to.
+    /// Everything answered and given up so far, and the progress that it comes to.
     fn cut(&mut self) -> Option<Cut> {
         let producing = self.producing.take()?;
         Some(Cut {
@@ -92,6 +92,7 @@ impl Running {
                 spec: &prepared.spec,
                 group: &group,
                 outputs: &outgoing.outputs,
+                letters: &outgoing.letters,
                 commits: commits.clone(),
             };
             let done = producing.run(&context, work).await;

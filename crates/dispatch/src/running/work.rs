@@ -18,7 +18,7 @@ use super::Running;
 use crate::aside::{Asides, Tidy};
 use crate::aside_log::{self, Aside};
 use crate::context::Context;
-use crate::dead_letter::{DeadLetter, bury};
+use crate::dead_letter::{DeadLetter, Letter, bury, prepare};
 use crate::derived::Derived;
 use crate::sources::{Commits, commit};
 use crate::spec::Spec;
@@ -54,6 +54,8 @@ pub(super) enum Work {
         sampled: Option<TraceId>,
     },
     Buried(SpentId),
+    /// To be appended together with the progress that counts its record as finished.
+    Prepared(SpentId, Letter),
     Committed {
         commits: Commits,
         /// How much had happened to delayed records.
@@ -115,6 +117,11 @@ impl Running {
                 }
             }
             Work::Buried(spent) => self.queue.buried(now, spent),
+            Work::Prepared(spent, letter) => {
+                // In this step and no other, as an answer.
+                self.outbox.put_letter(now, letter);
+                self.queue.buried(now, spent);
+            }
             Work::PutAside(done) => {
                 if let Some(asides) = &mut self.asides {
                     asides.done(&self.context, done, &mut self.queue);
@@ -236,7 +243,7 @@ impl Running {
         });
     }
 
-    /// Writes dead letters of what was given up.
+    /// Writes dead letters of what was given up, or makes them ready for a transaction.
     pub(super) fn bury(&mut self) {
         for spent in self.queue.take_spent() {
             let metrics = &self.metrics;
@@ -260,6 +267,10 @@ impl Running {
         let (context, prepared) = (Arc::clone(&self.context), Arc::clone(&self.now.prepared));
         self.spawn(Doing::Bury(id, Arc::clone(&letter)), async move {
             tokio::time::sleep(pause).await;
+            if prepared.spec.output.is_some() {
+                let letter = prepare_letter(&context, &prepared.spec, &letter).await;
+                return Work::Prepared(id, letter);
+            }
             write_letter(&context, &prepared.spec, &letter).await;
             Work::Buried(id)
         });
@@ -314,7 +325,7 @@ impl Running {
 }
 
 /// Writes a dead letter; ready when it is durable. At most [`crate::context::BURIAL_BYTES`] of them are written at once.
-async fn write_letter(context: &Context, spec: &Spec, letter: &DeadLetter) {
+async fn write_letter(context: &Context, spec: &Spec, letter: &Arc<DeadLetter>) {
     let (broker, clock) = (&*context.broker, &*context.clock);
     let mut whole = true;
     loop {
@@ -329,5 +340,18 @@ async fn write_letter(context: &Context, spec: &Spec, letter: &DeadLetter) {
         }
         warn!(listener = spec.name, %error, "A dead letter cannot be written; trying again.");
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Makes a dead letter ready for a transaction, whenever its topic can be made and takes it.
+async fn prepare_letter(context: &Context, spec: &Spec, letter: &Arc<DeadLetter>) -> Letter {
+    loop {
+        match prepare(letter, spec, context).await {
+            Ok(letter) => return letter,
+            Err(error) => {
+                warn!(listener = spec.name, %error, "A dead letter cannot be written; trying again.");
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
     }
 }

@@ -157,6 +157,49 @@ async fn what_its_topic_would_never_take_is_refused_once_and_holds_nobody_up() {
     assert_eq!(rig.probe.values().len(), 3, "each was called once");
 }
 
+/// Inside a transaction such a letter would fail the answers of all others, again and again.
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_its_topic_does_not_take_holds_back_its_record_and_no_transaction() {
+    let rig = rig("").await;
+    let mut letters = TopicSpec::new("orders.dlq".parse().unwrap(), 1);
+    letters.config.batch_bytes = stdx::ByteSize::from_kib(4);
+    let mut config = letters.config.clone();
+    rig.broker.create_topic(letters).await.unwrap();
+    rig.probe.script(|_, value| match value {
+        bad if bad.starts_with("bad") => Answer {
+            after: Duration::ZERO,
+            outcome: Outcome::Refused {
+                error: "nonsense".to_owned(),
+            },
+        },
+        _ => Answer::done(0),
+    });
+    rig.probe
+        .making(|value| vec![Output::new(value.to_owned())]);
+    let (key, value) = ("k".repeat(5_000), format!("bad{}", "v".repeat(5_000)));
+    let records = [
+        ("a", value.as_str(), NONE),
+        (key.as_str(), "bad", NONE),
+        ("b", "good", NONE),
+    ];
+    rig.produce("orders", 0, &records).await;
+    rig.until(|| rig.figure("output_records_total") == 1).await;
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let written = rig.records("orders.dlq").await;
+    assert_eq!(written.len(), 1, "{written:?}");
+    assert_eq!((written[0].0.as_str(), written[0].1.as_str()), ("a", ""));
+    assert_eq!(written[0].2["x-dlq-value-bytes"], "5003");
+    assert_eq!(rig.probe.values().len(), 3, "nothing began again");
+
+    config.batch_bytes = stdx::ByteSize::from_kib(8);
+    let topic = "orders.dlq".parse().unwrap();
+    rig.broker.configure_topic(&topic, config).await.unwrap();
+    rig.until_finished().await;
+    let written = rig.records("orders.dlq").await;
+    assert_eq!((written.len(), written[1].1.as_str()), (2, "bad"));
+    assert_eq!(rig.probe.values().len(), 3, "each was called once");
+}
+
 #[tokio::test(start_paused = true)]
 async fn outputs_without_a_topic_are_refused_and_not_lost() {
     let rig = Rig::new();

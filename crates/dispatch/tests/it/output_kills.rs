@@ -1,11 +1,11 @@
-//! Outputs through kills: each input's output stands in the output topic once, in the order of its key, for who reads what is
-//! committed; and at any moment exactly those of inputs that count as finished.
+//! Outputs and dead letters through kills: each input's output stands in the output topic once, in the order of its key, or its
+//! dead letter in theirs once, for who reads what is committed; and at any moment exactly those of inputs that count as finished.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use delivery::Finished;
-use dispatch::Output;
+use dispatch::{Content, Filter, Outcome, Output, Replay};
 use model::{Position, TopicPartition};
 
 use crate::faulty::{Fault, Op};
@@ -14,10 +14,17 @@ use crate::rig::{Answer, Rig};
 const NONE: &[(&str, &str)] = &[];
 const KEYS: usize = 7;
 
-/// Value of an output: that of its input with a sign. Every fifth input makes two, every eleventh none.
+/// Every thirteenth input is given up, at once or after its attempts.
+fn is_given_up(number: usize) -> bool {
+    number % 13 == 4
+}
+
+/// Value of an output: that of its input with a sign. Every fifth input makes two, every eleventh none, and so does what is
+/// given up.
 fn outputs_of(value: &str) -> Vec<String> {
     let number: usize = value.parse().unwrap();
     match number {
+        _ if is_given_up(number) => Vec::new(),
         _ if number.is_multiple_of(11) => Vec::new(),
         _ if number.is_multiple_of(5) => vec![format!("{value}+"), format!("{value}++")],
         _ => vec![format!("{value}+")],
@@ -27,10 +34,17 @@ fn outputs_of(value: &str) -> Vec<String> {
 /// Begins where the last life ended: a listener that is slow, fails at times, and answers.
 async fn begin(rig: &Rig, spec: &str) {
     rig.probe.script(|delivery, value| {
-        let number: u64 = value.parse().unwrap();
+        let number: usize = value.parse().unwrap();
+        let after = u64::try_from(number * 7 % 13).unwrap();
+        let error = "nonsense".to_owned();
         match delivery.attempt {
+            _ if is_given_up(number) && number.is_multiple_of(2) => Answer {
+                after: Duration::from_millis(after),
+                outcome: Outcome::Refused { error },
+            },
+            _ if is_given_up(number) => Answer::failed("every time"),
             1 if number.is_multiple_of(9) => Answer::failed("the first time"),
-            _ => Answer::done(number * 7 % 13),
+            _ => Answer::done(after),
         }
     });
     let made = |value: &str| outputs_of(value).into_iter().map(Output::new).collect();
@@ -69,10 +83,44 @@ fn all_paid(count: usize) -> BTreeMap<String, Vec<String>> {
     by_key
 }
 
-/// Outputs that can be read are those of exactly the inputs that are finished by what is stored.
+/// What is buried when every input up to `count` is finished, sorted.
+fn all_buried(count: usize) -> Vec<String> {
+    let given_up = (0..count).filter(|number| is_given_up(*number));
+    given_up.map(|number| format!("{number:05}")).collect()
+}
+
+/// Values of the dead letters, sorted: as any reader of what is committed has them.
+async fn buried(rig: &Rig) -> Vec<String> {
+    let letters = rig.records("orders.dlq").await;
+    let mut values: Vec<String> = letters.into_iter().map(|(_, value, _)| value).collect();
+    values.sort();
+    values
+}
+
+/// The dead letters as they are shown, sorted.
+async fn shown(rig: &Rig) -> Vec<String> {
+    let topic = "orders.dlq".parse().unwrap();
+    if rig.broker.topic(&topic).is_none() {
+        return Vec::new();
+    }
+    let all = Filter::default();
+    let letters = rig.handle.letters(&topic, None, None, 1_000, &all).await;
+    let letters = letters.unwrap().into_iter();
+    let mut values: Vec<String> = letters
+        .map(|letter| match letter.value {
+            Some(Content::Text(value)) => value,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    values.sort();
+    values
+}
+
+/// Outputs and dead letters that can be read are those of exactly the inputs that are finished by what is stored.
 async fn agree(rig: &Rig) {
     let group = "lantern-listener-l".parse().unwrap();
     let mut expected = BTreeSet::new();
+    let mut given_up = Vec::new();
     for (at, commit) in rig.broker.committed(&group, None).await.unwrap() {
         let Some(commit) = commit.filter(|_| at.topic.as_str() == "orders") else {
             continue;
@@ -81,6 +129,9 @@ async fn agree(rig: &Rig) {
         for (offset, value) in inputs(rig, &at).await {
             if offset < commit.position || finished.contains(offset) {
                 expected.extend(outputs_of(&value));
+                if is_given_up(value.parse().unwrap()) {
+                    given_up.push(value);
+                }
             }
         }
     }
@@ -88,6 +139,13 @@ async fn agree(rig: &Rig) {
     let once: BTreeSet<String> = found.iter().cloned().collect();
     assert_eq!(found.len(), once.len(), "some came twice: {found:?}");
     assert_eq!(once, expected, "together or not at all");
+    given_up.sort();
+    assert_eq!(
+        buried(rig).await,
+        given_up,
+        "a letter once, and with its progress"
+    );
+    assert_eq!(shown(rig).await, given_up, "what was aborted is no letter");
 }
 
 /// Values of a partition by offset.
@@ -136,15 +194,15 @@ async fn lives(spec: &str, count: usize) {
     }
     rig.until_finished().await;
     assert_eq!(paid(&rig).await, all_paid(count * EACH));
+    assert_eq!(buried(&rig).await, all_buried(count * EACH));
     agree(&rig).await;
-    assert_eq!(rig.records("orders.dlq").await, []);
 }
 
 #[tokio::test(start_paused = true)]
 async fn every_input_has_its_output_once_through_fifty_ends_in_the_order_of_its_key() {
     lives(
         "{topics: orders, native: probe, concurrency: 4, batch: 3, from: earliest, \
-         output: {topic: paid}, retry: {attempts: 9, initial: 5ms}}",
+         output: {topic: paid}, retry: {attempts: 3, initial: 5ms}}",
         50,
     )
     .await;
@@ -154,7 +212,7 @@ async fn every_input_has_its_output_once_through_fifty_ends_in_the_order_of_its_
 async fn every_input_has_its_output_once_through_twenty_ends_in_the_order_of_its_partition() {
     lives(
         "{topics: orders, native: probe, concurrency: 2, ordering: partition, from: earliest, \
-         output: {topic: paid}, retry: {attempts: 9, initial: 5ms}}",
+         output: {topic: paid}, retry: {attempts: 3, initial: 5ms}}",
         20,
     )
     .await;
@@ -234,6 +292,53 @@ async fn a_transaction_that_fails_or_panics_is_made_again_from_its_inputs() {
         agree(&rig).await;
         let calls = rig.probe.values().len();
         assert!(calls > 100, "its inputs came again: {calls}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_that_was_aborted_is_neither_counted_nor_sent_again() {
+    let rig = Rig::new();
+    rig.topic("orders", 2).await;
+    rig.topic("paid", 2).await;
+    begin(
+        &rig,
+        "{topics: orders, native: probe, from: earliest, output: {topic: paid}}",
+    )
+    .await;
+    // Letters are appended, and the outputs of the same transaction are not.
+    rig.faults
+        .plan(|op, topic| (op == Op::Append && topic == "paid").then_some(Fault::Fails));
+    produce(&rig, 0, 60).await;
+    let failed = "listener=\"l\",outcome=\"failed\"";
+    rig.until(|| rig.figure_of("transactions_total", failed) >= 3)
+        .await;
+    rig.faults.heal();
+    rig.until_finished().await;
+    agree(&rig).await;
+    let count = all_buried(60).len();
+    let at = TopicPartition::new("orders.dlq".parse().unwrap(), model::PartitionId::new(0));
+    let limit = broker::ReadLimit {
+        bytes: 64 << 20,
+        at_least_one: true,
+    };
+    let read = rig.broker.read(&at, Position::default(), limit);
+    let all = record::Batches::new(read.await.unwrap().batches).map(Result::unwrap);
+    let appended = all.filter(|batch| !batch.is_control());
+    let appended: usize = appended
+        .map(|batch| batch.records().unwrap().iter().count())
+        .sum();
+    assert!(appended > count, "some were aborted: {appended}");
+
+    let topics = rig.handle.letter_topics().await.unwrap();
+    assert_eq!(topics[0].letters, count as u64);
+    rig.probe.script(|_, _| Answer::done(0));
+    for (sent, before) in [(count, 0), (0, count)] {
+        let (all, told) = (Replay::default(), tokio::sync::watch::Sender::default());
+        let replayed = rig.handle.replay(&at.topic, &all, &told).await.unwrap();
+        assert_eq!(
+            (replayed.sent, replayed.before),
+            (sent as u64, before as u64)
+        );
     }
 }
 
