@@ -171,8 +171,10 @@ fn begin<'w>(world: &'w World, clock: &Arc<LifeClock>) -> Life<'w> {
             ),
         );
         if let Ok(broker) = &opened {
-            // What it cut is gone at the next start, which then has nothing to report.
-            check::recovery(world, broker.recovery());
+            // What it cut where a bit was flipped is gone at the next start, which then has nothing to report.
+            if world.oracle.borrow().rotten {
+                check::recovery(world, broker.recovery());
+            }
         }
         if dark && dice.chance(50) {
             world.disk.crash();

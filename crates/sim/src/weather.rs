@@ -73,7 +73,7 @@ fn fail(life: &Life<'_>) {
         3 => {
             // The system takes back clean pages, also those that a failed sync called clean.
             world.disk.drop_caches();
-            world.oracle.borrow_mut().lose_cache();
+            world.oracle.borrow_mut().drop_pages();
             none
         }
         _ => Faults {

@@ -43,6 +43,9 @@ pub(crate) struct Log {
     seen_cached: u64,
     /// How often the page cache was lost.
     cache: u64,
+    /// The system took clean pages back, maybe such as a failed sync never wrote: what readers of written records see may be in
+    /// the broker's memory alone until the next start.
+    pages_dropped: bool,
     /// The log start that was acknowledged, and the largest that was asked for.
     start: u64,
     start_asked: u64,
@@ -145,12 +148,14 @@ impl Log {
                 record.offset
             );
             assert!(self.sent.contains(value), "{of} holds {value}, never sent");
-            self.learn(of, record.offset, value, certain);
+            if certain || !self.pages_dropped {
+                self.learn(of, record.offset, value, certain);
+            }
         }
         if certain {
             self.seen = self.seen.max(high_watermark);
             self.floor = self.floor.max(high_watermark);
-        } else {
+        } else if !self.pages_dropped {
             self.seen_cached = self.seen_cached.max(high_watermark);
             self.floor_cached = self.floor_cached.max(high_watermark);
         }
@@ -176,6 +181,12 @@ impl Log {
             .map(|(offset, _)| *offset)
     }
 
+    /// Clean pages are gone, and the process goes on.
+    pub(crate) fn drop_pages(&mut self) {
+        self.lose_cache();
+        self.pages_dropped = true;
+    }
+
     pub(crate) fn lose_cache(&mut self) {
         self.cache += 1;
         self.cached.clear();
@@ -194,6 +205,7 @@ impl Log {
         high_watermark: u64,
         (certain, bounded, excused): (bool, bool, bool),
     ) {
+        self.pages_dropped = false;
         if bounded && !excused {
             assert!(
                 start >= self.start,

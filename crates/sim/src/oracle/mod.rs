@@ -119,6 +119,12 @@ impl Oracle {
     }
 
     /// What was only in the page cache may be gone.
+    pub(crate) fn drop_pages(&mut self) {
+        for log in self.logs.values_mut() {
+            log.drop_pages();
+        }
+    }
+
     pub(crate) fn lose_cache(&mut self) {
         for log in self.logs.values_mut() {
             log.lose_cache();
