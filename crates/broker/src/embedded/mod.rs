@@ -190,7 +190,7 @@ impl Shared {
                     bytes += batches.iter().map(CheckedBatch::size).sum::<usize>();
                     jobs.push(Job {
                         partition,
-                        batches,
+                        batches: batches.into(),
                         durability,
                         reply,
                         cost: 0,

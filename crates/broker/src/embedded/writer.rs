@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use model::Position;
 use record::CheckedBatch;
+use smallvec::SmallVec;
 
 use super::beside::Beside;
 use super::flusher::{self, Flusher};
@@ -38,11 +39,15 @@ use super::replies::Reply;
 use super::{Shared, events};
 use crate::{Appended, Durability, Error};
 
+/// The batches of one append. One lies in its job: memory that comes from a caller's thread and goes back from the writer's
+/// is dear.
+pub(crate) type Batches = SmallVec<[CheckedBatch; 1]>;
+
 /// One append on its way.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) partition: Arc<Partition>,
-    pub(crate) batches: Vec<CheckedBatch>,
+    pub(crate) batches: Batches,
     pub(crate) durability: Durability,
     pub(crate) reply: Reply,
     pub(crate) cost: u32,
@@ -54,7 +59,7 @@ pub(crate) struct Waiter {
     pub(crate) appended: Appended,
     pub(crate) reply: Reply,
     /// Kept only where records are applied to state after the flush.
-    pub(crate) batches: Vec<CheckedBatch>,
+    pub(crate) batches: Batches,
 }
 
 /// Partitions that may wait for their lazy flush; beyond that the writer does it.
@@ -283,7 +288,7 @@ impl Writer {
             self.waiters.push(Waiter {
                 appended,
                 reply: job.reply,
-                batches: if applies { job.batches } else { Vec::new() },
+                batches: if applies { job.batches } else { Batches::new() },
             });
         } else {
             self.answered.extend(job.reply.send(Ok(appended)));

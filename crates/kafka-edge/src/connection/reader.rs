@@ -38,6 +38,9 @@ pub(super) struct Reader<'s, 'a> {
     began: Instant,
     /// When something last arrived.
     heard: Instant,
+    /// Something arrived since, and whether it was the first of a request; when, is looked up only if that was not all of
+    /// it.
+    unheard: Option<bool>,
     alarm: Alarm,
 }
 
@@ -63,6 +66,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             held: None,
             began: now,
             heard: now,
+            unheard: None,
             alarm: Alarm::new(now + shared.options.idle_timeout),
         }
     }
@@ -105,6 +109,12 @@ impl<'s, 'a> Reader<'s, 'a> {
     async fn receive(&mut self) -> Result<(), End> {
         let options = &self.shared.options;
         let arrived = self.buffer.len();
+        if let Some(first) = self.unheard.take() {
+            self.heard = Instant::now();
+            if first {
+                self.began = self.heard;
+            }
+        }
         let deadline = if arrived == 0 {
             self.began + options.idle_timeout
         } else {
@@ -125,10 +135,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             return Err(End::Closed);
         }
         self.buffer.took(read, given);
-        self.heard = Instant::now();
-        if arrived == 0 {
-            self.began = self.heard;
-        }
+        self.unheard = Some(arrived == 0);
         self.shared
             .metrics
             .bytes_in
@@ -273,6 +280,7 @@ impl<'s, 'a> Reader<'s, 'a> {
         // The time the writer takes is not the client's.
         self.began = Instant::now();
         self.heard = self.began;
+        self.unheard = None;
         Ok(())
     }
 }
