@@ -82,7 +82,7 @@ fn asked<'a>(args: &[&'a str]) -> Vec<&'a str> {
     list.map_or_else(|| peers::ALL.to_vec(), |list| list.split(',').collect())
 }
 
-/// The comparison with Lantern alone: that the generator, the reading back and the pipeline work.
+/// The comparison with Lantern alone: that the generator, the reading back, the pipeline and catching up work.
 pub(crate) fn bus_smoke() -> Result<()> {
     run::build_release(&["lantern"])?;
     run::check(&mut run::cargo(&[
@@ -107,7 +107,9 @@ pub(crate) fn bus_smoke() -> Result<()> {
         "--classes",
         "d2",
         "--only",
-        "acks,pipeline",
+        "acks,pipeline,catch-up",
+        "--backlog-mib",
+        "8",
         "--no-page",
     ]))
 }

@@ -1,7 +1,7 @@
 //! The bus beside its peers: the same load over the wire, on the same disk, in the same run.
 //!
 //! Read first: [`Peer`] and [`Class`], what is started and what its acknowledgement means; [`load::Load`], the
-//! one generator; [`wire`], what differs between protocols; `acks` and `pipeline`, what is measured; `verify`, without
+//! one generator; [`wire`], what differs between protocols; `acks`, `pipeline` and `catch_up`, what is measured; `verify`, without
 //! which no figure counts.
 //!
 //! Invariants: classes are never mixed in a table; peers take turns in each round (A B C, A B C, …); every record is read
@@ -16,6 +16,7 @@
 )]
 
 mod acks;
+mod catch_up;
 mod inproc;
 mod load;
 mod payload;
@@ -71,10 +72,13 @@ pub(crate) struct Bus {
     /// Classes of durability, d1 (page cache) and d2 (fsync before the acknowledgement)
     #[arg(long, value_delimiter = ',', default_value = "d2,d1")]
     classes: Vec<String>,
+    /// MiB of values that the part catch-up writes and reads [default: 1024, with --quick 128]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=65_536))]
+    backlog_mib: Option<u64>,
     /// Only these parts; the page keeps the others
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// All of it in a quarter of an hour, with short runs; the page says so
+    /// All of it in some twenty minutes, with short runs; the page says so
     #[arg(long)]
     quick: bool,
     /// Servers on the first core alone, the generator on the second
@@ -97,6 +101,8 @@ enum Part {
     Acks,
     /// Produce, ordered reading, commit
     Pipeline,
+    /// One consumer reads a backlog, from the disk and from the page cache
+    CatchUp,
     /// Threads of one process
     InProcess,
 }
@@ -152,6 +158,9 @@ pub(crate) fn run(bus: &Bus) -> Result<bool> {
     if plan.has(Part::Pipeline) {
         all &= pipelines(&plan, &mut report)?;
     }
+    if plan.has(Part::CatchUp) {
+        all &= catching_up(&plan, &mut report)?;
+    }
     if plan.has(Part::InProcess) && !plan.in_process.is_empty() {
         all &= in_process(&plan, &mut report)?;
     }
@@ -167,6 +176,8 @@ struct Plan {
     servers: Vec<Found>,
     in_process: Vec<inproc::InProcess>,
     shapes: Vec<Shape>,
+    /// MiB of values to catch up with.
+    backlog_mib: u64,
     /// Everything asked for is there.
     complete: bool,
 }
@@ -231,7 +242,13 @@ impl Plan {
             let batches = bus.batches.iter();
             batches.map(|batch| Shape::new(*batch, *partitions))
         });
-        let everything = [Part::Proof, Part::Acks, Part::Pipeline, Part::InProcess];
+        let everything = [
+            Part::Proof,
+            Part::Acks,
+            Part::Pipeline,
+            Part::CatchUp,
+            Part::InProcess,
+        ];
         Ok(Self {
             pass,
             parts: match bus.only.as_slice() {
@@ -245,6 +262,7 @@ impl Plan {
                 .filter(|peer| peer.flag == "lantern" || asked(peer.flag))
                 .collect(),
             shapes: shapes.collect(),
+            backlog_mib: or(bus.backlog_mib, 128, 1_024),
             complete,
         })
     }
@@ -373,6 +391,38 @@ fn pipelines(plan: &Plan, report: &mut Report) -> Result<bool> {
             }
             report.write_pipelines()?;
         }
+    }
+    Ok(all)
+}
+
+fn catching_up(plan: &Plan, report: &mut Report) -> Result<bool> {
+    let mut all = true;
+    println!("==> catching up with {} MiB of values", plan.backlog_mib);
+    let mut failed: Vec<Peer> = Vec::new();
+    for number in 1..=plan.pass.rounds {
+        for found in &plan.servers {
+            if failed.contains(&found.peer) {
+                continue;
+            }
+            match catch_up::round(&plan.pass, found, plan.backlog_mib << 20) {
+                Ok(caught) => {
+                    println!(
+                        "    round {number} {}: {:.0} records/s cold, {:.0} warm",
+                        found.peer.name(),
+                        caught.cold.rate,
+                        caught.warm.rate
+                    );
+                    report.caught.push(caught);
+                }
+                Err(error) => {
+                    all = false;
+                    failed.push(found.peer);
+                    println!("    round {number} {}: {error:#}", found.peer.name());
+                    report.failed(Part::CatchUp, Class::Written, found.peer, &error);
+                }
+            }
+        }
+        report.write_catch_up(plan.backlog_mib)?;
     }
     Ok(all)
 }

@@ -23,8 +23,8 @@ use crate::quarters;
 /// The smallest buffer.
 const BUFFER_BYTES_MIN: usize = 256;
 
-/// The largest buffer that is pooled.
-const BUFFER_BYTES_MAX: usize = 4 << 20;
+/// The largest buffer that is pooled: the largest reads of a log are of 4 MiB and somewhat more.
+const BUFFER_BYTES_MAX: usize = 5 << 20;
 
 /// A pool of buffers. Clones are the same pool; two pools are equal when they are the same.
 #[derive(Clone)]

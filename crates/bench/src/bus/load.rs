@@ -293,6 +293,44 @@ impl Load {
         })
     }
 
+    /// Sends at the greatest pace until so many records are sent (a few requests more), and waits for every answer.
+    pub(super) fn fill(&mut self, records: u64) -> Result<()> {
+        let start = self.now();
+        let mut tally = Tally {
+            // Nothing is measured.
+            from: u64::MAX,
+            end: u64::MAX,
+            records: 0,
+            latency: Spread::new(),
+            progress: start,
+        };
+        let mut ready = Vec::with_capacity(self.producers.len());
+        for number in 0..self.producers.len() {
+            self.refill(number, start)?;
+        }
+        loop {
+            let now = self.now();
+            ensure!(
+                now < tally.progress + nanos(PATIENCE),
+                "no request was acknowledged for {PATIENCE:?}"
+            );
+            let partitions = self.producers.iter().flat_map(|one| &one.partitions);
+            let enough = partitions.map(|(_, next)| next).sum::<u64>() >= records;
+            if enough && self.producers.iter().all(|one| one.in_flight.is_empty()) {
+                return Ok(());
+            }
+            self.wait(now + 100_000_000, &mut ready)?;
+            for number in ready.drain(..) {
+                self.receive(number, &mut tally)?;
+                if enough {
+                    self.producers[number].write()?;
+                } else {
+                    self.refill(number, start)?;
+                }
+            }
+        }
+    }
+
     /// The clock of schedules.
     pub(super) fn epoch(&self) -> Instant {
         self.epoch

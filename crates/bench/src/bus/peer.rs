@@ -1,11 +1,12 @@
 //! The servers that are compared: where each is found, how it is started in each durability class, what it speaks.
 //!
-//! Every start has a fresh data folder on the same disk and a free port of loopback. A peer has its own defaults but for
+//! Every start has a fresh data folder on the same disk, unless it goes on with that of a server before, and a free port of loopback. A peer has its own defaults but for
 //! durability, and for what would do work during the run that the others do not (`docs/benchmarks/bus.md` lists it).
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::AtomicU32;
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
@@ -204,13 +205,24 @@ pub(super) struct Running {
     pub(super) server: Server,
     pub(super) protocol: Box<dyn Protocol>,
     // After the server, so that the folder goes last.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Running {
     /// Ends it and removes its data.
     pub(super) fn stop(self) -> Result<()> {
         self.server.stop()
+    }
+
+    /// Ends it and keeps its data.
+    pub(super) fn leave(self) -> Result<TempDir> {
+        self.server.stop()?;
+        Ok(self.folder)
+    }
+
+    /// Where its data is.
+    pub(super) fn folder(&self) -> &Path {
+        self.folder.path()
     }
 }
 
@@ -232,6 +244,16 @@ impl Found {
         let folder = tempfile::Builder::new()
             .prefix(&prefix)
             .tempdir_in(places()?)?;
+        self.start_in(folder, class, core)
+    }
+
+    /// Starts it with the data that is there.
+    pub(super) fn start_in(
+        &self,
+        folder: TempDir,
+        class: Class,
+        core: Option<usize>,
+    ) -> Result<Running> {
         let place = folder.path();
         let (server, protocol): (Server, Box<dyn Protocol>) = match self.peer {
             Peer::Lantern => {
@@ -254,15 +276,17 @@ impl Found {
         Ok(Running {
             server,
             protocol,
-            _folder: folder,
+            folder,
         })
     }
 
     fn lantern(&self, class: Class, place: &Path, core: Option<usize>) -> Result<(Server, Kafka)> {
         let ready = place.join("ready.json");
         for folder in ["conf.d", "rules"] {
-            fs::create_dir(place.join(folder))?;
+            fs::create_dir_all(place.join(folder))?;
         }
+        // It would tell of the server before.
+        let _ = fs::remove_file(&ready);
         let mut command = Command::new(fs::canonicalize(&self.program)?);
         command
             .current_dir(place)
@@ -321,7 +345,11 @@ impl Found {
         let mut server = Server::start(&command, &place.join("log.txt"), core)?;
         let address = format!("127.0.0.1:{port}");
         server.until_it_listens(&address)?;
-        Ok((server, Nats { address }))
+        let nats = Nats {
+            address,
+            readers: AtomicU32::new(0),
+        };
+        Ok((server, nats))
     }
 
     fn kafka(&self, class: Class, place: &Path, core: Option<usize>) -> Result<(Server, Kafka)> {
@@ -348,7 +376,7 @@ impl Found {
         let classpath = format!("{}/*", self.program.display());
         let formatted = Command::new("java")
             .args(["-cp", &classpath, "kafka.tools.StorageTool", "format"])
-            .args(["-t", "AAAAAAAAQACAAAAAAAAAAQ", "-c"])
+            .args(["-t", "AAAAAAAAQACAAAAAAAAAAQ", "--ignore-formatted", "-c"])
             .arg(&file)
             .output()?;
         if !formatted.status.success() {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use super::acks::{Round, SHARES};
+use super::catch_up::{CaughtUp, Reading, megabytes};
 use super::inproc::Case;
 use super::load::Shape;
 use super::peer::{Class, Peer};
@@ -61,6 +62,7 @@ pub(super) struct Report {
     current: Option<(Class, String)>,
     panels: Vec<Panel>,
     pub(super) flows: Vec<(Class, Flow)>,
+    pub(super) caught: Vec<CaughtUp>,
     failures: Vec<(Part, Class, Peer, String)>,
     /// Items a second, by peer and case, of each round.
     pub(super) handed: Vec<(&'static str, Case, f64)>,
@@ -101,6 +103,7 @@ impl Report {
             current: None,
             panels: Vec::new(),
             flows: Vec::new(),
+            caught: Vec::new(),
             failures: Vec::new(),
             handed: Vec::new(),
         };
@@ -266,6 +269,20 @@ impl Report {
         self.put("pipeline", &text)
     }
 
+    pub(super) fn write_catch_up(&mut self, backlog_mib: u64) -> Result<()> {
+        let mut text = format!("{CATCH_UP_HEAD}{}", caught_rows(&self.caught));
+        let failed = self.failures.iter().filter(|row| row.0 == Part::CatchUp);
+        for (_, _, peer, why) in failed {
+            let _ = writeln!(text, "| | {} | **{why}** |{}", peer.name(), " |".repeat(7));
+        }
+        let _ = writeln!(
+            text,
+            "\n{backlog_mib} MiB of values, {} records.",
+            thousands((backlog_mib << 20) as f64 / super::wire::RECORD_BYTES as f64)
+        );
+        self.put("catch-up", &text)
+    }
+
     pub(super) fn write_in_process(&mut self) -> Result<()> {
         let mut text = String::from(
             "| item | other thread | peer | 1 reader | 2 readers | 3 readers | 4 readers |\n|---|---|---|---|---|---|---|\n",
@@ -309,6 +326,52 @@ impl Report {
 
 const ACKS_HEAD: &str = "| batch × partitions | peer | records/s at most | Lantern ÷ peer | wait at 25 % | at 50 % | at 75 % | at 90 % | CPU s per million | generator, cores | peak MiB | target | |\n\
     |---|---|---|---|---|---|---|---|---|---|---|---|---|\n";
+
+const CATCH_UP_HEAD: &str = "| cache | peer | records/s | MB/s | Lantern ÷ peer | server, CPU s per GiB | reader, cores | from the disk, MiB | ready after, s | peak MiB |\n\
+    |---|---|---|---|---|---|---|---|---|---|\n";
+
+/// Peers from the disk, then peers from the page cache.
+fn caught_rows(caught: &[CaughtUp]) -> String {
+    let mut text = String::new();
+    for cache in ["cold", "warm"] {
+        let of = |one: &CaughtUp| match cache {
+            "cold" => one.cold,
+            _ => one.warm,
+        };
+        let rounds = |peer| caught.iter().filter(move |one| one.peer == peer);
+        for peer in Peer::ALL {
+            if rounds(peer).next().is_none() {
+                continue;
+            }
+            let over =
+                |value: fn(&Reading) -> f64| Median::of(rounds(peer).map(|one| value(&of(one))));
+            let rate = over(|reading| reading.rate);
+            let pairs = rounds(Peer::Lantern).zip(rounds(peer));
+            let ratio = Median::of(pairs.map(|(ours, its)| of(ours).rate / of(its).rate));
+            let shown = if peer == Peer::Lantern || ratio.middle.is_nan() {
+                String::new()
+            } else {
+                format!("{}×", short(ratio.middle))
+            };
+            let whole = |value: fn(&CaughtUp) -> f64| Median::of(rounds(peer).map(value)).middle;
+            let _ = writeln!(
+                text,
+                "| {cache} | {} | {} ({} to {}) | {} | {shown} | {} | {} | {:.0} | {} | {:.0} |",
+                peer.name(),
+                thousands(rate.middle),
+                thousands(rate.least),
+                thousands(rate.greatest),
+                short(megabytes(rate.middle)),
+                short(over(|reading| reading.cpu_per_gib).middle),
+                short(over(|reading| reading.reader).middle),
+                over(|reading| reading.disk_mib).middle,
+                short(whole(|one| one.ready)),
+                whole(|one| one.peak_mib),
+            );
+        }
+    }
+    text
+}
 
 /// A cell's rows, in the order of peers.
 fn rows(cell: &Cell) -> String {

@@ -80,6 +80,16 @@ impl Server {
         cpu(&self.id().to_string())
     }
 
+    /// Bytes so far that the disk was read for.
+    pub(super) fn read(&self) -> Result<u64> {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.id()))?;
+        let line = io
+            .lines()
+            .find_map(|line| line.strip_prefix("read_bytes: "));
+        line.and_then(|bytes| bytes.parse().ok())
+            .context("no read_bytes in the io of the server")
+    }
+
     /// The most memory it has held, in MiB.
     pub(super) fn peak_mib(&self) -> Result<f64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id()))?;

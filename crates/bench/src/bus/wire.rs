@@ -8,7 +8,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -22,6 +22,9 @@ pub(super) const RECORD_BYTES: usize = 100;
 /// How long a server may take for anything before it counts as hung.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a server that was started again may read its data back.
+const RECOVERY: Duration = Duration::from_mins(5);
+
 /// Bytes asked of a socket at once.
 const READ_BYTES: usize = 256 << 10;
 
@@ -30,11 +33,28 @@ pub(super) trait Protocol: Send + Sync {
     /// Makes the partitions 0 to `partitions` and waits until they take records.
     fn create(&self, partitions: u16) -> Result<()>;
 
+    /// Waits until a server that was started again serves what is stored in the partitions 0 to `partitions`.
+    fn recovered(&self, partitions: u16) -> Result<()>;
+
     /// A connection that sends batches of `batch` records, and what it speaks.
     fn producer(&self, producer: u16, batch: u32) -> Result<(TcpStream, Box<dyn Wire>)>;
 
     /// Reads one partition from its first record on. With a group it can also commit.
     fn reader(&self, partition: u16, group: bool) -> Result<Box<dyn Reader>>;
+}
+
+/// Asks until the answer is no error; the error when there is only that for [`RECOVERY`].
+fn until_it_serves(mut ask: impl FnMut() -> Result<()>) -> Result<()> {
+    let started = Instant::now();
+    loop {
+        match ask() {
+            Ok(()) => return Ok(()),
+            Err(error) if started.elapsed() > RECOVERY => {
+                return Err(error.context(format!("it does not serve its data after {RECOVERY:?}")));
+            }
+            Err(_) => super::pause(Duration::from_millis(20)),
+        }
+    }
 }
 
 /// Takes a request's number and how many of its records were acknowledged.

@@ -52,6 +52,45 @@ fn a_table_shows_medians_ratios_targets_and_what_failed() {
 }
 
 #[test]
+fn catching_up_shows_both_caches_of_each_peer() {
+    let caught = |peer, rate: f64| CaughtUp {
+        peer,
+        ready: 0.25,
+        cold: Reading {
+            rate,
+            cpu_per_gib: 0.5,
+            reader: 0.75,
+            disk_mib: 140.2,
+        },
+        warm: Reading {
+            rate: rate * 2.0,
+            cpu_per_gib: 0.25,
+            reader: 1.0,
+            disk_mib: 0.0,
+        },
+        peak_mib: 64.0,
+    };
+    let rounds = [
+        caught(Peer::Lantern, 3e6),
+        caught(Peer::Kafka, 1e6),
+        caught(Peer::Lantern, 5e6),
+        caught(Peer::Kafka, 2e6),
+    ];
+    let expected = "\
+| cold | Lantern | 4.00 M (3.00 M to 5.00 M) | 400 |  | 0.50 | 0.75 | 140 | 0.25 | 64 |
+| cold | Kafka | 1.50 M (1.00 M to 2.00 M) | 150 | 2.75× | 0.50 | 0.75 | 140 | 0.25 | 64 |
+| warm | Lantern | 8.00 M (6.00 M to 10.0 M) | 800 |  | 0.25 | 1.00 | 0 | 0.25 | 64 |
+| warm | Kafka | 3.00 M (2.00 M to 4.00 M) | 300 | 2.75× | 0.25 | 1.00 | 0 | 0.25 | 64 |
+";
+    assert_eq!(caught_rows(&rounds), expected);
+    let columns = |line: &str| line.matches('|').count();
+    let wanted = columns(CATCH_UP_HEAD.lines().next().unwrap());
+    for line in expected.lines().chain(CATCH_UP_HEAD.lines()) {
+        assert_eq!(columns(line), wanted, "{line}");
+    }
+}
+
+#[test]
 fn a_median_is_the_middle() {
     let of = |values: &[f64]| Median::of(values.iter().copied());
     assert_eq!(of(&[3.0, 1.0, 2.0]).middle, 2.0);

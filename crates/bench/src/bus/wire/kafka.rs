@@ -57,6 +57,11 @@ impl Protocol for Kafka {
         check("CreateTopics", answer.i16()?)?;
 
         // Leaders of new partitions may take a moment.
+        self.recovered(partitions)
+    }
+
+    fn recovered(&self, partitions: u16) -> Result<()> {
+        let mut line = Line::open(&self.address)?;
         let mut body = Vec::new();
         put_i32(&mut body, -1);
         put_i32(&mut body, 1);
@@ -259,8 +264,8 @@ impl Reader for Fetch {
         put_i32(&mut body, i32::from(self.partition));
         put_i64(&mut body, self.position);
         put_i32(&mut body, FETCH_BYTES);
-        let answer = call(&mut self.line, 1, 4, &body)?;
-        let mut answer = Take(&answer);
+        let whole = Bytes::from(call(&mut self.line, 1, 4, &body)?);
+        let mut answer = Take(&whole);
         answer.skip(4 + 4)?;
         answer.text()?;
         answer.skip(4 + 4)?;
@@ -269,8 +274,9 @@ impl Reader for Fetch {
         let aborted = answer.i32()?;
         answer.skip(16 * usize::try_from(aborted).unwrap_or(0))?;
         let length = usize::try_from(answer.i32()?).unwrap_or(0);
+        let batches = whole.slice_ref(answer.bytes(length)?);
         let mut count = 0;
-        for batch in Batches::new(Bytes::copy_from_slice(answer.bytes(length)?)) {
+        for batch in Batches::new(batches) {
             let batch = batch?;
             for record in &batch.records()? {
                 let record = record?;

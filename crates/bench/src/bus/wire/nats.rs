@@ -6,12 +6,13 @@
 
 use std::collections::VecDeque;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::{Done, Line, PATIENCE, Protocol, RECORD_BYTES, Reader, Wire};
+use super::{Done, Line, PATIENCE, Protocol, RECORD_BYTES, Reader, Wire, until_it_serves};
 use crate::bus::payload::{self, Stamp};
 
 /// Records a pull consumer asks for at once.
@@ -24,6 +25,8 @@ const CONNECT: &str = "CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_requi
 #[derive(Debug)]
 pub(in crate::bus) struct Nats {
     pub(in crate::bus) address: String,
+    /// So many readers there were.
+    pub(in crate::bus) readers: AtomicU32,
 }
 
 impl Nats {
@@ -83,6 +86,16 @@ impl Protocol for Nats {
         Ok(())
     }
 
+    /// Streams are there when they were read back.
+    fn recovered(&self, partitions: u16) -> Result<()> {
+        until_it_serves(|| {
+            for partition in 0..partitions {
+                self.ask(&format!("$JS.API.STREAM.INFO.bus-{partition}"), &json!({}))?;
+            }
+            Ok(())
+        })
+    }
+
     fn producer(&self, producer: u16, batch: u32) -> Result<(TcpStream, Box<dyn Wire>)> {
         let line = self.open(&format!("_INBOX.p{producer}.*"))?;
         Ok((line.into_stream()?, Box::new(Produce::new(producer, batch))))
@@ -90,7 +103,9 @@ impl Protocol for Nats {
 
     fn reader(&self, partition: u16, group: bool) -> Result<Box<dyn Reader>> {
         let policy = if group { "all" } else { "none" };
-        let name = format!("{CONSUMER}-{policy}");
+        // One that was there before goes on where it stopped, and a reader begins at the first record.
+        let number = self.readers.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{CONSUMER}-{policy}-{number}");
         self.ask(
             &format!("$JS.API.CONSUMER.CREATE.bus-{partition}.{name}"),
             &json!({

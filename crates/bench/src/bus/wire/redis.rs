@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{Done, Line, Protocol, RECORD_BYTES, Reader, Wire};
+use super::{Done, Line, Protocol, RECORD_BYTES, Reader, Wire, until_it_serves};
 use crate::bus::payload::{self, Stamp};
 
 /// Entries asked for at once.
@@ -31,19 +31,26 @@ impl Protocol for Redis {
         Ok(())
     }
 
+    /// It answers everything with an error until its file is loaded.
+    fn recovered(&self, partitions: u16) -> Result<()> {
+        until_it_serves(|| {
+            for partition in 0..partitions {
+                // A connection for each: an error leaves the rest of it unread.
+                let mut entries = Entries::open(&self.address, partition)?;
+                entries.call(&["XLEN", &key(partition)])?;
+            }
+            Ok(())
+        })
+    }
+
     fn producer(&self, producer: u16, batch: u32) -> Result<(TcpStream, Box<dyn Wire>)> {
         let stream = Line::open(&self.address)?.into_stream()?;
         Ok((stream, Box::new(Produce::new(producer, batch))))
     }
 
     fn reader(&self, partition: u16, group: bool) -> Result<Box<dyn Reader>> {
-        let mut reader = Entries {
-            line: Line::open(&self.address)?,
-            key: key(partition),
-            last: "0".to_owned(),
-            group,
-            uncommitted: Vec::new(),
-        };
+        let mut reader = Entries::open(&self.address, partition)?;
+        reader.group = group;
         if group {
             reader.call(&["XGROUP", "CREATE", &key(partition), GROUP, "0", "MKSTREAM"])?;
         }
@@ -119,6 +126,16 @@ struct Entries {
 }
 
 impl Entries {
+    fn open(address: &str, partition: u16) -> Result<Self> {
+        Ok(Self {
+            line: Line::open(address)?,
+            key: key(partition),
+            last: "0".to_owned(),
+            group: false,
+            uncommitted: Vec::new(),
+        })
+    }
+
     /// Sends a command and waits until its whole reply is in the line's input; its length.
     fn ask(&mut self, words: &[&str]) -> Result<usize> {
         let mut out = format!("*{}\r\n", words.len());
