@@ -203,8 +203,8 @@ mod tests {
             }
             let segments = log.shared.segments();
             let read: Vec<_> = segments.iter().filter(|_| reads).cloned().collect();
-            let files = segments.iter().map(|segment| segment.file().unwrap());
-            let file = files.last().filter(|_| reads);
+            let mut files = segments.iter().map(|segment| segment.file().unwrap());
+            let file = files.next_back().filter(|_| reads);
             drop(segments);
             let policy = Retention {
                 bytes: Some(ByteSize::from_bytes(100)),

@@ -14,7 +14,7 @@ pub(crate) struct Beside<T> {
     shared: Arc<Shared>,
     name: &'static str,
     waiting_max: usize,
-    work: fn(&Shared, T),
+    work: fn(&Shared, &T),
     state: State<T>,
 }
 
@@ -32,7 +32,7 @@ impl<T: Send + 'static> Beside<T> {
         shared: Arc<Shared>,
         name: &'static str,
         waiting_max: usize,
-        work: fn(&Shared, T),
+        work: fn(&Shared, &T),
     ) -> Self {
         let state = match shared.options.drive {
             Drive::Manual => State::Without,
@@ -67,7 +67,7 @@ impl<T: Send + 'static> Beside<T> {
             .name(self.name.to_owned())
             .spawn(move || {
                 for piece in received {
-                    work(&shared, piece);
+                    work(&shared, &piece);
                 }
             });
         match thread {

@@ -162,8 +162,8 @@ fn flush(shared: &Shared, partition: &Arc<Partition>) {
 }
 
 /// Flushes one partition beside the writer: nobody waits for it, and what it has is published already.
-pub(super) fn settle(shared: &Shared, partition: Arc<Partition>) {
-    fenced(shared, &partition, || {
+pub(super) fn settle(shared: &Shared, partition: &Arc<Partition>) {
+    fenced(shared, partition, || {
         let clock = &shared.options.clock;
         let start = clock.monotonic();
         let settled = partition.settle();
@@ -171,7 +171,7 @@ pub(super) fn settle(shared: &Shared, partition: Arc<Partition>) {
         shared.metrics.flushes.inc();
         shared.metrics.flush_seconds.observe(took);
         if let Err(error) = settled {
-            refuse(shared, &partition, &error);
+            refuse(shared, partition, &error);
         }
     });
 }

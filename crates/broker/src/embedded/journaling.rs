@@ -164,7 +164,7 @@ impl Journaling {
 }
 
 /// Settles a turn and gives its file back.
-fn settle(shared: &Shared, turn: FullTurn) {
+fn settle(shared: &Shared, turn: &FullTurn) {
     if turn.sync_members(shared)
         && let Some(journal) = shared.journal.lock().as_mut()
     {

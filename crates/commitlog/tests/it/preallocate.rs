@@ -61,7 +61,8 @@ fn a_large_round_makes_the_file_grow_by_itself_alone() {
 
 #[test]
 fn whatever_ends_a_run_the_zeros_are_neither_a_cut_nor_damage() {
-    let ends: [(&str, fn(&SimDisk)); 4] = [
+    type End = (&'static str, fn(&SimDisk));
+    let ends: [End; 4] = [
         ("killed", |disk| disk.restart()),
         ("power cut, all written", |disk| {
             disk.crash_with(Survival::Everything);

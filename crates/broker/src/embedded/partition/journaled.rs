@@ -62,9 +62,12 @@ impl Partition {
         match (&inside.state, &mut inside.log) {
             (State::Open, Some(log)) => {
                 let settled = log.settled(&unsettled, synced);
-                let checked = settled.and_then(|()| match log.is_checkpoint_overdue() {
-                    true => log.flush(),
-                    false => Ok(()),
+                let checked = settled.and_then(|()| {
+                    if log.is_checkpoint_overdue() {
+                        log.flush()
+                    } else {
+                        Ok(())
+                    }
                 });
                 checked.map_err(|error| {
                     let error = errors::of_log(&self.id, error);
