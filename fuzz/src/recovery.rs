@@ -173,13 +173,21 @@ fn read(broker: &EmbeddedBroker, at: &TopicPartition) -> Vec<Result<Vec<u8>, Str
     found
 }
 
-/// What must stay as it is from one start to the next: logs and what is beside them, and the catalog. Not the
-/// checkpoints: the second start knows from the first one's what that had to find out, and may write it down in other words. What
+/// What must stay as it is from one start to the next: logs, what was kept aside of them, and the catalog. Not checkpoints,
+/// indexes and marks: the second start knows from the first one's what that had to find out, and may write it down in other words. What
 /// they decide (records, marks, damage) is compared where it shows.
 fn kept(disk: &SimDisk) -> Files {
     let files = disk.content().into_iter();
     let kept = files
         .filter(|(path, _)| path.starts_with("/data/topics") || path == Path::new("/data/catalog"))
-        .filter(|(path, _)| path.file_name().is_none_or(|name| name != "checkpoint"));
+        .filter(|(path, _)| {
+            let cache = |name: &str| {
+                matches!(name, "checkpoint" | "flushed" | "cleaned") || name.ends_with(".index")
+            };
+            !path
+                .file_name()
+                .and_then(|name| name.to_str())
+                .is_some_and(cache)
+        });
     kept.collect()
 }
