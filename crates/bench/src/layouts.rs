@@ -48,7 +48,7 @@ pub(crate) struct Layouts {
     /// Only these parts; the page keeps the others
     #[arg(long, value_delimiter = ',', value_name = "PART")]
     only: Vec<Part>,
-    /// All of it in two minutes, with short runs; the page says so
+    /// All of it in some minutes, with short runs; the page says so
     #[arg(long)]
     quick: bool,
     /// Where the files are made [default: target/bench]; needs 3 GiB
