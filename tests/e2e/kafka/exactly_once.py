@@ -144,7 +144,8 @@ def main():
     topics = [NewTopic(source, INPUTS, 1), NewTopic(target, OUTPUTS, 1)]
     for made in admin.create_topics(topics).values():
         made.result(30)
-    plain = Producer({"bootstrap.servers": BROKER})
+    # Idempotent, so that a batch the kill left without an answer is not in the source twice.
+    plain = Producer({"bootstrap.servers": BROKER, "enable.idempotence": True})
     told = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), told.set()), daemon=True).start()
     workers, reader = Workers(source, target, run), Reader(target)
