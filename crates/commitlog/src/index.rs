@@ -86,6 +86,13 @@ impl Index {
         }
     }
 
+    /// Notes that there are batches up to this time which were not pushed, so that later entries tell the truth
+    /// about what is before them.
+    pub(crate) fn reach(&mut self, max_timestamp: Timestamp) {
+        let max = self.max.unwrap_or(i64::MIN);
+        self.max = Some(max.max(max_timestamp.millis()));
+    }
+
     /// The bytes to keep beside `covered` bytes of the segment.
     pub(crate) fn encode(&self, segment: Offset, covered: u64) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(32 + self.entries.len() * ENTRY_BYTES);
@@ -138,6 +145,15 @@ impl Index {
                 position: fields.u32()?,
                 max_before: fields.i64()?,
             });
+        }
+        let grows = entries.is_sorted_by(|one, next| {
+            one.offset < next.offset
+                && one.position < next.position
+                && one.max_before <= next.max_before
+        });
+        let within = |last: &Entry| u64::from(last.position) < covered;
+        if !grows || !entries.last().is_none_or(within) {
+            return None;
         }
         Some(Self {
             max: (max != i64::MIN).then_some(max),
@@ -201,5 +217,20 @@ mod tests {
         let mut flipped = bytes.clone();
         flipped[40] ^= 1;
         assert_eq!(Index::decode(&flipped, Offset::new(100), 30_000), None);
+    }
+
+    #[test]
+    fn an_index_that_does_not_grow_or_leads_out_of_the_segment_is_none_whatever_its_checksum() {
+        let sealed = |change: fn(&mut Vec<Entry>)| {
+            let mut index = index();
+            change(&mut index.entries);
+            let bytes = index.encode(Offset::new(100), 30_000);
+            Index::decode(&bytes, Offset::new(100), 30_000)
+        };
+        assert!(sealed(|_| ()).is_some());
+        assert_eq!(sealed(|entries| entries[4].position = 30_000), None);
+        assert_eq!(sealed(|entries| entries[1].position = 0), None);
+        assert_eq!(sealed(|entries| entries.swap(1, 2)), None);
+        assert_eq!(sealed(|entries| entries[3].max_before = i64::MIN), None);
     }
 }

@@ -126,12 +126,14 @@ impl LogReader {
         let (base, position) = segment.by_offset(ask.from, &damage)?;
         self.shared.note_index(&segment);
         let file = segment.file()?;
+        let summary = segment.summary();
         let start = Walk {
             file: &*file,
             pool: &self.shared.pool,
             segment: &segment,
             damage: &[],
-            size: segment.summary().size,
+            size: summary.size,
+            next: self.shared.base_after(&segment).unwrap_or(summary.next),
             position,
             expected: base,
         };
@@ -189,7 +191,7 @@ struct Ask {
 
 enum Outcome {
     Bytes(Bytes),
-    /// The batch at the walk's position is not good, and nothing good was found before it.
+    /// The batch at the walk's position is not good or not there, and nothing good was found before it.
     Bad,
 }
 
@@ -201,8 +203,9 @@ struct Walk<'a> {
     segment: &'a Segment,
     /// This segment's.
     damage: &'a [Damage],
-    /// Where the batches end.
+    /// Where the batches end, and the offset that comes after them.
     size: u64,
+    next: Offset,
     position: u64,
     expected: Offset,
 }
@@ -213,7 +216,8 @@ impl Walk<'_> {
             self.step_over_damage();
             let stop = self.next_damage().unwrap_or(self.size).min(self.size);
             if self.position >= stop {
-                return Ok(Outcome::Bytes(Bytes::new()));
+                // What was asked for should have been here: an empty answer would be asked for again for ever.
+                return Ok(Outcome::Bad);
             }
             let wanted = to_u64(ask.max_bytes).saturating_add(SLACK_BYTES);
             let length = to_usize(wanted.min(stop - self.position));
@@ -326,7 +330,7 @@ impl Walk<'_> {
         let next = scan::resync(&mut window, self.position + 1, self.expected).map_err(failed)?;
         let (position_end, until) = match next {
             Some(batch) => (batch.position, batch.base()),
-            None => (self.size, self.segment.summary().next),
+            None => (self.size, self.next),
         };
         Ok(Damage {
             segment: self.segment.base(),

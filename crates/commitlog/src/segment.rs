@@ -11,11 +11,12 @@ use std::sync::Arc;
 use env::{Disk, DynDisk, DynFile, Open};
 use model::{Offset, Timestamp};
 use parking_lot::{Mutex, RwLock};
-use record::Header;
+use record::{HEADER_BYTES, Header};
 
 use crate::index::Index;
 use crate::names::SegmentName;
 use crate::scan::{self, Step, Window};
+use crate::wire::to_u64;
 use crate::{Damage, Error};
 
 /// What is known of a segment without reading it.
@@ -183,7 +184,7 @@ impl Segment {
         offset: Offset,
         damage: &[Damage],
     ) -> Result<(Offset, u64), Error> {
-        self.with_index(damage, |index| index.by_offset(self.base(), offset))
+        self.place(damage, |index| index.by_offset(self.base(), offset))
     }
 
     /// A place before which every timestamp is smaller than `time`.
@@ -192,21 +193,55 @@ impl Segment {
         time: Timestamp,
         damage: &[Damage],
     ) -> Result<(Offset, u64), Error> {
-        self.with_index(damage, |index| index.by_time(self.base(), time))
+        self.place(damage, |index| index.by_time(self.base(), time))
     }
 
-    fn with_index<T>(&self, damage: &[Damage], look: impl FnOnce(&Index) -> T) -> Result<T, Error> {
-        if let Some(index) = &self.state.read().index {
-            return Ok(look(index));
-        }
+    /// A place that the index knows and that has a batch's header. An index that leads somewhere else is rebuilt.
+    fn place(
+        &self,
+        damage: &[Damage],
+        look: impl Fn(&Index) -> (Offset, u64),
+    ) -> Result<(Offset, u64), Error> {
         let summary = self.summary();
-        let index = match self.load_index(&summary) {
-            Some(index) => index,
-            None => self.rebuild_index(&summary, damage)?,
-        };
-        let answer = look(&index);
-        self.state.write().index.get_or_insert(index);
-        Ok(answer)
+        let known = self.state.read().index.as_ref().map(&look);
+        if let Some(place) = known {
+            if self.has_batch(place, &summary)? {
+                return Ok(place);
+            }
+        } else if let Some(index) = self.load_index(&summary) {
+            let place = look(&index);
+            if self.has_batch(place, &summary)? {
+                self.hold(index);
+                return Ok(place);
+            }
+        }
+        let index = self.rebuild_index(&summary, damage)?;
+        let place = look(&index);
+        self.hold(index);
+        Ok(place)
+    }
+
+    /// Whether the header of a batch with this base offset is at this position. Nobody needs the index for the beginning.
+    fn has_batch(&self, (base, position): (Offset, u64), summary: &Summary) -> Result<bool, Error> {
+        if position == 0 {
+            return Ok(base == self.base());
+        }
+        if position.saturating_add(to_u64(HEADER_BYTES)) > summary.size {
+            return Ok(false);
+        }
+        let mut head = [0; HEADER_BYTES];
+        self.file()?
+            .read_exact_at(&mut head, position)
+            .map_err(|source| self.io("read", source))?;
+        let header = Header::read(&head).ok();
+        Ok(header.is_some_and(|header| Offset::from_i64(header.base_offset) == Some(base)))
+    }
+
+    /// Keeps an index in memory. What the writer has appended since it was made is not in it.
+    fn hold(&self, mut index: Index) {
+        let mut state = self.state.write();
+        index.reach(state.summary.max_timestamp);
+        state.index = Some(index);
     }
 
     /// The index kept beside the segment, if it is whole and fits.
@@ -214,8 +249,8 @@ impl Segment {
         load_index(&*self.disk, self.path.parent()?, self.name, summary.size)
     }
 
-    /// Walks the batches. Where one is bad the index simply ends: reading from its last entry finds
-    /// the damage and reports it.
+    /// Walks the batches. What is bad among them has no entry: reading from the last one before it finds the damage and
+    /// reports it.
     fn rebuild_index(&self, summary: &Summary, damage: &[Damage]) -> Result<Index, Error> {
         let file = self.file()?;
         let mut window = Window::new(&*file, summary.size);
@@ -236,7 +271,14 @@ impl Segment {
                     index.push(self.base(), batch.base(), position, max);
                     (position, expected) = (batch.position_end(), batch.next());
                 }
-                Step::End | Step::Bad => return Ok(index),
+                Step::Bad => {
+                    let next = scan::resync(&mut window, position + 1, expected);
+                    match next.map_err(|source| self.io("read", source))? {
+                        Some(batch) => (position, expected) = (batch.position, batch.base()),
+                        None => return Ok(index),
+                    }
+                }
+                Step::End => return Ok(index),
             }
         }
     }

@@ -73,6 +73,13 @@ impl Shared {
         segments.get(after.checked_sub(1)?).map(Arc::clone)
     }
 
+    /// Where the segment after this one begins, if there is one.
+    pub(crate) fn base_after(&self, segment: &Segment) -> Option<Offset> {
+        let segments = self.segments.read();
+        let after = segments.partition_point(|other| other.base() <= segment.base());
+        segments.get(after).map(|next| next.base())
+    }
+
     pub(crate) fn segments(&self) -> Vec<Arc<Segment>> {
         self.segments.read().clone()
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use commitlog::{Error, Options, verify};
-use env::{Disk, Entropy, SeededEntropy, SimDisk};
+use env::{Disk, Entropy, Open, SeededEntropy, SimDisk};
 use model::Offset;
 use stdx::ByteSize;
 
@@ -143,5 +143,59 @@ fn a_flipped_bit_found_by_a_reader_loses_one_batch_and_says_which() {
         assert!(reader.max_timestamp().unwrap().is_some());
         let verified = verify(&disk.shared(), Path::new(DIR), small(), now(1), |_| {}).unwrap();
         assert!(!verified.is_good());
+    }
+}
+
+#[test]
+fn an_index_that_leads_astray_keeps_nobody_from_any_record() {
+    const ENTRIES_FROM: usize = 36;
+    const ENTRY: usize = 16;
+    let options = || Options {
+        segment_bytes: ByteSize::from_bytes(30_000),
+        ..small()
+    };
+    let disk = SimDisk::new(3);
+    let (mut log, _) = open(&disk, options());
+    for number in 0..60_i64 {
+        let value = format!("{number}:{}", "z".repeat(1_000));
+        log.append(&[batch(number, &[&value, "and"])], now(1))
+            .unwrap();
+    }
+    log.flush().unwrap();
+    let whole = dump(&log.reader());
+    log.close().unwrap();
+    disk.restart();
+    let path = Path::new(DIR).join("00000000000000000000.index");
+    let mut kept = disk.content().into_iter();
+    let (_, good) = kept.find(|(name, _)| *name == path).unwrap();
+    let entries = (good.len() - ENTRIES_FROM - 4) / ENTRY;
+    assert!(entries > 4, "there is something to lead astray");
+    // Offset and position of each entry: into the middle of a batch, to another batch, out of the file.
+    for (entry, field, by) in (0..entries).flat_map(|entry| {
+        [(0, 1), (0, 2), (4, 5), (4, 1_092), (4, 1 << 20)].map(|(at, by)| (entry, at, by))
+    }) {
+        let at = ENTRIES_FROM + entry * ENTRY + field;
+        let mut bytes = good[..good.len() - 4].to_vec();
+        let number = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+        bytes[at..at + 4].copy_from_slice(&(number + by).to_le_bytes());
+        bytes.extend_from_slice(&crc32c::crc32c(&bytes).to_le_bytes());
+        let file = disk.open(&path, Open::Create).unwrap();
+        file.set_len(0).unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        let (log, report) = open(&disk, options());
+        assert_eq!(report.changed(), None);
+        let reader = log.reader();
+        assert!(dump(&reader) == whole, "{entry} {field} {by}");
+        for number in 0..60 {
+            let found = reader.find_time(now(number)).unwrap().unwrap();
+            assert_eq!(
+                found.offset,
+                offset(number as u64 * 2),
+                "{entry} {field} {by}"
+            );
+        }
+        assert_eq!(reader.damage(), []);
+        drop(log);
+        disk.restart();
     }
 }
