@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 
+use model::limits::PARTITIONS_MAX;
 use model::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -159,6 +160,13 @@ impl Catalog {
                 topic: topic.name.clone(),
                 reason,
             };
+            // Memory is set aside for each of them.
+            if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+                return Err(refuse(format!(
+                    "a topic has 1 to {PARTITIONS_MAX} partitions, not {}",
+                    topic.partitions
+                )));
+            }
             let entries = topic
                 .config
                 .iter()
@@ -252,6 +260,31 @@ mod tests {
             changed[index] ^= 0x04;
             assert!(Catalog::decode(&changed).is_err(), "byte {index}");
             assert!(Catalog::decode(&file[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_partitions_that_cannot_be_are_refused_before_anything_is_made_of_them() {
+        for (partitions, good) in [
+            (0, false),
+            (1, true),
+            (PARTITIONS_MAX, true),
+            (PARTITIONS_MAX + 1, false),
+            (u32::MAX, false),
+        ] {
+            let mut catalog = sample();
+            for entry in catalog.topics.values_mut() {
+                entry.partitions = partitions;
+            }
+            let read = Catalog::decode(&catalog.encode());
+            assert_eq!(read.is_ok(), good, "{partitions}");
+            if let Err(error) = read {
+                let said = error.to_string();
+                assert!(
+                    said.contains("'orders'") && said.contains("1 to 10000"),
+                    "{said}"
+                );
+            }
         }
     }
 
