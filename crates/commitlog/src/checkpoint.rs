@@ -2,7 +2,8 @@
 //!
 //! Written as a whole (temporary, sync, rename, sync of the directory) when a segment is closed, after
 //! every `checkpoint_bytes`, before anything is removed, and at the end. It only ever names offsets
-//! that were flushed. One that is missing or not legible costs a scan of the whole log and brings
+//! that were flushed: where a sync runs beside the writer, what is known is taken down before it and written after it,
+//! unless a later checkpoint was written meanwhile. One that is missing or not legible costs a scan of the whole log and brings
 //! back records deleted from inside the oldest segment, nothing else.
 //!
 //! ```text
@@ -19,17 +20,19 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use env::Disk;
 use model::{Offset, Timestamp};
+use parking_lot::Mutex;
 
-use crate::Damage;
 use crate::aborted::AbortedIndex;
 use crate::names::{Cleaned, SegmentName};
 use crate::producers::Producers;
 use crate::segment::Summary;
 use crate::transactions::Transactions;
 use crate::wire::{self, Fields};
+use crate::{Damage, Error};
 
 const MAGIC: [u8; 4] = *b"LNCP";
 const VERSION: u32 = 3;
@@ -56,6 +59,66 @@ pub(crate) struct Checkpoint {
     pub(crate) producers: Producers,
     pub(crate) transactions: Transactions,
     pub(crate) aborted: AbortedIndex,
+}
+
+/// Lets one checkpoint be written at a time, none over one that was taken down after it, and none after the log is gone.
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointGate {
+    taken: u64,
+    /// The newest that was written, or tried.
+    written: Arc<Mutex<u64>>,
+}
+
+impl CheckpointGate {
+    pub(crate) fn take(&mut self, path: PathBuf, bytes: Vec<u8>) -> Taken {
+        self.taken += 1;
+        Taken {
+            number: self.taken,
+            written: Arc::clone(&self.written),
+            path,
+            bytes,
+        }
+    }
+
+    /// Has no checkpoint written that was taken down before, nor anything with it.
+    pub(crate) fn supersede(&mut self) {
+        self.taken += 1;
+        *self.written.lock() = self.taken;
+    }
+}
+
+impl Drop for CheckpointGate {
+    fn drop(&mut self) {
+        *self.written.lock() = u64::MAX;
+    }
+}
+
+/// A checkpoint that is not written yet.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    number: u64,
+    written: Arc<Mutex<u64>>,
+    path: PathBuf,
+    bytes: Vec<u8>,
+}
+
+impl Taken {
+    /// Writes it with `replace`, unless a later one was written.
+    pub(crate) fn write(
+        self,
+        replace: impl FnOnce(&Path, &[u8]) -> io::Result<()>,
+    ) -> Result<(), Error> {
+        let mut written = self.written.lock();
+        if *written > self.number {
+            return Ok(());
+        }
+        *written = self.number;
+        replace(&self.path, &self.bytes).map_err(|source| Error::Io {
+            action: "write",
+            path: self.path,
+            source,
+        })
+    }
 }
 
 pub(crate) fn path(dir: &Path) -> PathBuf {

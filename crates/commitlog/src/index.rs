@@ -86,6 +86,17 @@ impl Index {
         }
     }
 
+    /// The index as it was when the segment had `size` bytes with times up to `max_timestamp`.
+    pub(crate) fn until(&self, size: u64, max_timestamp: Timestamp) -> Self {
+        let length = self
+            .entries
+            .partition_point(|entry| u64::from(entry.position) < size);
+        Self {
+            entries: self.entries.iter().take(length).copied().collect(),
+            max: self.max.map(|_| max_timestamp.millis()),
+        }
+    }
+
     /// Notes that there are batches up to this time which were not pushed, so that later entries tell the truth
     /// about what is before them.
     pub(crate) fn reach(&mut self, max_timestamp: Timestamp) {

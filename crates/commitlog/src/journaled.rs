@@ -19,8 +19,11 @@ use env::{Disk, DynFile, Open};
 use model::Offset;
 use parking_lot::Mutex;
 
+use crate::checkpoint::Taken;
 use crate::flush_mark::FlushMark;
 use crate::names::SegmentName;
+use crate::segment::{Segment, Summary};
+use crate::shared::Shared;
 use crate::wire::to_u64;
 use crate::{Error, Log};
 
@@ -90,6 +93,16 @@ pub struct Unsettled {
     gate: SyncGate,
     path: PathBuf,
     end: Offset,
+    due: Option<Due>,
+}
+
+/// A checkpoint that is due, as of the moment before the sync.
+#[derive(Debug)]
+struct Due {
+    taken: Taken,
+    segment: Arc<Segment>,
+    summary: Summary,
+    shared: Arc<Shared>,
 }
 
 impl Unsettled {
@@ -100,6 +113,20 @@ impl Unsettled {
     pub fn sync(&self) -> io::Result<()> {
         sync_through(&self.gate, &self.file)
     }
+
+    /// Writes the checkpoint if one was due, once [`Log::settled`] knows of the sync. The log may be appended to meanwhile:
+    /// call it without holding the log.
+    pub fn keep_checkpoint(self) {
+        let Some(due) = self.due else {
+            return;
+        };
+        let (disk, dir) = (&*due.shared.disk, &due.shared.dir);
+        // A cache: failing to write it makes the next start slower, not wrong.
+        drop(due.taken.write(|path, bytes| {
+            due.segment.keep_index_of(dir, &due.summary);
+            env::write_atomic(disk, path, bytes)
+        }));
+    }
 }
 
 impl Log {
@@ -108,8 +135,7 @@ impl Log {
     /// checkpoint is due, when the log publishes what is only written, or when it is frozen: then only
     /// [`Log::flush`] will do.
     pub fn pending(&self) -> Option<&[Write]> {
-        let due = self.since_checkpoint >= self.options.checkpoint_bytes.bytes();
-        if self.pending.overflowed || due || self.frozen().is_some() {
+        if self.pending.overflowed || self.is_checkpoint_due() || self.frozen().is_some() {
             return None;
         }
         Some(&self.pending.writes)
@@ -131,13 +157,24 @@ impl Log {
     /// # Errors
     /// [`Error::Frozen`]: only a journal may have what was written last, and nothing will change that
     /// before the log is opened anew.
-    pub fn unsettled(&self) -> Result<Option<Unsettled>, Error> {
+    pub fn unsettled(&mut self) -> Result<Option<Unsettled>, Error> {
         self.check_frozen()?;
-        Ok(self.dirty.then(|| Unsettled {
+        if !self.dirty {
+            return Ok(None);
+        }
+        self.since_sync = 0;
+        let due = self.is_checkpoint_due().then(|| Due {
+            taken: self.take_checkpoint(false),
+            segment: Arc::clone(self.active()),
+            summary: self.active().summary(),
+            shared: Arc::clone(&self.shared),
+        });
+        Ok(Some(Unsettled {
             file: DynFile::clone(&self.file),
             gate: Arc::clone(&self.sync_gate),
             path: self.active().path().to_owned(),
             end: self.marks().log_end,
+            due,
         }))
     }
 

@@ -8,7 +8,7 @@
 //! ```
 //! Invariants: an append is all or nothing; what was appended after the last flush that succeeded is
 //! in the newest segment only, because closing one flushes it; after a failed sync nothing is synced
-//! again, since success would prove nothing.
+//! again, since success would prove nothing; of two checkpoints the one taken down later is the one that stays.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use env::{Disk, DynDisk, DynFile, Open, is_full};
 use model::{Offset, Timestamp};
 use record::CheckedBatch;
 
+use crate::checkpoint::{CheckpointGate, Taken};
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
 use crate::journaled::{Pending, SyncGate, Write, sync_through};
@@ -35,9 +36,6 @@ use crate::wire::to_u64;
 use crate::{
     Error, KnownProducer, LogReader, Options, Publish, RecoveryReport, checkpoint, recovery,
 };
-
-/// Checkpoints left out before one is overdue.
-const CHECKPOINTS_MISSED: u64 = 8;
 
 /// Where a log begins, is durable, is readable, and ends:
 /// `log_start <= durable <= high_watermark <= log_end`.
@@ -87,8 +85,11 @@ pub struct Log {
     frozen: Option<Arc<str>>,
     /// The newest segment was written, or cut back, since its last sync.
     pub(crate) dirty: bool,
-    /// Bytes appended since the last checkpoint.
+    /// Bytes appended since the last sync, or since one began beside the writer.
+    pub(crate) since_sync: u64,
+    /// Bytes appended since the last checkpoint was taken down.
     pub(crate) since_checkpoint: u64,
+    pub(crate) checkpoints: CheckpointGate,
     /// What a journal could make durable instead of a flush.
     pub(crate) pending: Pending,
     /// What the last append wrote, until somebody takes it.
@@ -125,7 +126,9 @@ impl Log {
             options,
             frozen: None,
             dirty: false,
+            since_sync: 0,
             since_checkpoint: 0,
+            checkpoints: CheckpointGate::default(),
             pending: Pending::default(),
             newest: None,
         };
@@ -210,6 +213,7 @@ impl Log {
             }
         }
         self.first_append.get_or_insert(now);
+        self.since_sync += to_u64(plan.bytes.len());
         self.since_checkpoint += to_u64(plan.bytes.len());
         self.active.push(&plan.written, now);
         let write = Write {
@@ -289,20 +293,21 @@ impl Log {
     /// Takes note that everything up to `end`, where the log ends, is durable.
     pub(crate) fn all_synced(&mut self, end: Offset) {
         self.dirty = false;
+        self.since_sync = 0;
         self.room.flushed(self.active.summary().size);
         self.pending.clear();
         self.shared.durable.store(end.get(), Ordering::Release);
         self.mark.set(end);
-        if self.since_checkpoint >= self.options.checkpoint_bytes.bytes() {
-            self.active.keep_index(&self.shared.dir);
+        if self.is_checkpoint_due() {
+            self.keep_index();
             // A cache: failing to write it makes the next start slower, not wrong.
             drop(self.write_checkpoint(false));
         }
     }
 
-    /// Whether there is so much behind the last checkpoint that one is worth a flush of its own.
-    pub fn is_checkpoint_overdue(&self) -> bool {
-        self.since_checkpoint / CHECKPOINTS_MISSED >= self.options.checkpoint_bytes.bytes()
+    /// Bytes that were appended since the last sync, or since [`Log::unsettled`] was asked for one.
+    pub fn unsynced_bytes(&self) -> u64 {
+        self.since_sync
     }
 
     /// Flushes, and leaves a checkpoint that lets the next start scan nothing.
@@ -311,8 +316,18 @@ impl Log {
     /// As [`Log::flush`]; [`Error::Io`] if the checkpoint could not be written.
     pub fn close(mut self) -> Result<(), Error> {
         self.finish()?;
-        self.active.keep_index(&self.shared.dir);
+        self.keep_index();
         self.write_checkpoint(true)
+    }
+
+    pub(crate) fn is_checkpoint_due(&self) -> bool {
+        self.since_checkpoint >= self.options.checkpoint_bytes.bytes()
+    }
+
+    /// Keeps the newest segment's index beside it, as it is now.
+    fn keep_index(&mut self) {
+        self.checkpoints.supersede();
+        self.active.keep_index(&self.shared.dir);
     }
 
     pub(crate) fn check_frozen(&self) -> Result<(), Error> {
@@ -405,7 +420,7 @@ impl Log {
         if let Err(source) = self.shared.disk.sync_dir(&dir) {
             return Err(self.freeze("sync the directory of", &path, source));
         }
-        self.active.keep_index(&dir);
+        self.keep_index();
         let summary = Summary::empty(base, now);
         let index = Some(Index::default());
         let segment = Segment::new(&self.shared.disk, &dir, name, summary, index);
@@ -463,6 +478,14 @@ impl Log {
         if self.dirty || marks.durable != marks.log_end {
             return Ok(());
         }
+        let taken = self.take_checkpoint(clean);
+        taken.write(replace)
+    }
+
+    /// Takes down what is known now, to be written once everything up to the log's end is flushed. Counts as written: a
+    /// failure is not made good by trying again with every flush.
+    pub(crate) fn take_checkpoint(&mut self, clean: bool) -> Taken {
+        let marks = self.marks();
         let segments: Vec<(SegmentName, Summary)> = self
             .shared
             .segments()
@@ -471,21 +494,15 @@ impl Log {
             .collect();
         let bytes = checkpoint::encode(
             clean,
-            (marks.log_start, marks.durable),
+            (marks.log_start, marks.log_end),
             &segments,
             &self.shared.damage(),
             &self.producers,
             (&self.transactions, &self.shared.aborted.read()),
         );
-        let path = checkpoint::path(&self.shared.dir);
-        let written = replace(&path, &bytes);
-        // Also after a failure: do not try again with every flush.
         self.since_checkpoint = 0;
-        written.map_err(|source| Error::Io {
-            action: "write",
-            path,
-            source,
-        })
+        self.checkpoints
+            .take(checkpoint::path(&self.shared.dir), bytes)
     }
 }
 

@@ -290,13 +290,17 @@ impl Segment {
 
     /// Keeps the index beside the segment. A cache: failing to is of no consequence.
     pub(crate) fn keep_index(&self, dir: &Path) {
-        let bytes = {
-            let state = self.state.read();
-            let Some(index) = &state.index else {
-                return;
-            };
-            index.encode(self.base(), state.summary.size)
+        let summary = self.summary();
+        self.keep_index_of(dir, &summary);
+    }
+
+    /// As [`Segment::keep_index`], of the segment as `summary` knew it, whatever was appended since.
+    pub(crate) fn keep_index_of(&self, dir: &Path, summary: &Summary) {
+        let index = match &self.state.read().index {
+            Some(index) => index.until(summary.size, summary.max_timestamp),
+            None => return,
         };
+        let bytes = index.encode(self.base(), summary.size);
         let path = self.name.index_path(dir);
         let kept = self.disk.open(&path, Open::Create).and_then(|file| {
             file.set_len(0)?;

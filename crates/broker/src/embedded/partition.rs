@@ -95,7 +95,24 @@ struct Inside {
     dirty: bool,
     /// In the writer's list of lazy flushes.
     lazy: bool,
+    /// Given to who flushes beside the writer, and not begun.
+    given: bool,
 }
+
+/// When what nobody waits for is to be flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LazyFlush {
+    /// It is in the writer's list already.
+    Listed,
+    /// In a while: it comes into the list.
+    Later,
+    /// Now, because so much is written.
+    Now,
+}
+
+/// Bytes written to one partition after which they are flushed without waiting for more: the kernel then has little to write at
+/// a time, and who needs a flush right now waits for no more than this.
+const LAZY_BYTES: u64 = 16 << 20;
 
 /// ```text
 /// Open ──storage failure──> Frozen (reads go on)
@@ -166,6 +183,7 @@ impl Partition {
                 waiters: Vec::new(),
                 dirty: false,
                 lazy: false,
+                given: false,
             }),
             publishing: Mutex::default(),
             staged: Mutex::default(),
@@ -214,6 +232,7 @@ impl Partition {
                 waiters: Vec::new(),
                 dirty: false,
                 lazy: false,
+                given: false,
             }),
             publishing: Mutex::default(),
             staged: Mutex::default(),
@@ -322,6 +341,7 @@ impl Partition {
         let mut inside = self.inside.lock();
         let inside = &mut *inside;
         inside.dirty = false;
+        inside.given = false;
         let log = match (&inside.state, &mut inside.log) {
             (State::Open, Some(log)) => log,
             (state, _) => return Err(self.refusal(state)),
@@ -372,9 +392,19 @@ impl Partition {
         std::mem::take(&mut self.inside.lock().waiters)
     }
 
-    /// Whether it was not in the writer's list of lazy flushes yet.
-    pub(crate) fn mark_lazy(&self) -> bool {
-        !std::mem::replace(&mut self.inside.lock().lazy, true)
+    /// Notes that something was written which nobody waits for.
+    pub(crate) fn mark_lazy(&self) -> LazyFlush {
+        let mut inside = self.inside.lock();
+        let unsynced = inside.log.as_ref().map_or(0, Log::unsynced_bytes);
+        if unsynced >= LAZY_BYTES && !inside.given {
+            inside.given = true;
+            return LazyFlush::Now;
+        }
+        if std::mem::replace(&mut inside.lazy, true) {
+            LazyFlush::Listed
+        } else {
+            LazyFlush::Later
+        }
     }
 
     /// It left the list of lazy flushes.

@@ -33,7 +33,7 @@ use smallvec::SmallVec;
 
 use super::beside::Beside;
 use super::flusher::{self, Flusher};
-use super::partition::{Landed, Partition};
+use super::partition::{Landed, LazyFlush, Partition};
 use super::queue::Woken;
 use super::replies::Reply;
 use super::{Shared, events};
@@ -305,9 +305,18 @@ impl Writer {
             if partition.wait_for_flush(&mut self.waiters) {
                 self.dirty.push(Arc::clone(partition));
             }
-        } else if partition.mark_lazy() {
-            let due = self.shared.options.clock.monotonic() + self.shared.options.lazy_flush;
-            self.lazy.push((due, Arc::clone(partition)));
+            return;
+        }
+        match partition.mark_lazy() {
+            LazyFlush::Listed => {}
+            LazyFlush::Later => {
+                let due = self.shared.options.clock.monotonic() + self.shared.options.lazy_flush;
+                self.lazy.push((due, Arc::clone(partition)));
+            }
+            LazyFlush::Now => {
+                let refused = self.lazily.give(Arc::clone(partition)).err();
+                self.flusher.flush_each(&mut refused.into_iter().collect());
+            }
         }
     }
 

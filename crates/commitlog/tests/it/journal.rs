@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use commitlog::{Journal, JournalError, JournalFound, LogId, Options, Write, redo};
+use commitlog::{Journal, JournalError, JournalFound, LogId, Options, Publish, Write, redo};
 use env::{Disk, DynDisk, Entropy, Faults, Open, SeededEntropy, SimDisk, Survival};
 use proptest::prelude::*;
 use stdx::ByteSize;
 
-use crate::kit::{DIR, batch, dump, now, offset, open, seeds, small};
+use crate::kit::{DIR, batch, dump, from_producer, now, offset, open, seeds, small};
 
 const JOURNAL: &str = "/journal";
 const SIZE: ByteSize = ByteSize::from_kib(4);
@@ -578,4 +578,62 @@ proptest! {
         journal.begin(&[]).unwrap();
         commit(&mut journal, 1, "goes on");
     }
+}
+
+/// As for records that nobody waits for.
+fn lazily() -> Options {
+    Options {
+        checkpoint_bytes: ByteSize::from_bytes(100),
+        segment_bytes: ByteSize::from_kib(64),
+        publish: Publish::Written,
+        ..small()
+    }
+}
+
+#[test]
+fn a_checkpoint_is_taken_down_before_the_sync_and_written_after_it_while_the_log_grows() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, lazily());
+    let value = "v".repeat(50);
+    for number in 0..10 {
+        log.append(&[from_producer(7, 0, number, &[&value])], now(1))
+            .unwrap();
+    }
+    assert!(log.unsynced_bytes() > 1_000);
+    let unsettled = log.unsettled().unwrap().unwrap();
+    assert_eq!(log.unsynced_bytes(), 0, "a sync of it is on its way");
+    log.append(&[from_producer(7, 0, 10, &["behind"])], now(1))
+        .unwrap();
+    let synced = unsettled.sync();
+    log.settled(&unsettled, synced).unwrap();
+    unsettled.keep_checkpoint();
+    drop(log);
+    disk.restart();
+    let (mut log, report) = open(&disk, lazily());
+    assert_eq!(log.marks().log_end, offset(11));
+    let behind = from_producer(7, 0, 10, &["behind"]).size() as u64;
+    assert_eq!(
+        report.scanned_bytes, behind,
+        "no more than what came after it"
+    );
+    let again = from_producer(7, 0, 9, &[&value]);
+    assert!(log.append(&[again], now(2)).unwrap().duplicate);
+}
+
+#[test]
+fn a_checkpoint_that_is_late_is_not_written_over_a_newer_one() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, lazily());
+    let values: Vec<String> = (0..10).map(|number| format!("{number:050}")).collect();
+    for value in &values {
+        log.append(&[batch(5, &[value])], now(1)).unwrap();
+    }
+    let unsettled = log.unsettled().unwrap().unwrap();
+    let synced = unsettled.sync();
+    log.settled(&unsettled, synced).unwrap();
+    log.delete_before(offset(6)).unwrap();
+    unsettled.keep_checkpoint();
+    disk.crash();
+    let (log, _) = open(&disk, lazily());
+    assert_eq!(log.marks().log_start, offset(6), "removed records are back");
 }

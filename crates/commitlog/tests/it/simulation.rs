@@ -11,9 +11,10 @@
 //! A seed decides everything; see `kit::seeds`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::time::Duration;
 
-use commitlog::{CheckpointState, Error, IndexState, Log, Options, Retention, verify};
+use commitlog::{CheckpointState, Error, IndexState, Log, Options, Retention, Unsettled, verify};
 use env::{Entropy, Faults, SeededEntropy, SimDisk};
 use model::{Offset, Timestamp};
 use record::{BatchBuilder, Batches, CheckedBatch, Compression};
@@ -57,6 +58,21 @@ struct World {
     producers: BTreeMap<i64, Vec<SentBatch>>,
     /// Batches of appends that failed: the next start may find them.
     refused: Vec<(i64, SentBatch)>,
+    /// How far a settling beside the writer went.
+    settling: Settling,
+    /// Settled: it survives, also where the log does not call it durable yet.
+    settled: u64,
+}
+
+/// A settling, each step of it between any others.
+#[derive(Default)]
+enum Settling {
+    #[default]
+    Idle,
+    Begun(Unsettled, u64),
+    Synced(Unsettled, u64, io::Result<()>),
+    /// Its checkpoint may be written yet.
+    Noted(Unsettled),
 }
 
 impl World {
@@ -86,6 +102,8 @@ impl World {
             faulty: false,
             producers: BTreeMap::new(),
             refused: Vec::new(),
+            settling: Settling::Idle,
+            settled: 0,
         };
         world.open();
         world
@@ -106,7 +124,8 @@ impl World {
         self.clock += self.below(50) as i64;
         match self.below(100) {
             0..=39 => self.append(),
-            40..=64 => self.flush(),
+            40..=54 => self.flush(),
+            55..=64 => self.settle(),
             65..=79 => self.read(),
             80..=83 => self.find(),
             84..=86 => self.retry(),
@@ -216,6 +235,37 @@ impl World {
             Err(Error::Storage { .. } | Error::Frozen { .. }) => self.faulty = true,
             Err(error) => panic!("flush: {error}"),
         }
+        self.check_marks();
+    }
+
+    /// The next step of a settling.
+    fn settle(&mut self) {
+        let end = self.end();
+        let Some(log) = &mut self.log else { return };
+        self.settling = match std::mem::take(&mut self.settling) {
+            Settling::Idle => match log.unsettled() {
+                Ok(Some(unsettled)) => Settling::Begun(unsettled, end),
+                Ok(None) => Settling::Idle,
+                Err(error) => panic_unless(self.faulty, &error),
+            },
+            Settling::Begun(unsettled, end) => {
+                let synced = unsettled.sync();
+                self.faulty |= synced.is_err();
+                Settling::Synced(unsettled, end, synced)
+            }
+            Settling::Synced(unsettled, end, synced) => match log.settled(&unsettled, synced) {
+                Ok(()) => {
+                    self.settled = self.settled.max(end);
+                    self.durable = self.durable.max(log.marks().durable.get());
+                    Settling::Noted(unsettled)
+                }
+                Err(error) => panic_unless(self.faulty, &error),
+            },
+            Settling::Noted(unsettled) => {
+                unsettled.keep_checkpoint();
+                Settling::Idle
+            }
+        };
         self.check_marks();
     }
 
@@ -381,7 +431,14 @@ impl World {
 
     fn close(&mut self) {
         let Some(log) = self.log.take() else { return };
-        match log.close() {
+        let closed = log.close();
+        if let Settling::Noted(unsettled) = std::mem::take(&mut self.settling) {
+            // Too late: what the closing wrote stays.
+            let before = self.disk.content();
+            unsettled.keep_checkpoint();
+            assert_eq!(self.disk.content(), before);
+        }
+        match closed {
             Ok(()) => self.durable = self.end(),
             Err(Error::Storage { .. } | Error::Frozen { .. } | Error::Io { .. }) => {
                 self.faulty = true;
@@ -393,6 +450,7 @@ impl World {
 
     fn restart(&mut self, crash: bool) {
         drop(self.log.take());
+        self.settling = Settling::Idle;
         let intact = !crash && !self.faulty;
         let end = self.end();
         if crash {
@@ -459,6 +517,11 @@ impl World {
             end >= self.durable,
             "lost {end}..{} after its flush",
             self.durable
+        );
+        assert!(
+            end >= self.settled,
+            "lost {end}..{} after it was settled",
+            self.settled
         );
         assert!(
             end >= self.seen,
@@ -554,4 +617,9 @@ fn a_seed_repeats_its_run_byte_for_byte() {
         assert_eq!(first.disk.content(), second.disk.content());
         assert_eq!(first.disk.changes(), second.disk.changes());
     }
+}
+
+fn panic_unless(faulty: bool, error: &Error) -> Settling {
+    assert!(faulty, "settling: {error}");
+    Settling::Idle
 }

@@ -41,12 +41,13 @@ impl Partition {
     }
 
     /// Syncs what is written and not flushed (the journal vouches for it, or nobody does) beside the writer, whom it
-    /// holds up only where so much was synced like this that a checkpoint is due: that needs a moment
-    /// in which nothing is written.
+    /// does not hold up: the log is locked only before the sync and after it.
     pub(crate) fn settle(&self) -> Result<(), Error> {
         let unsettled = {
-            let inside = self.inside.lock();
-            match (&inside.state, &inside.log) {
+            let mut inside = self.inside.lock();
+            let inside = &mut *inside;
+            inside.given = false;
+            match (&inside.state, &mut inside.log) {
                 (State::Open, Some(log)) => log.unsettled(),
                 (State::Removed, _) => Ok(None),
                 (state, _) => return Err(self.refusal(state)),
@@ -57,27 +58,23 @@ impl Partition {
             return Ok(());
         };
         let synced = unsettled.sync();
-        let mut inside = self.inside.lock();
-        let inside = &mut *inside;
-        match (&inside.state, &mut inside.log) {
-            (State::Open, Some(log)) => {
-                let settled = log.settled(&unsettled, synced);
-                let checked = settled.and_then(|()| {
-                    if log.is_checkpoint_overdue() {
-                        log.flush()
-                    } else {
-                        Ok(())
-                    }
-                });
-                checked.map_err(|error| {
-                    let error = errors::of_log(&self.id, error);
-                    inside.state = State::Frozen(errors::reason(&error));
-                    error
-                })
+        {
+            let mut inside = self.inside.lock();
+            let inside = &mut *inside;
+            match (&inside.state, &mut inside.log) {
+                (State::Open, Some(log)) => {
+                    log.settled(&unsettled, synced).map_err(|error| {
+                        let error = errors::of_log(&self.id, error);
+                        inside.state = State::Frozen(errors::reason(&error));
+                        error
+                    })?;
+                }
+                (State::Removed, _) => return Ok(()),
+                (state, _) => return Err(self.refusal(state)),
             }
-            (State::Removed, _) => Ok(()),
-            (state, _) => Err(self.refusal(state)),
         }
+        unsettled.keep_checkpoint();
+        Ok(())
     }
 }
 
