@@ -22,6 +22,7 @@ mod check;
 mod clients;
 mod clock;
 mod dice;
+mod journal;
 mod life;
 mod oracle;
 mod reading;

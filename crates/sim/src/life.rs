@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::check;
 use crate::clients::Client;
 use crate::clock::LifeClock;
+use crate::journal;
 use crate::weather;
 use crate::world::{DATA, World};
 
@@ -140,6 +141,7 @@ pub(crate) fn live(world: &World, plan: Plan, clients: &mut [Box<dyn Client>]) {
 /// Opens the broker, however often that is cut short.
 fn begin<'w>(world: &'w World, clock: &Arc<LifeClock>) -> Life<'w> {
     let dice = &world.dice;
+    journal::excuse_the_last_frame(world);
     for _ in 0..3 {
         if world.lives.get() == 1 || !dice.chance(20) {
             break;

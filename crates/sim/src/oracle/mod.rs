@@ -21,7 +21,9 @@ mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::{TopicName, TopicPartition};
+use commitlog::LogId;
+use model::limits::GROUPS_TOPIC;
+use model::{PartitionId, TopicId, TopicName, TopicPartition};
 
 pub(crate) use log::{Log, Token};
 pub(crate) use progress::Commits;
@@ -100,6 +102,17 @@ impl Oracle {
             "the journal is damaged and no bit was flipped: {what}"
         );
         self.damaged_journal = true;
+    }
+
+    /// Records of this log may be missing though nobody can know.
+    pub(crate) fn excuse(&mut self, log: &LogId) {
+        let id = Some(TopicId::from_bytes(log.topic));
+        let mut names = self.topics.names().into_iter();
+        let topic = names.find(|name| self.topics.get(name).id == id);
+        // Nobody but the broker itself knows of the other one.
+        let topic = topic.unwrap_or_else(|| GROUPS_TOPIC.parse().expect("a name"));
+        let of = TopicPartition::new(topic, PartitionId::new(log.partition));
+        self.damaged.insert(of);
     }
 
     /// Whether records of `of` may be missing.
