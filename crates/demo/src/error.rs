@@ -16,7 +16,7 @@ pub enum Error {
     /// Nobody listens where the server should be.
     #[error(
         "no Kafka server answers at {address}: start Lantern with `lantern up`, or name another \
-         server with --kafka HOST:PORT"
+         server with --broker HOST:PORT"
     )]
     NoServer {
         /// Where it should be.

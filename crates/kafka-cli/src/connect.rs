@@ -14,6 +14,7 @@ pub(crate) struct ServerFlags {
     #[arg(
         long,
         short = 'b',
+        alias = "kafka",
         value_name = "HOST:PORT",
         env = "LANTERN_BROKER",
         default_value = "127.0.0.1:9092"

@@ -53,7 +53,7 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
         if at.kafka.port() == 9092 {
             String::new()
         } else {
-            format!(" --kafka {}", at.kafka)
+            format!(" --broker {}", at.kafka)
         },
         at.kafka,
     );

@@ -257,8 +257,15 @@ pub(crate) struct DemoFlags {
     #[arg(long, value_name = "DURATION")]
     pub(crate) duration: Option<HumanDuration>,
     /// Where Lantern takes Kafka clients
-    #[arg(long, default_value = "127.0.0.1:9092", value_name = "ADDR")]
-    pub(crate) kafka: String,
+    #[arg(
+        long,
+        short = 'b',
+        alias = "kafka",
+        value_name = "HOST:PORT",
+        env = "LANTERN_BROKER",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub(crate) broker: String,
     /// Repeats the same shop; random without it
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,

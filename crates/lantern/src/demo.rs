@@ -35,7 +35,7 @@ fn orders(flags: DemoFlags) -> Result<ExitCode> {
         u64::from_le_bytes(random)
     });
     let options = OrdersOptions {
-        kafka: flags.kafka,
+        kafka: flags.broker,
         rate: flags.rate,
         duration: flags.duration.map(HumanDuration::get),
         ..OrdersOptions::new(seed)

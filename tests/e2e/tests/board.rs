@@ -28,7 +28,7 @@ fn script(name: &str, lantern: &Lantern, rest: &[(&str, &Path)]) -> Result<Progr
 fn both_boards_show_what_is_so_in_a_browser() -> Result<()> {
     let place = Place::new()?;
     let lantern = Lantern::start(&place, &[])?;
-    let demo = Program::start(binary(), &["demo", "orders", "--kafka", &lantern.kafka])?;
+    let demo = Program::start(binary(), &["demo", "orders", "--broker", &lantern.kafka])?;
     let conf = place.path("conf.d");
     let out = Path::new("out");
     let rules = place.path("rules");
