@@ -108,6 +108,21 @@ impl Reserve {
         grown
     }
 
+    /// Gives the room up, for what cannot do without; answers whether there was any. [`Reserve::fill`] takes it again.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn release(&self) -> io::Result<bool> {
+        let inner = &*self.0;
+        let mut state = inner.state.lock();
+        if inner.held(&mut state)? == 0 {
+            return Ok(false);
+        }
+        state.held = None;
+        state.held = Some(inner.remove()?);
+        Ok(true)
+    }
+
     /// Replaces `path` by `bytes`, durable when this returns, as [`write_atomic`] does; if there is no room, in the room
     /// of the reserve. `path` is on the same file system.
     ///

@@ -176,3 +176,12 @@ pub(crate) fn of_log(partition: &TopicPartition, error: commitlog::Error) -> Err
         },
     }
 }
+
+/// Whether there is no room on the disk.
+pub(crate) fn wants_room(error: &Error) -> bool {
+    match error {
+        Error::DiskFull { .. } => true,
+        Error::Io { source, .. } => env::is_full(source),
+        _ => false,
+    }
+}

@@ -308,15 +308,22 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn open(&self, options: &Options, memory: &Arc<Memory>) -> OpenResult {
-        let dir = self.dir.join(self.id.partition.to_string());
-        let redone = commitlog::redo(&*options.disk, &dir, self.redo);
-        let opened = redone
-            .map_err(|error| errors::of_log(&self.id, error))
-            .and_then(|()| {
-                let id = self.id.clone();
-                Partition::open(options, memory, id, self.topic, &self.dir, self.config)
-            });
+        let mut opened = self.try_open(options, memory);
+        // What only the journal has was promised, and a disk that was full before a power cut may have no room left for it.
+        if opened.as_ref().is_err_and(errors::wants_room)
+            && memory.reserve.release().unwrap_or(false)
+        {
+            opened = self.try_open(options, memory);
+        }
         (self.id.clone(), opened)
+    }
+
+    fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
+        let dir = self.dir.join(self.id.partition.to_string());
+        commitlog::redo(&*options.disk, &dir, self.redo)
+            .map_err(|error| errors::of_log(&self.id, error))?;
+        let id = self.id.clone();
+        Partition::open(options, memory, id, self.topic, &self.dir, self.config)
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use broker::{Broker, Durability, EmbeddedBroker, Error};
-use env::{Faults, SimDisk};
+use broker::{Append, Broker, Durability, EmbeddedBroker, Error};
+use env::{Faults, SimDisk, Survival};
 use model::{Offset, Position};
+use stdx::ByteSize;
 use test_kit::batches::batch;
 
 use crate::support::{at, clock, create, manual, name, now, spec};
@@ -140,4 +141,36 @@ fn commits_fail_as_appends_do_and_go_on_when_there_is_room() {
     now(&broker, broker.delete_topic(&name("orders"))).unwrap();
     let commits = vec![(at("kept", 0), commit())];
     now(&broker, broker.commit(&group, commits)).unwrap();
+}
+
+#[test]
+fn what_only_the_journal_has_after_a_power_cut_finds_room_on_a_full_disk() {
+    let disk = SimDisk::new(1);
+    let mut options = manual(disk.shared(), clock(), 1);
+    // Zeros that were written ahead would be the room.
+    options.preallocate_bytes = ByteSize::from_bytes(0);
+    let broker = EmbeddedBroker::open(options).unwrap();
+    let topics = ["orders", "kept"];
+    for topic in topics {
+        create(&broker, spec(topic, 1));
+    }
+    for _ in 0..3 {
+        // Both with one sync of the journal.
+        let appends = topics.map(|topic| Append {
+            to: at(topic, 0),
+            batches: vec![batch(["x".repeat(200).as_str()])],
+            durability: Durability::Flushed,
+        });
+        for appended in now(&broker, broker.append_each(appends.into())) {
+            appended.unwrap();
+        }
+    }
+    drop(broker);
+    // The segments' bytes were in the page cache alone, and somebody else took their room.
+    disk.crash_with(Survival::Nothing);
+    disk.set_capacity(Some(disk.used()));
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+    for topic in topics {
+        assert_eq!(marks(&broker, topic), (0, 3), "{topic}");
+    }
 }
