@@ -112,7 +112,7 @@ pub(crate) enum LazyFlush {
 
 /// Bytes written to one partition after which they are flushed without waiting for more: the kernel then has little to write at
 /// a time, and who needs a flush right now waits for no more than this.
-const LAZY_BYTES: u64 = 16 << 20;
+const LAZY_BYTES: u64 = 8 << 20;
 
 /// ```text
 /// Open ──storage failure──> Frozen (reads go on)
