@@ -9,7 +9,7 @@
 
 use std::collections::BTreeMap;
 
-use model::limits::PARTITIONS_MAX;
+use model::limits::{GROUPS_TOPIC, PARTITIONS_MAX};
 use model::{TopicId, TopicName};
 use serde::{Deserialize, Serialize};
 
@@ -161,9 +161,13 @@ impl Catalog {
                 reason,
             };
             // Memory is set aside for each of them.
-            if !(1..=PARTITIONS_MAX).contains(&topic.partitions) {
+            let most = match topic.name.as_str() {
+                GROUPS_TOPIC => 1,
+                _ => PARTITIONS_MAX,
+            };
+            if !(1..=most).contains(&topic.partitions) {
                 return Err(refuse(format!(
-                    "a topic has 1 to {PARTITIONS_MAX} partitions, not {}",
+                    "it has 1 to {most} partitions, not {}",
                     topic.partitions
                 )));
             }
@@ -265,25 +269,24 @@ mod tests {
 
     #[test]
     fn numbers_of_partitions_that_cannot_be_are_refused_before_anything_is_made_of_them() {
-        for (partitions, good) in [
-            (0, false),
-            (1, true),
-            (PARTITIONS_MAX, true),
-            (PARTITIONS_MAX + 1, false),
-            (u32::MAX, false),
+        for (topic, partitions, good) in [
+            ("orders", 0, false),
+            ("orders", 1, true),
+            ("orders", PARTITIONS_MAX, true),
+            ("orders", PARTITIONS_MAX + 1, false),
+            ("orders", u32::MAX, false),
+            (GROUPS_TOPIC, 1, true),
+            (GROUPS_TOPIC, 2, false),
         ] {
             let mut catalog = sample();
-            for entry in catalog.topics.values_mut() {
-                entry.partitions = partitions;
-            }
+            let (_, mut entry) = catalog.topics.pop_first().unwrap();
+            entry.partitions = partitions;
+            catalog.topics.insert(topic.parse().unwrap(), entry);
             let read = Catalog::decode(&catalog.encode());
-            assert_eq!(read.is_ok(), good, "{partitions}");
+            assert_eq!(read.is_ok(), good, "{topic} {partitions}");
             if let Err(error) = read {
                 let said = error.to_string();
-                assert!(
-                    said.contains("'orders'") && said.contains("1 to 10000"),
-                    "{said}"
-                );
+                assert!(said.contains(topic) && said.contains("has 1 to "), "{said}");
             }
         }
     }
