@@ -37,6 +37,8 @@ const RECORD_BYTES: usize = 100;
 const IN_FLIGHT: usize = 64;
 /// How long the most is measured.
 const MEASURED: Duration = Duration::from_secs(10);
+/// Batches due this soon are sent at once.
+const TICK: Duration = Duration::from_millis(1);
 /// Part of the most that is the load, in percent.
 const LOAD_PERCENT: f64 = 80.0;
 /// Growth over the time watched, as a share of the mean, that counts as flat.
@@ -147,7 +149,10 @@ async fn load(
             Some(rate) => start + Duration::from_secs_f64(sent as f64 / rate),
             None => Instant::now(),
         };
-        tokio::time::sleep_until(due).await;
+        // A timer has milliseconds: whoever waited for one before each batch would send a thousand a second.
+        if due.duration_since(Instant::now()) > TICK {
+            tokio::time::sleep_until(due).await;
+        }
         if waiting.len() >= IN_FLIGHT
             && let Some((due, delivery)) = waiting.pop_front()
         {
