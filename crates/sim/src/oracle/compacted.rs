@@ -4,6 +4,8 @@
 //! by itself, too, once it is older than `delete.retention.ms`, and what it deleted stays gone. A marker goes when it is that
 //! old (KIP-534). Nothing else may be missing: above all the newest record of each key is there.
 //!
+//! What went stays gone: where a record stood for a key, none before it speaks for that key ever again, also when it went itself.
+//!
 //! Where nobody knows what became of a transaction, its records may be there or not, and may stand for others or not.
 //!
 //! Times are those of the run (`Life::real`), never of the broker's clock, which is set back now and then. So they are at least
@@ -35,7 +37,7 @@ pub(super) struct Keys<'a> {
     transactions: &'a Transactions,
     /// The newest record of each key that may stand for older ones.
     newest: HashMap<&'a str, u64>,
-    /// Tombstones that may have gone: where, if that is known.
+    /// Tombstones that may have gone: the last offset where each may have been, if anything is known of that.
     tombstones: HashMap<&'a str, Vec<Option<u64>>>,
 }
 
@@ -58,15 +60,24 @@ impl<'a> Keys<'a> {
         }
         let old =
             |text: &str, since| text::is_tombstone(text) && stands(text) && rules.may_go(since);
-        let places: HashMap<&str, u64> = known
-            .filter(|(_, text)| text::is_tombstone(text))
-            .map(|(offset, text)| (text.as_str(), offset))
+        let places: BTreeMap<(&str, u64), u64> = known
+            .map(|(offset, text)| (text::origin(text), offset))
             .collect();
+        // One that nobody saw is before what its client sent later, if it is anywhere.
+        let last = |text: &str| {
+            let (client, number) = text::origin(text);
+            let mut behind = places.range((client, number)..=(client, u64::MAX));
+            let ((_, found), offset) = behind.next()?;
+            Some(if *found == number {
+                *offset
+            } else {
+                offset.saturating_sub(1)
+            })
+        };
         let mut tombstones: HashMap<&str, Vec<Option<u64>>> = HashMap::new();
         for (text, _) in sent.iter().filter(|(text, since)| old(text, **since)) {
             if let Some(key) = text::key(text) {
-                let at = places.get(text.as_str()).copied();
-                tombstones.entry(key).or_default().push(at);
+                tombstones.entry(key).or_default().push(last(text));
             }
         }
         Self {
@@ -89,6 +100,13 @@ impl<'a> Keys<'a> {
         outdated
             || matches!(fate, Some(Fate::Aborted | Fate::Open | Fate::Unknown))
             || deleted.any(|deleted| deleted)
+    }
+
+    /// Where a record speaks for its key again although the one that says `text` stood for it at `offset`.
+    pub(super) fn came_back(&self, offset: u64, text: &str) -> Option<u64> {
+        let stood = matches!(self.transactions.fate(text), None | Some(Fate::Committed));
+        let newest = text::key(text).and_then(|key| self.newest.get(key));
+        newest.copied().filter(|newest| stood && *newest < offset)
     }
 
     /// Whether a marker may be missing that was not there yet at `since`.

@@ -265,6 +265,12 @@ impl Log {
                 missing || there == Some(value),
                 "{of} lost {value} at {offset}: there is {there:?}, and it ends at {high_watermark}"
             );
+            let keys = keys.as_ref().filter(|_| missing && !excused);
+            let back = keys.and_then(|keys| keys.came_back(offset, value));
+            assert!(
+                back.is_none(),
+                "{of}: {value} is gone from {offset}, and what it stood for is back at {back:?}"
+            );
             gone += u64::from(missing);
         }
         if let Some(keys) = &keys {
