@@ -32,8 +32,8 @@ pub(crate) trait Client {
 /// Topics that are always there, with their partitions.
 ///
 /// `a` and `b` are plain, `written` shows records before they are flushed, `short` is cut by
-/// retention, `trim` by an administrator, `tx` has transactions. `table` is compacted and has transactions, too; `cache` is
-/// compacted and cut by retention.
+/// retention, `trim` by an administrator, `tx` has transactions. `table` is compacted and has
+/// transactions, too; `cache` is compacted and cut by retention.
 const TOPICS: [(&str, u32); 8] = [
     ("a", 2),
     ("b", 1),
