@@ -7,6 +7,7 @@ use model::{GroupId, TopicPartition};
 
 use crate::clients::{self, Transactor, at};
 use crate::life::Life;
+use crate::oracle::{Look, Rules};
 use crate::reading::{decode, offset, read_all};
 use crate::world::World;
 
@@ -93,10 +94,20 @@ async fn log(life: &Life<'_>, of: &TopicPartition) {
     // A checkpoint that rots is done without, and brings back records that were to go (decision 4).
     let bounded = info.config.retention_bytes.is_none() && !oracle.rotten;
     let excused = oracle.excused(of);
-    let (start, end) = (offset(marks.log_start), offset(marks.high_watermark));
-    oracle
-        .log(of)
-        .check(of, start, &seen, end, (certain, bounded, excused));
+    let start = offset(marks.log_start);
+    let look = Look {
+        seen: &seen,
+        start,
+        high_watermark: offset(marks.high_watermark),
+        certain,
+        bounded,
+        excused,
+        compacted: info.config.cleanup.policy.compacts().then(|| Rules {
+            tombstones: info.config.cleanup.delete_retention,
+            now: life.real(),
+        }),
+    };
+    oracle.check_log(of, &look);
     drop(oracle);
     life.note(
         "check",

@@ -1,7 +1,7 @@
 //! The whole broker on a simulated machine, with clients and faults: a run is a function of its seed.
 //!
 //! [`run`] plays one seed: several lives of an embedded broker on one simulated disk, with journal,
-//! groups, transactions and retention, while producers (idempotent or not), readers, group members,
+//! groups, transactions, retention and compaction, while producers (idempotent or not), readers, group members,
 //! transactional producers and an administrator use it, and power cuts, kills, failing, full, slow and
 //! rotting disks strike. What must hold is listed in `oracle`. A run that breaks it says which seed and
 //! shows its history:
@@ -12,7 +12,7 @@
 //! ```
 //!
 //! In reading order: `world` (what outlives the broker), `life` (one process from start to end),
-//! `weather` (misfortunes), `clients`, `oracle` and `check` (what must be true).
+//! `weather` (misfortunes), `text` (what records say), `clients`, `oracle` and `check` (what must be true).
 //!
 //! Invariants: one thread, no time but the simulated one, no choice but the seed's; two runs of a seed
 //! write the same history and leave the same bytes (`tests/it` compares them, in another process, too).
@@ -27,6 +27,7 @@ mod life;
 mod oracle;
 mod reading;
 mod sabotage;
+mod text;
 mod weather;
 mod world;
 

@@ -68,6 +68,11 @@ impl Life<'_> {
         self.world.note(self.clock.monotonic(), who, what);
     }
 
+    /// Time since the run began, whatever clocks show.
+    pub(crate) fn real(&self) -> Duration {
+        self.world.lived.get() + self.world.away.get() + self.clock.monotonic()
+    }
+
     /// Waits up to `millis`.
     pub(crate) async fn pause(&self, millis: u64) {
         let millis = self.world.dice.below(millis + 1);
@@ -132,8 +137,9 @@ pub(crate) fn live(world: &World, plan: Plan, clients: &mut [Box<dyn Client>]) {
     drop(runtime);
     world.lived.set(world.lived.get() + span);
     // Time the machine is away; now and then its clock is set back a little.
-    let away = world.dice.below(2_000);
-    let wall = world.wall.get().plus(span + Duration::from_millis(away));
+    let away = Duration::from_millis(world.dice.below(2_000));
+    world.away.set(world.away.get() + away);
+    let wall = world.wall.get().plus(span + away);
     let back = if world.dice.chance(10) { 1_500 } else { 0 };
     world.wall.set(wall.minus(Duration::from_millis(back)));
 }
@@ -333,21 +339,37 @@ fn services(life: &Life<'_>, stop: &CancellationToken) -> impl Future<Output = (
     }
 }
 
-/// Runs the writer and the retention, until the power is off.
+/// Runs the writer, the retention and the compaction, until the power is off.
 async fn pump(life: &Life<'_>) -> Ending {
-    let mut retain = 0;
+    let mut rounds = 0;
     loop {
         life.pause(life.round_millis.get()).await;
         // At least a millisecond, so that time goes on.
         tokio::time::sleep(Duration::from_millis(1)).await;
         life.broker.run_round();
-        retain += 1;
-        if retain % 60 == 0 {
+        rounds += 1;
+        if rounds % 60 == 0 {
             life.broker.retain_now();
+        }
+        if rounds % 45 == 0 {
+            compact(life);
         }
         if life.world.is_dark() {
             return darkness(life);
         }
+    }
+}
+
+fn compact(life: &Life<'_>) {
+    let gone = life.broker.clean_now();
+    let given_up = life.broker.uncleanable();
+    assert!(
+        given_up.is_empty() || life.world.oracle.borrow().rotten,
+        "no bit was flipped, and compaction gives up: {given_up:?}"
+    );
+    if gone > 0 && !life.world.is_dark() {
+        life.note("compaction", format_args!("takes {gone} bytes away"));
+        life.world.oracle.borrow_mut().tally.compacted += 1;
     }
 }
 

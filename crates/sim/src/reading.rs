@@ -6,16 +6,17 @@ use model::{Offset, TopicPartition};
 use record::Batches;
 
 use crate::life::Life;
+use crate::text;
 
 /// One offset that was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) offset: u64,
-    /// `None` for the marker of a transaction.
+    /// What it says; `None` for the marker of a transaction.
     pub(crate) value: Option<String>,
 }
 
-/// What whole batches hold.
+/// What whole batches hold. Of those that compaction emptied nothing.
 ///
 /// # Panics
 /// When the bytes are not batches as they were sent, which nobody may be served.
@@ -23,7 +24,7 @@ pub(crate) fn decode(of: &TopicPartition, batches: &Bytes) -> Vec<Seen> {
     let mut seen = Vec::new();
     for batch in Batches::new(batches.clone()) {
         let batch = batch.unwrap_or_else(|error| panic!("{of} serves what is no batch: {error}"));
-        if batch.is_control() {
+        if batch.is_control() && batch.record_count() > 0 {
             let (first, last) = (batch.base_offset().get(), batch.last_offset().get());
             seen.extend((first..=last).map(|offset| Seen {
                 offset,
@@ -36,14 +37,27 @@ pub(crate) fn decode(of: &TopicPartition, batches: &Bytes) -> Vec<Seen> {
             .unwrap_or_else(|error| panic!("{of} serves a batch without records: {error}"));
         for record in &records {
             let record = record.unwrap_or_else(|error| panic!("{of} serves no record: {error}"));
-            let value = String::from_utf8_lossy(record.value.unwrap_or_default()).into_owned();
             seen.push(Seen {
                 offset: record.offset.get(),
-                value: Some(value),
+                value: Some(text::of(&record)),
             });
         }
     }
     seen
+}
+
+/// The same of all that a log has there: each batch begins where the one before it ends, whatever compaction took.
+pub(crate) fn decode_all(of: &TopicPartition, batches: &Bytes) -> Vec<Seen> {
+    let mut next = None;
+    for batch in Batches::new(batches.clone()).flatten() {
+        let base = batch.base_offset();
+        assert!(
+            next.is_none_or(|next| next == base),
+            "{of} serves {base:?} behind what ends at {next:?}"
+        );
+        next = Some(batch.next_offset());
+    }
+    decode(of, batches)
 }
 
 /// A position as the offset it is.
@@ -75,7 +89,7 @@ pub(crate) async fn read_all(life: &Life<'_>, of: &TopicPartition) -> Option<(Ma
             .await
         {
             Ok(fetched) => {
-                let seen = decode(of, &fetched.batches);
+                let seen = decode_all(of, &fetched.batches);
                 all.extend(seen.into_iter().filter(|record| record.offset >= from));
                 let next = offset(fetched.next);
                 assert!(next > from, "{of}: nothing is read at {from}, before {end}");

@@ -30,6 +30,10 @@ pub(crate) struct Mood {
     pub(crate) slow: bool,
     /// Bits flip.
     pub(crate) rot: bool,
+    /// Tombstones of compacted topics stay so long.
+    pub(crate) tombstones: Duration,
+    /// The share of a log that waits for compaction before it begins.
+    pub(crate) dirty: &'static str,
 }
 
 /// Everything beside the broker.
@@ -48,6 +52,8 @@ pub(crate) struct World {
     /// Time of all lives that have ended.
     pub(crate) lived: Cell<Duration>,
     pub(crate) lives: Cell<u32>,
+    /// Time between lives.
+    pub(crate) away: Cell<Duration>,
     trace: RefCell<String>,
 }
 
@@ -59,6 +65,8 @@ impl World {
             full: dice.chance(30),
             slow: dice.chance(40),
             rot: dice.chance(20),
+            tombstones: Duration::from_millis(*dice.of(&[0, 400, 3_000])),
+            dirty: dice.of::<&str>(&["0.01", "0.3", "0.6"]),
         };
         let world = Self {
             disk: SimDisk::new(seed),
@@ -70,6 +78,7 @@ impl World {
             wall: Cell::new(Timestamp::from_millis(1_700_000_000_000)),
             lived: Cell::default(),
             lives: Cell::default(),
+            away: Cell::default(),
             trace: RefCell::default(),
         };
         world.note(

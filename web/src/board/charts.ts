@@ -6,11 +6,11 @@ import { valueAt } from "../chart/build";
 import type { RemoteCanvas } from "../chart/painter";
 import { colourOf } from "../chart/palette";
 import { ChartModel } from "../chart/picture";
-import { SeriesColumns } from "../feed/columns";
 import { formatText, formatWindow } from "../units/format";
 import type { Chart, ChartsLane } from "../wire/layout";
-import { touches, type Context, type LaneView, type Touched } from "./context";
+import type { Context, LaneView, Touched } from "./context";
 import { attrs, el, setText } from "./dom";
+import { Followed } from "./followed";
 import { HeatFigure } from "./heat";
 import type { Part } from "./scheduler";
 
@@ -21,11 +21,8 @@ const PACE_MS = 250;
 /** The canvas' description for screen readers follows this slowly. */
 const DESCRIBE_MS = 10_000;
 
-interface Entry { readonly cell: number; readonly label: string }
 /** `width`: of the longest value so far, in figures; a legend that grows and shrinks would move all that follows. */
 interface LegendRow { readonly element: HTMLElement; readonly box: HTMLElement; readonly value: HTMLElement; readonly label: string; width: number }
-
-const NOTHING = new SeriesColumns();
 
 /** One chart of the lane, however it is drawn. */
 export interface ChartView {
@@ -44,7 +41,7 @@ class ChartFigure implements ChartView {
   private readonly remote: RemoteCanvas;
   private readonly part: Part;
   private rows: LegendRow[] = [];
-  private entries: readonly Entry[] = [];
+  private readonly series: Followed;
   private cursor: number | undefined;
   /** Something changed while the last picture was still being drawn. */
   private waiting = false;
@@ -57,6 +54,7 @@ class ChartFigure implements ChartView {
   constructor(private readonly chart: Chart, private readonly context: Context) {
     const { words } = context;
     this.view = new ChartModel(chart, context.measure);
+    this.series = new Followed(chart, context);
     this.remote = context.painter.attach(this.canvas, (done) => {
       if (done) context.followed("chart", this.oldestDrawing);
       this.oldestDrawing = undefined;
@@ -87,8 +85,8 @@ class ChartFigure implements ChartView {
   }
 
   update(touched: Touched): void {
-    if (this.chart.dynamic && (touched.full || touched.charts.has(this.chart.id))) this.readSeries();
-    if (touches(touched, this.entries.map((entry) => entry.cell))) this.part.mark(touched.stamp);
+    if (this.series.mayDiffer(touched)) this.readSeries();
+    if (this.series.isTouched(touched)) this.part.mark(touched.stamp);
   }
 
   frame(): void {
@@ -106,13 +104,8 @@ class ChartFigure implements ChartView {
   }
 
   private readSeries(): void {
-    const { state, words } = this.context;
-    const fixed = this.chart.series.map((series) => ({ cell: series.cell as number, label: words.local(series.label) }));
-    const dynamic = (state.series.get(this.chart.id) ?? []).map(([cell, label]) => ({ cell: cell as number, label }));
-    const entries = [...fixed, ...dynamic];
-    const same = entries.length === this.entries.length && entries.every((entry, i) => entry.cell === this.entries[i]?.cell && entry.label === this.entries[i]?.label);
-    if (same && this.rows.length > 0) return;
-    this.entries = entries;
+    if (!this.series.read() && this.rows.length > 0) return;
+    const { entries } = this.series;
     this.rows = entries.slice(0, LEGEND_MAX).map(({ label }) => {
       const value = el("span", "island");
       const box = el("span", "legend-value", value);
@@ -127,9 +120,9 @@ class ChartFigure implements ChartView {
   }
 
   private paint(timestamp: number, oldest: number | undefined): void {
-    const { state, theme, words } = this.context;
+    const { theme, words } = this.context;
     this.oldest ??= oldest;
-    const series = this.entries.map((entry) => state.points.get(entry.cell) ?? NOTHING);
+    const series = this.series.entries.map((entry) => this.series.points(entry));
     this.waiting = this.remote.busy;
     if (!this.waiting) {
       const picture = this.view.picture(series, this.context.now(), theme.palette, this.cursor);
@@ -142,7 +135,7 @@ class ChartFigure implements ChartView {
       if (picture !== undefined && this.view.span === undefined) this.part.hurry();
     }
     const values = this.rows.map((row, i) => {
-      const points = series[i] as SeriesColumns;
+      const points = series[i] as (typeof series)[number];
       const text = formatText(this.cursor === undefined ? points.last : valueAt(points, this.cursor), this.chart.unit);
       setText(row.value, text);
       if (text.length > row.width) {

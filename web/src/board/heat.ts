@@ -3,12 +3,12 @@
 
 import { classOf, HeatModel, shadeOf, type HeatPlace, type HeatRow } from "../chart/heat";
 import type { RemoteCanvas } from "../chart/painter";
-import { SeriesColumns } from "../feed/columns";
 import { formatClock, formatText, formatWindow } from "../units/format";
 import type { Chart } from "../wire/layout";
 import type { ChartView } from "./charts";
-import { touches, type Context, type Touched } from "./context";
+import type { Context, Touched } from "./context";
 import { attrs, el, setHidden, setText } from "./dom";
+import { Followed } from "./followed";
 import type { Part } from "./scheduler";
 
 /** From one picture to the next at least; a pointer is answered at once. */
@@ -19,7 +19,6 @@ const DESCRIBED = 3;
 /** Rows that have a full line's height; more share the same room. */
 const ROWS_FULL = 24;
 
-const NOTHING = new SeriesColumns();
 /** `orders/10` stands after `orders/9`. */
 const byName = new Intl.Collator("en", { numeric: true });
 
@@ -33,7 +32,7 @@ export class HeatFigure implements ChartView {
   private readonly model: HeatModel;
   private readonly remote: RemoteCanvas;
   private readonly part: Part;
-  private cells: readonly { readonly cell: number; readonly label: string }[] = [];
+  private readonly series: Followed;
   private cursor: HeatPlace | undefined;
   private waiting = false;
   private described = Number.NEGATIVE_INFINITY;
@@ -42,6 +41,7 @@ export class HeatFigure implements ChartView {
   constructor(private readonly chart: Chart, private readonly context: Context) {
     const { words } = context;
     this.model = new HeatModel(chart, context.measure);
+    this.series = new Followed(chart, context, (a, b) => byName.compare(a.label, b.label));
     this.remote = context.painter.attach(this.canvas, () => {
       if (!this.waiting) return;
       if (this.cursor === undefined) this.part.mark();
@@ -74,8 +74,8 @@ export class HeatFigure implements ChartView {
   }
 
   update(touched: Touched): void {
-    if (this.chart.dynamic && (touched.full || touched.charts.has(this.chart.id))) this.readSeries();
-    if (touches(touched, this.cells.map(({ cell }) => cell))) this.part.mark(touched.stamp);
+    if (this.series.mayDiffer(touched)) this.readSeries();
+    if (this.series.isTouched(touched)) this.part.mark(touched.stamp);
   }
 
   frame(): void {
@@ -93,19 +93,15 @@ export class HeatFigure implements ChartView {
   }
 
   private readSeries(): void {
-    const { state, words } = this.context;
-    const fixed = this.chart.series.map((series) => ({ cell: series.cell as number, label: words.local(series.label) }));
-    const dynamic = (state.series.get(this.chart.id) ?? []).map(([cell, label]) => ({ cell: cell as number, label }));
-    dynamic.sort((a, b) => byName.compare(a.label, b.label));
-    this.cells = [...fixed, ...dynamic];
-    const rows = Math.max(3, Math.min(ROWS_FULL, this.cells.length));
-    this.box.style.setProperty("--rows", `${rows}`);
-    setHidden(this.empty, this.cells.length > 0);
-    this.part?.mark();
+    this.series.read();
+    const { length } = this.series.entries;
+    this.box.style.setProperty("--rows", `${Math.max(3, Math.min(ROWS_FULL, length))}`);
+    setHidden(this.empty, length > 0);
+    this.part.mark();
   }
 
   private rows(): HeatRow[] {
-    return this.cells.map(({ cell, label }) => ({ label, points: this.context.state.points.get(cell) ?? NOTHING }));
+    return this.series.entries.map((entry) => ({ label: entry.label, points: this.series.points(entry) }));
   }
 
   private paint(timestamp: number): void {
@@ -183,11 +179,11 @@ export class HeatFigure implements ChartView {
 
   private key(event: KeyboardEvent): void {
     const { newest, columns } = this.model;
-    if (newest === undefined || this.cells.length === 0) return;
+    if (newest === undefined || this.series.entries.length === 0) return;
     const oldest = newest - columns + 1;
     const from = this.cursor ?? { row: 0, column: newest + (event.key === "ArrowLeft" ? 1 : 0) };
     const to = (row: number, column: number): void =>
-      this.move({ row: Math.max(0, Math.min(this.cells.length - 1, row)), column: Math.max(oldest, Math.min(newest, column)) });
+      this.move({ row: Math.max(0, Math.min(this.series.entries.length - 1, row)), column: Math.max(oldest, Math.min(newest, column)) });
     const first = this.cursor === undefined;
     if (event.key === "ArrowLeft") to(from.row, from.column - 1);
     else if (event.key === "ArrowRight") to(from.row, from.column + 1);

@@ -165,6 +165,11 @@ impl EmbeddedBroker {
         cleaner::turn(&self.shared, &Bell::default())
     }
 
+    /// Why compaction gave up partitions until the next start, a reason each.
+    pub fn uncleanable(&self) -> Vec<Arc<str>> {
+        self.shared.uncleanable.lock().values().cloned().collect()
+    }
+
     /// Takes no more appends, finishes those queued, flushes, closes every log, leaves the clean
     /// mark and lets the directory go. The second call does nothing.
     ///

@@ -7,11 +7,12 @@ use broker::{Broker, Durability, Error, TopicConfig, TopicSpec};
 use model::{Offset, TopicName};
 use stdx::ByteSize;
 
-use super::{Client, TOPICS, at, name};
+use super::{Client, TOPICS, at, is_compacted, name};
 use crate::life::Life;
 use crate::reading::offset;
+use crate::world::Mood;
 
-fn config(topic: &str, segment_bytes: u64) -> TopicConfig {
+fn config(mood: Mood, topic: &str, segment_bytes: u64) -> TopicConfig {
     let mut config = TopicConfig {
         segment_bytes: ByteSize::from_bytes(segment_bytes),
         ..TopicConfig::default()
@@ -19,8 +20,23 @@ fn config(topic: &str, segment_bytes: u64) -> TopicConfig {
     if topic == "written" {
         config.durability = Durability::Written;
     }
-    if topic == "short" {
+    if matches!(topic, "short" | "cache") {
         config.retention_bytes = Some(ByteSize::from_kib(3));
+    }
+    if is_compacted(topic) {
+        let policy = if topic == "cache" {
+            "compact,delete"
+        } else {
+            "compact"
+        };
+        for (key, value) in [
+            ("cleanup.policy", policy),
+            ("min.cleanable.dirty.ratio", mood.dirty),
+        ] {
+            let set = config.set(key, Some(value));
+            set.unwrap_or_else(|error| panic!("{key} of '{topic}': {error:?}"));
+        }
+        config.cleanup.delete_retention = mood.tombstones;
     }
     config
 }
@@ -32,7 +48,7 @@ pub(crate) async fn found(life: &Life<'_>) {
         let spec = TopicSpec {
             name: topic_name.clone(),
             partitions,
-            config: config(topic, 1_024),
+            config: config(life.world.mood, topic, 1_024),
         };
         let created = life.call(life.broker.create_topic(spec)).await;
         let info = created.unwrap_or_else(|error| panic!("creating '{topic}': {error:?}"));
@@ -78,7 +94,7 @@ impl Admin {
             let spec = TopicSpec {
                 name: churn.clone(),
                 partitions: 1,
-                config: config("churn", 1_024),
+                config: config(life.world.mood, "churn", 1_024),
             };
             let created = life.call(life.broker.create_topic(spec)).await;
             life.note("admin", format_args!("creates churn {}", shown(&created)));
@@ -125,9 +141,9 @@ impl Admin {
     }
 
     async fn configure(life: &Life<'_>) {
-        let topic = *life.world.dice.of(&["a", "short", "tx"]);
+        let topic = *life.world.dice.of(&["a", "short", "tx", "table", "cache"]);
         let bytes = *life.world.dice.of(&[1_024, 1_500, 4_096]);
-        let config = config(topic, bytes);
+        let config = config(life.world.mood, topic, bytes);
         let topic = name(topic);
         let configured = life.call(life.broker.configure_topic(&topic, config)).await;
         life.note(

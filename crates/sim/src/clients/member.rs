@@ -171,7 +171,7 @@ impl Member {
             return Ok(());
         };
         match read(life, place, *position).await {
-            Read::Records(seen) => {
+            Read::Records(seen, _) => {
                 let Some(last) = seen.last() else {
                     return Ok(());
                 };

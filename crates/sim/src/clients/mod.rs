@@ -32,16 +32,23 @@ pub(crate) trait Client {
 /// Topics that are always there, with their partitions.
 ///
 /// `a` and `b` are plain, `written` shows records before they are flushed, `short` is cut by
-/// retention, `trim` by an administrator, `tx` has transactions. A topic that is compacted belongs
-/// here, too, as soon as there is compaction: its records may go, the newest of each key may not.
-const TOPICS: [(&str, u32); 6] = [
+/// retention, `trim` by an administrator, `tx` has transactions. `table` is compacted and has
+/// transactions, too; `cache` is compacted and cut by retention.
+const TOPICS: [(&str, u32); 8] = [
     ("a", 2),
     ("b", 1),
     ("written", 2),
     ("short", 1),
     ("trim", 1),
     ("tx", 2),
+    ("table", 2),
+    ("cache", 1),
 ];
+
+/// Whether a topic is compacted.
+pub(crate) fn is_compacted(topic: &str) -> bool {
+    matches!(topic, "table" | "cache")
+}
 
 pub(crate) fn name(topic: &str) -> TopicName {
     topic
@@ -61,18 +68,10 @@ fn some_place(life: &Life<'_>) -> TopicPartition {
 }
 
 pub(crate) fn transactional_places() -> Vec<TopicPartition> {
-    vec![at("tx", 0), at("tx", 1), at("b", 0)]
+    vec![at("tx", 0), at("tx", 1), at("b", 0), at("table", 0)]
 }
 
 /// Where the groups of transactions have their progress.
 pub(crate) fn staged_place() -> TopicPartition {
     at("a", 0)
-}
-
-/// The next value of a client.
-fn value(life: &Life<'_>, client: &str, number: &mut u64) -> String {
-    *number += 1;
-    let length = if life.world.dice.chance(5) { 900 } else { 60 };
-    let padding = "x".repeat(life.world.dice.pick(length));
-    format!("{client}.{number}.{padding}")
 }

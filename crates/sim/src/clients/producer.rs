@@ -5,12 +5,13 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use broker::{Broker, Durability, Error};
-use model::{Timestamp, TopicPartition};
+use model::TopicPartition;
 use record::{BatchBuilder, CheckedBatch, Compression};
 
-use super::{Client, some_place, value};
+use super::{Client, some_place};
 use crate::life::Life;
 use crate::oracle::Token;
+use crate::text;
 
 /// Sends a few appends at a time, each once.
 #[derive(Debug)]
@@ -37,13 +38,7 @@ fn batch(life: &Life<'_>, values: &[String], of: Option<(i64, i16, i32)>) -> Che
     };
     let mut builder = BatchBuilder::new(compression);
     for value in values {
-        let key = value.split('.').next().unwrap_or_default();
-        builder.push(
-            Timestamp::from_millis(1_700_000_000_000),
-            Some(key.as_bytes()),
-            Some(value.as_bytes()),
-            &[],
-        );
+        text::push(&mut builder, value);
     }
     if let Some((id, epoch, sequence)) = of {
         builder.producer(id, epoch, sequence);
@@ -80,7 +75,7 @@ impl Plain {
         for _ in 0..=dice.below(3) {
             let count = 1 + dice.pick(4);
             let values: Vec<String> = (0..count)
-                .map(|_| value(life, &self.name, &mut self.sent))
+                .map(|_| text::next(life, place.topic.as_str(), &self.name, &mut self.sent))
                 .collect();
             let token = begin(life, &place, &values);
             planned.push((token, values));
@@ -118,7 +113,7 @@ fn begin(life: &Life<'_>, place: &TopicPartition, values: &[String]) -> Token {
     let mut oracle = life.world.oracle.borrow_mut();
     let era = oracle.topics.era(&place.topic);
     let log = oracle.log(place);
-    log.send(values);
+    log.send(life.real(), values);
     log.begin(era)
 }
 
@@ -219,7 +214,7 @@ impl Idempotent {
             }
             let count = 1 + dice.pick(3);
             let values: Vec<String> = (0..count)
-                .map(|_| value(life, &self.name, &mut self.sent))
+                .map(|_| text::next(life, place.topic.as_str(), &self.name, &mut self.sent))
                 .collect();
             let token = begin(life, &place, &values);
             let sequence = lane.next;

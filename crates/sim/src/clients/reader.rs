@@ -7,14 +7,14 @@ use std::time::Duration;
 use broker::{Broker, Durability, Error, ReadLimit};
 use model::{Offset, TopicPartition};
 
-use super::{Client, some_place, transactional_places};
+use super::{Client, is_compacted, some_place, transactional_places};
 use crate::life::Life;
-use crate::reading::{Seen, decode, offset};
+use crate::reading::{Seen, decode, decode_all, offset};
 
 /// What one read gave.
 pub(super) enum Read {
-    /// Records, none if there are none yet.
-    Records(Vec<Seen>),
+    /// Records, none if there are none yet or compaction took them, and where to go on.
+    Records(Vec<Seen>, u64),
     /// The place is not in the log; it starts there.
     Elsewhere(u64),
     /// The disk refused.
@@ -47,7 +47,7 @@ pub(super) async fn read(life: &Life<'_>, place: &TopicPartition, from: u64) -> 
         || !oracle.topics.is_settled(&place.topic);
     match answer {
         Ok(fetched) => {
-            let mut seen = decode(place, &fetched.batches);
+            let mut seen = decode_all(place, &fetched.batches);
             let high_watermark = offset(fetched.marks.high_watermark);
             let certain = info.config.durability == Durability::Flushed;
             if !excused {
@@ -58,15 +58,19 @@ pub(super) async fn read(life: &Life<'_>, place: &TopicPartition, from: u64) -> 
             oracle.tally.reads += seen.len() as u64;
             seen.retain(|record| record.offset >= from);
             let mut next = from;
+            let gaps = is_compacted(place.topic.as_str());
+            let follows = |at: u64, next: u64| excused || at == next || (gaps && at > next);
             for record in &seen {
                 assert!(
-                    record.offset == next || excused,
+                    follows(record.offset, next),
                     "{place} skips from {next} to {}",
                     record.offset
                 );
                 next = record.offset + 1;
             }
-            Read::Records(seen)
+            let end = offset(fetched.next).max(from);
+            assert!(follows(end, next), "{place} goes on at {end} behind {next}");
+            Read::Records(seen, end)
         }
         Err(Error::OutOfRange {
             log_start, log_end, ..
@@ -123,13 +127,13 @@ impl Reader {
             *position = 0;
         }
         match read(life, &place, *position).await {
-            Read::Records(seen) => {
-                if let Some(last) = seen.last() {
+            Read::Records(seen, next) => {
+                if next > *position {
                     life.note(
                         &self.name,
                         format_args!("{place} {position} +{}", seen.len()),
                     );
-                    *position = last.offset + 1;
+                    *position = next;
                 } else if let Ok(mut watch) = life.broker.watch(&place) {
                     // As a fetch that waits.
                     let _ = tokio::time::timeout(Duration::from_millis(40), watch.changed()).await;

@@ -11,9 +11,10 @@ use model::{GroupId, Offset, Outcome, Producer, Timestamp, TopicPartition};
 use record::{BatchBuilder, Compression};
 use transactions::TransactionalId;
 
-use super::{Client, staged_place, transactional_places, value};
+use super::{Client, is_compacted, staged_place, transactional_places};
 use crate::life::Life;
 use crate::oracle::Fate;
+use crate::text;
 
 /// What was asked and not yet answered.
 #[derive(Debug, Clone)]
@@ -169,10 +170,14 @@ impl Transactor {
             0..6 => {
                 let number = self.opened(life);
                 let place = dice.of(&transactional_places()).clone();
-                let value = value(life, &self.name, &mut self.sent);
+                let topic = place.topic.as_str();
+                let value = text::next(life, topic, &self.name, &mut self.sent);
                 let mut oracle = life.world.oracle.borrow_mut();
-                oracle.transactions.send(number, &value);
-                oracle.log(&place).send(std::slice::from_ref(&value));
+                oracle
+                    .transactions
+                    .send(number, &value, is_compacted(topic));
+                let sent = std::slice::from_ref(&value);
+                oracle.log(&place).send(life.real(), sent);
                 Step::Write { place, value }
             }
             6 => {
@@ -243,8 +248,7 @@ impl Transactor {
         }
         let sequence = self.sequences.get(&place).copied().unwrap_or(0);
         let mut builder = BatchBuilder::new(Compression::None);
-        let at = Timestamp::from_millis(1_700_000_000_000);
-        builder.push(at, None, Some(value.as_bytes()), &[]);
+        text::push(&mut builder, &value);
         builder.producer(producer.id, producer.epoch, sequence);
         let batch = builder.transactional().build();
         let token = {

@@ -8,11 +8,15 @@
 //! the furthest place of all calls that had ended when this one began does it for all pairs at once:
 //! that place is the [`Token`]'s `floor`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::TopicPartition;
 
+use super::compacted::{Keys, Rules};
+use super::transactions::Transactions;
 use crate::reading::Seen;
+use crate::text;
 
 /// What was true when a call began.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +39,12 @@ pub(crate) struct Log {
     certain: BTreeMap<u64, String>,
     /// Value by offset: there as long as the machine runs.
     cached: BTreeMap<u64, String>,
-    sent: BTreeSet<String>,
+    /// When each value was sent first.
+    sent: BTreeMap<String, Duration>,
+    /// Markers by offset, of a log that is compacted, and when they were not there yet.
+    markers: BTreeMap<u64, Duration>,
+    /// When the log was compared last.
+    compared: Duration,
     /// Ends of acknowledged appends and high watermarks read: those that a power cut keeps, and all.
     floor: u64,
     floor_cached: u64,
@@ -51,12 +60,20 @@ pub(crate) struct Log {
     start_asked: u64,
 }
 
-/// Which client sent a value, and its how many-th it was.
-fn origin(value: &str) -> (&str, u64) {
-    let mut parts = value.split('.');
-    let client = parts.next().unwrap_or_default();
-    let number = parts.next().and_then(|number| number.parse().ok());
-    (client, number.unwrap_or(0))
+/// What a reader sees of a whole log, when nobody else is at work.
+#[derive(Debug)]
+pub(crate) struct Look<'s> {
+    pub(crate) seen: &'s [Seen],
+    pub(crate) start: u64,
+    pub(crate) high_watermark: u64,
+    /// Its topic shows flushed records only.
+    pub(crate) certain: bool,
+    /// Its start moves only when that is asked for.
+    pub(crate) bounded: bool,
+    /// Records may be missing.
+    pub(crate) excused: bool,
+    /// It is compacted.
+    pub(crate) compacted: Option<Rules>,
 }
 
 impl Log {
@@ -81,8 +98,10 @@ impl Log {
         }
     }
 
-    pub(crate) fn send(&mut self, values: &[String]) {
-        self.sent.extend(values.iter().cloned());
+    pub(crate) fn send(&mut self, now: Duration, values: &[String]) {
+        for value in values {
+            self.sent.entry(value.clone()).or_insert(now);
+        }
     }
 
     /// An append was acknowledged at `base`.
@@ -147,7 +166,10 @@ impl Log {
                 "{of}: {value} was read at {}, beyond {high_watermark}",
                 record.offset
             );
-            assert!(self.sent.contains(value), "{of} holds {value}, never sent");
+            assert!(
+                self.sent.contains_key(value),
+                "{of} holds {value}, never sent"
+            );
             if certain || !self.pages_dropped {
                 self.learn(of, record.offset, value, certain);
             }
@@ -194,19 +216,92 @@ impl Log {
         self.seen_cached = 0;
     }
 
-    /// Compares the whole log with what is known, when nobody else is at work. `certain`: its topic
-    /// shows flushed records only. `bounded`: its start moves only when asked to. `excused`: records
-    /// may be missing.
-    pub(crate) fn check(
+    /// Compares the whole log with what is known. Answers how much compaction took.
+    pub(super) fn check(
         &mut self,
         of: &TopicPartition,
-        start: u64,
-        seen: &[Seen],
-        high_watermark: u64,
-        (certain, bounded, excused): (bool, bool, bool),
-    ) {
+        look: &Look<'_>,
+        transactions: &Transactions,
+    ) -> u64 {
+        let Look {
+            start,
+            high_watermark,
+            certain,
+            excused,
+            ..
+        } = *look;
         self.pages_dropped = false;
-        if bounded && !excused {
+        self.check_start(of, look);
+        let found = self.check_order(of, look);
+        if excused {
+            self.certain.retain(|offset, value| {
+                let there = found.get(offset);
+                assert!(
+                    there.is_none_or(|there| there == value),
+                    "{of} shows {there:?} at {offset}, where {value} was"
+                );
+                there.is_some()
+            });
+            self.lose_cache();
+            self.floor = 0;
+            self.seen = 0;
+        }
+        let known = || {
+            let certain = self.certain.range(start..);
+            let known = certain.chain(self.cached.range(start..));
+            known.map(|(offset, value)| (*offset, value))
+        };
+        let keys = look
+            .compacted
+            .map(|rules| Keys::new(rules, transactions, &found, &self.sent, known()));
+        let mut gone = 0;
+        for (offset, value) in known() {
+            let there = found.get(&offset);
+            let missing = there.is_none()
+                && keys
+                    .as_ref()
+                    .is_some_and(|keys| keys.may_miss(offset, value));
+            assert!(
+                missing || there == Some(value),
+                "{of} lost {value} at {offset}: there is {there:?}, and it ends at {high_watermark}"
+            );
+            let keys = keys.as_ref().filter(|_| missing && !excused);
+            let back = keys.and_then(|keys| keys.came_back(offset, value));
+            assert!(
+                back.is_none(),
+                "{of}: {value} is gone from {offset}, and what it stood for is back at {back:?}"
+            );
+            gone += u64::from(missing);
+        }
+        if let Some(keys) = &keys {
+            Self::check_markers(&mut self.markers, self.compared, of, look, keys);
+        }
+        self.compared = look.compacted.map_or(self.compared, |rules| rules.now);
+        let floor = self
+            .floor
+            .max(self.floor_cached)
+            .max(self.seen)
+            .max(self.seen_cached);
+        assert!(
+            high_watermark >= floor,
+            "{of} ends at {high_watermark}, {floor} was known"
+        );
+        let into = if certain {
+            &mut self.certain
+        } else {
+            &mut self.cached
+        };
+        into.extend(found);
+        if certain {
+            self.floor = self.floor.max(high_watermark);
+            self.seen = self.seen.max(high_watermark);
+        }
+        gone
+    }
+
+    fn check_start(&mut self, of: &TopicPartition, look: &Look<'_>) {
+        let start = look.start;
+        if look.bounded && !look.excused {
             assert!(
                 start >= self.start,
                 "{of} starts at {start}, acknowledged was {}",
@@ -219,79 +314,63 @@ impl Log {
             );
         }
         self.start = start;
+    }
+
+    /// Nothing is there that was not sent, nothing twice, nothing in another order, and there are no gaps but those of
+    /// compaction. Answers what is there.
+    fn check_order(&self, of: &TopicPartition, look: &Look<'_>) -> BTreeMap<u64, String> {
+        let gaps = look.excused || look.compacted.is_some();
         let mut next = None;
         let mut found = BTreeMap::new();
         let mut places = BTreeMap::new();
         let mut last: BTreeMap<&str, u64> = BTreeMap::new();
-        for record in seen {
+        for record in look.seen {
             let offset = record.offset;
             assert!(
-                excused || next.is_none_or(|next| next == offset),
+                gaps || next.is_none_or(|next| next == offset),
                 "{of} has a gap before {offset}"
             );
             next = Some(offset + 1);
             // A marker.
             let Some(value) = &record.value else { continue };
             assert!(
-                self.sent.contains(value),
+                self.sent.contains_key(value),
                 "{of} holds {value} at {offset}, never sent"
             );
             if let Some(first) = places.insert(value, offset) {
                 panic!("{of} holds {value} twice, at {first} and at {offset}");
             }
-            let (client, number) = origin(value);
+            let (client, number) = text::origin(value);
             if let Some(before) = last.insert(client, number) {
                 assert!(
                     before < number,
                     "{of}: {value} at {offset} is behind {client}.{before}"
                 );
             }
-            found.insert(offset, value);
+            found.insert(offset, value.clone());
         }
-        if excused {
-            self.certain.retain(|offset, value| {
-                let there = found.get(offset);
-                assert!(
-                    there.is_none_or(|there| *there == value),
-                    "{of} shows {there:?} at {offset}, where {value} was"
-                );
-                there.is_some()
-            });
-            self.lose_cache();
-            self.floor = 0;
-            self.seen = 0;
-        }
-        let known = self
-            .certain
-            .range(start..)
-            .chain(self.cached.range(start..));
-        for (offset, value) in known {
-            let there = found.get(offset);
+        found
+    }
+
+    fn check_markers(
+        markers: &mut BTreeMap<u64, Duration>,
+        compared: Duration,
+        of: &TopicPartition,
+        look: &Look<'_>,
+        keys: &Keys<'_>,
+    ) {
+        let there = look.seen.iter().filter(|record| record.value.is_none());
+        let there: Vec<u64> = there.map(|record| record.offset).collect();
+        markers.retain(|offset, since| {
+            let stays = there.binary_search(offset).is_ok();
             assert!(
-                there.is_some_and(|there| *there == value),
-                "{of} lost {value} at {offset}: there is {there:?}, and it ends at {high_watermark}"
+                stays || *offset < look.start || look.excused || keys.may_miss_marker(*since),
+                "{of} lost the marker at {offset} too early"
             );
-        }
-        let floor = self
-            .floor
-            .max(self.floor_cached)
-            .max(self.seen)
-            .max(self.seen_cached);
-        assert!(
-            high_watermark >= floor,
-            "{of} ends at {high_watermark}, {floor} was known"
-        );
-        for (offset, value) in found {
-            let into = if certain {
-                &mut self.certain
-            } else {
-                &mut self.cached
-            };
-            into.insert(offset, value.clone());
-        }
-        if certain {
-            self.floor = self.floor.max(high_watermark);
-            self.seen = self.seen.max(high_watermark);
+            stays
+        });
+        for offset in there {
+            markers.entry(offset).or_insert(compared);
         }
     }
 }

@@ -10,10 +10,13 @@
 //! 7. A group's progress is its last acknowledged commit, or one that was not answered since; it is
 //!    at most the high watermark, and everything before it was delivered (`progress`).
 //! 8. A transaction is wholly there or nowhere (`transactions`).
+//! 9. From a topic that is compacted goes only what a newer record of its key stands for, what was aborted, and tombstones and
+//!    markers that are old (`compacted`); 1 to 8 hold for what stays.
 //!
 //! Where a bit was flipped, records may be missing, and only where the broker says so; what is served
 //! must be right all the same.
 
+mod compacted;
 mod log;
 mod progress;
 mod topics;
@@ -25,7 +28,8 @@ use commitlog::LogId;
 use model::limits::GROUPS_TOPIC;
 use model::{PartitionId, TopicId, TopicName, TopicPartition};
 
-pub(crate) use log::{Log, Token};
+pub(crate) use compacted::Rules;
+pub(crate) use log::{Log, Look, Token};
 pub(crate) use progress::Commits;
 pub(crate) use topics::Topics;
 pub(crate) use transactions::{Fate, Transactions};
@@ -43,6 +47,10 @@ pub struct Tally {
     pub commits: u64,
     /// Transactions acknowledged as committed.
     pub transactions: u64,
+    /// Compactions that took something away.
+    pub compacted: u64,
+    /// Times that a record which was known to be in a log was missing at a check, as it may be.
+    pub outdated: u64,
     /// Kills and power cuts.
     pub crashes: u64,
     /// Calls refused because of the disk.
@@ -59,6 +67,8 @@ impl Tally {
         self.reads += other.reads;
         self.commits += other.commits;
         self.transactions += other.transactions;
+        self.compacted += other.compacted;
+        self.outdated += other.outdated;
         self.crashes += other.crashes;
         self.refused += other.refused;
         self.flips += other.flips;
@@ -85,6 +95,12 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn log(&mut self, of: &TopicPartition) -> &mut Log {
         self.logs.entry(of.clone()).or_default()
+    }
+
+    /// Compares the whole of a log with what is known of it, when nobody else is at work.
+    pub(crate) fn check_log(&mut self, of: &TopicPartition, look: &Look<'_>) {
+        let log = self.logs.entry(of.clone()).or_default();
+        self.tally.outdated += log.check(of, look, &self.transactions);
     }
 
     /// The broker says that `of` is damaged, which only a flipped bit excuses.

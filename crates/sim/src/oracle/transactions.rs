@@ -19,6 +19,8 @@ pub(crate) struct Fact {
     pub(crate) producer: u32,
     /// Values by whether they were acknowledged.
     pub(crate) values: BTreeMap<String, bool>,
+    /// Those in topics that are compacted: a newer one of the key may stand for them (`compacted`).
+    keyed: BTreeSet<String>,
     /// It staged its number as progress, and whether that was acknowledged.
     pub(crate) staged: Option<bool>,
 }
@@ -35,6 +37,7 @@ impl Transactions {
             fate: Fate::Open,
             producer,
             values: BTreeMap::new(),
+            keyed: BTreeSet::new(),
             staged: None,
         });
         self.facts.len() - 1
@@ -44,11 +47,18 @@ impl Transactions {
         &mut self.facts[number]
     }
 
-    pub(crate) fn send(&mut self, number: usize, value: &str) {
-        self.facts[number]
-            .values
-            .entry(value.to_owned())
-            .or_insert(false);
+    /// What became of the transaction of a value, if it was sent in one.
+    pub(crate) fn fate(&self, value: &str) -> Option<Fate> {
+        let number = self.by_value.get(value)?;
+        Some(self.facts[*number].fate)
+    }
+
+    pub(crate) fn send(&mut self, number: usize, value: &str, compacted: bool) {
+        let fact = &mut self.facts[number];
+        fact.values.entry(value.to_owned()).or_insert(false);
+        if compacted {
+            fact.keyed.insert(value.to_owned());
+        }
         self.by_value.insert(value.to_owned(), number);
     }
 
@@ -71,7 +81,10 @@ impl Transactions {
     pub(crate) fn check(&self, seen: &BTreeSet<String>, offsets: &BTreeMap<u32, Option<u64>>) {
         let mut staged: BTreeMap<u32, BTreeSet<Option<u64>>> = BTreeMap::new();
         for (number, fact) in self.facts.iter().enumerate() {
-            let known = fact.values.iter().filter(|(_, known)| **known).count();
+            let known = fact.values.iter().filter(|(_, known)| **known);
+            let known = known.filter(|(value, _)| !fact.keyed.contains(*value));
+            let missing = known.clone().filter(|(value, _)| !seen.contains(*value));
+            let (known, missing) = (known.count(), missing.count());
             let visible: Vec<&String> = fact
                 .values
                 .keys()
@@ -83,10 +96,7 @@ impl Transactions {
             let offset = Some(number as u64);
             match fact.fate {
                 Fate::Committed => {
-                    assert!(
-                        visible.len() >= known,
-                        "transaction {number} is torn: {fact:?}"
-                    );
+                    assert!(missing == 0, "transaction {number} is torn: {fact:?}");
                     if fact.staged == Some(true) {
                         *possible = BTreeSet::from([offset]);
                     }
@@ -99,7 +109,7 @@ impl Transactions {
                 }
                 Fate::Unknown => {
                     assert!(
-                        visible.is_empty() || visible.len() >= known,
+                        visible.is_empty() || missing == 0,
                         "transaction {number} is torn: {visible:?} of {fact:?}"
                     );
                     if fact.staged == Some(true) {

@@ -42,6 +42,8 @@ fn what_was_promised_holds_for_every_seed() {
         ("reads", tally.reads, 20_000),
         ("commits", tally.commits, 2_000),
         ("transactions", tally.transactions, 500),
+        ("compactions", tally.compacted, 500),
+        ("records outdated", tally.outdated, 10_000),
         ("crashes", tally.crashes, 500),
         ("refusals", tally.refused, 200),
         ("flips", tally.flips, 20),
