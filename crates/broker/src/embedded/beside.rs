@@ -1,4 +1,4 @@
-//! A thread beside the writer, for syncs that nobody waits for.
+//! A thread beside the writer, for syncs that nobody waits for (`docs/decisions/0026-lazy-flushes.md`).
 //!
 //! It starts with the first piece of work. What is given to it is done in order; there is a bound on what may wait, and who
 //! meets it does the work himself, as he does where there are no threads.
