@@ -10,6 +10,7 @@ mod directory;
 mod examples;
 mod follow;
 mod full;
+mod lazy;
 mod pressure;
 mod simulation;
 mod storage;
