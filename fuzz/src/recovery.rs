@@ -13,6 +13,7 @@ use broker::{
     verify,
 };
 use env::{Disk, Open, SimClock, SimDisk};
+use model::limits::GROUPS_TOPIC;
 use model::{PartitionId, Position, TopicPartition};
 
 use crate::Input;
@@ -119,7 +120,12 @@ fn compare(said: &Verified, broker: &EmbeddedBroker) {
         assert_eq!(log.cut_bytes, cut.map_or(0, |cut| cut.bytes), "{}", log.id);
         let marks = now(broker, broker.marks(&log.id)).expect("it is in service");
         assert_eq!(Position::from(log.log_start), marks.log_start, "{}", log.id);
-        assert_eq!(Position::from(log.log_end), marks.log_end, "{}", log.id);
+        if log.id.topic.as_str() == GROUPS_TOPIC {
+            // A start may add to it: that progress in topics which are gone is forgotten.
+            assert!(Position::from(log.log_end) <= marks.log_end, "{}", log.id);
+        } else {
+            assert_eq!(Position::from(log.log_end), marks.log_end, "{}", log.id);
+        }
     }
 }
 

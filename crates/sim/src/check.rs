@@ -40,6 +40,20 @@ pub(crate) fn recovery(world: &World, report: &RecoveryReport) {
     );
 }
 
+/// A start was cut short before it could report: logs in which a bit was flipped may have been cut there.
+pub(crate) fn unreported(world: &World) {
+    let mut oracle = world.oracle.borrow_mut();
+    for (path, _) in world.flips.borrow().iter() {
+        let parts: Vec<&str> = path.iter().filter_map(|part| part.to_str()).collect();
+        // /data/topics/NAME/ID/PARTITION/SEGMENT
+        if let ["/", "data", "topics", name, _, number, _] = parts[..]
+            && let Ok(number) = number.parse()
+        {
+            oracle.damage(&at(name, number), "a bit was flipped in it");
+        }
+    }
+}
+
 /// Everything, before clients are let in.
 pub(crate) async fn start(life: &Life<'_>) {
     topics(life);
