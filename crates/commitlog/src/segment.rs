@@ -202,8 +202,9 @@ impl Segment {
         damage: &[Damage],
         look: impl Fn(&Index) -> (Offset, u64),
     ) -> Result<(Offset, u64), Error> {
-        let summary = self.summary();
         let known = self.state.read().index.as_ref().map(&look);
+        // Later than the place: else what the writer has just added seems to be outside.
+        let summary = self.summary();
         if let Some(place) = known {
             if self.has_batch(place, &summary)? {
                 return Ok(place);
