@@ -18,6 +18,7 @@ use bytes::Bytes;
 use env::{Disk, DynFile, Open};
 use model::Offset;
 use parking_lot::Mutex;
+use stdx::ByteSize;
 
 use crate::checkpoint::Taken;
 use crate::flush_mark::FlushMark;
@@ -202,9 +203,18 @@ impl Log {
 /// at their places, in order, and syncs. Segments that are gone were removed by retention or cleaned,
 /// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
+/// `journal_bytes` is what the journal can hold. What stands before a write is in its segment or in the journal, so no more
+/// than that can be missing; a write that begins farther behind the segment's end was never made there, and is passed over. It
+/// stays promised, so the log tells of it as lost.
+///
 /// # Errors
 /// [`Error::Io`]: part of it may be done.
-pub fn redo(disk: &dyn Disk, dir: &Path, writes: &[Write]) -> Result<(), Error> {
+pub fn redo(
+    disk: &dyn Disk,
+    dir: &Path,
+    writes: &[Write],
+    journal_bytes: ByteSize,
+) -> Result<(), Error> {
     let mut open: Option<(Offset, PathBuf, DynFile)> = None;
     for write in writes {
         if open
@@ -220,6 +230,12 @@ pub fn redo(disk: &dyn Disk, dir: &Path, writes: &[Write]) -> Result<(), Error> 
             }
         }
         if let Some((_, path, file)) = &open {
+            let length = file
+                .length()
+                .map_err(|source| failed("read", path.clone(), source))?;
+            if write.position > length.saturating_add(journal_bytes.bytes()) {
+                continue;
+            }
             file.write_all_at(&write.bytes, write.position)
                 .map_err(|source| failed("write", path.clone(), source))?;
         }

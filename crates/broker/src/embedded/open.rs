@@ -320,7 +320,7 @@ impl Work<'_> {
 
     fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
         let dir = self.dir.join(self.id.partition.to_string());
-        commitlog::redo(&*options.disk, &dir, self.redo)
+        commitlog::redo(&*options.disk, &dir, self.redo, options.journal_bytes)
             .map_err(|error| errors::of_log(&self.id, error))?;
         let id = self.id.clone();
         Partition::open(options, memory, id, self.topic, &self.dir, self.config)

@@ -434,7 +434,7 @@ fn what_only_the_journal_has_is_readable_and_redone_after_a_power_cut() {
     assert!(log.pending().unwrap().is_empty());
     disk.crash_with(Survival::Nothing);
     for _ in 0..2 {
-        redo(&disk, Path::new(DIR), &writes).unwrap();
+        redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
         let (log, report) = open(&disk, vouched());
         assert_eq!(dump(&log.reader()), "0=a 1=b 2=c");
         assert!(report.changed().is_none(), "{report:?}");
@@ -462,7 +462,7 @@ fn what_was_redone_or_settled_was_promised_so_rot_in_it_is_damage_and_not_cut() 
         drop(log);
         disk.restart();
         if !settle {
-            redo(&disk, Path::new(DIR), &writes).unwrap();
+            redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
         }
         let path = Path::new(DIR).join("00000000000000000000.log");
         let length = disk.open(&path, Open::Read).unwrap().length().unwrap();
@@ -544,8 +544,32 @@ fn segments_that_retention_removed_are_passed_over() {
     drop(log);
     disk.remove_file(&Path::new(DIR).join("00000000000000000000.log"))
         .unwrap();
-    redo(&disk, Path::new(DIR), &writes).unwrap();
-    redo(&disk, Path::new("/a/topic/that/is/gone"), &writes).unwrap();
+    redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+    redo(&disk, Path::new("/a/topic/that/is/gone"), &writes, SIZE).unwrap();
+}
+
+#[test]
+fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    log.flush().unwrap();
+    log.append(&[batch(5, &["b"])], now(1)).unwrap();
+    let mut writes = log.pending().unwrap().to_vec();
+    drop(log);
+    disk.crash_with(Survival::Nothing);
+    let path = Path::new(DIR).join("00000000000000000000.log");
+    let length = || disk.open(&path, Open::Read).unwrap().length().unwrap();
+    // The bits of a place, wrong under a right checksum: what a file may grow by is what the journal can hold.
+    let before = length();
+    for position in [before + SIZE.bytes() + 1, 1 << 60, u64::MAX] {
+        writes[0].position = position;
+        redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+        assert_eq!(length(), before, "{position}");
+    }
+    let (log, report) = open(&disk, vouched());
+    assert_eq!(dump(&log.reader()), "0=a 1..2!");
+    assert_eq!(report.damage.len(), 1, "{report:?}");
 }
 
 proptest! {

@@ -9,6 +9,7 @@ use commitlog::{
 use env::{Disk, DynDisk, Entropy, Open, SeededEntropy, SimDisk};
 use model::Offset;
 use record::{BatchBuilder, Compression};
+use stdx::ByteSize;
 
 use crate::kit::{DIR, Replay, batch, dump, fill, now, offset, open, seeds, small, try_open};
 use crate::rot::build;
@@ -294,11 +295,11 @@ fn what_a_journal_brings_back_is_part_of_what_is_said() {
     disk.crash_with(env::Survival::Nothing);
     let before = disk.content();
     let dry = commitlog::dry_disk(disk.shared());
-    redo(&dry, Path::new(DIR), &writes).unwrap();
+    redo(&dry, Path::new(DIR), &writes, ByteSize::from_mib(1)).unwrap();
     let found = verify(&dry.shared(), Path::new(DIR), small(), now(1_000), |_| {}).unwrap();
     assert_eq!(disk.content(), before);
     assert_eq!((found.opening.log_end, found.is_good()), (offset(1), true));
-    redo(&disk, Path::new(DIR), &writes).unwrap();
+    redo(&disk, Path::new(DIR), &writes, ByteSize::from_mib(1)).unwrap();
     let (_, report) = open(&disk, small());
     assert_eq!(found.opening, report);
     assert_eq!(report.log_end, Offset::new(1));

@@ -313,7 +313,7 @@ fn open_one(
     writes: &[Write],
 ) -> OpenedLog {
     let dir = topic_dir.join(id.partition.to_string());
-    let opened = commitlog::redo(&*dry.disk, &dir, writes)
+    let opened = commitlog::redo(&*dry.disk, &dir, writes, dry.journal_bytes)
         .map_err(|error| errors::of_log(&id, error))
         .and_then(|()| {
             let memory = Arc::new(Memory::new(dry, &Metrics::new()));
