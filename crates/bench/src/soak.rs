@@ -7,6 +7,9 @@
 //! it grows over the rest must stay below [`GROWTH_MAX`] of its mean. Caches fill up to their bounds in
 //! the warm-up; a leak goes on.
 //!
+//! One of those bounds is six hours by default: the samples that the agent takes every second (decision 9). The soak
+//! keeps a twelfth of its time of them, so that old ones go as new ones come, and says how much they take.
+//!
 //! Not here: how fast things are (`figures`).
 
 use std::collections::VecDeque;
@@ -45,6 +48,8 @@ const LOAD_PERCENT: f64 = 80.0;
 const GROWTH_MAX: f64 = 0.05;
 /// The warm-up is this part of the time.
 const WARM_UP: f64 = 5.0;
+/// Samples of the agent are kept for this part of the time: they and the chunks that hold them are full in the warm-up.
+const SAMPLES_KEPT: u32 = 12;
 
 /// Options of a soak.
 #[derive(Debug, Clone, clap::Args)]
@@ -71,7 +76,10 @@ async fn whole(span: Duration) -> Result<()> {
     let place = Place::new()?;
     let file = place.path("lantern.yaml");
     fs::write(&file, "retention_interval: 5s\n")?;
-    let lantern = Lantern::start(&place, &["--config", &file.to_string_lossy()])?;
+    let kept = HumanDuration::new(Duration::from_secs((span / SAMPLES_KEPT).as_secs().max(1)));
+    let (file, kept) = (file.to_string_lossy(), kept.to_string());
+    let flags = ["--config", &file, "--series-retention", &kept];
+    let lantern = Lantern::start(&place, &flags)?;
     let topic: TopicName = "soak".parse()?;
     let config = [
         ("segment.bytes", "16777216"),
@@ -97,6 +105,7 @@ async fn whole(span: Duration) -> Result<()> {
     let before = read.load(Ordering::Relaxed);
     let (batches, acknowledged) = load(&lantern, &topic, Some(rate), span).await?;
     let samples = sampling.await??;
+    let agent = agent_samples(&lantern).await?;
     ensure!(
         !reading.is_finished(),
         "the reader ended: {:?}",
@@ -113,6 +122,7 @@ async fn whole(span: Duration) -> Result<()> {
         acknowledged,
         read,
         samples,
+        agent,
     };
     done.report()
 }
@@ -236,6 +246,37 @@ struct Done {
     acknowledged: Spread,
     read: u64,
     samples: Samples,
+    agent: Agent,
+}
+
+/// The agent's samples in memory at the end.
+#[derive(Debug, Clone, Copy, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Agent {
+    num_series: u64,
+    num_samples: u64,
+    sample_bytes: u64,
+}
+
+async fn agent_samples(lantern: &Lantern) -> Result<Agent> {
+    let answer = reqwest::get(lantern.url("/api/v1/status/tsdb")).await?;
+    let answer: serde_json::Value = answer.error_for_status()?.json().await?;
+    Ok(serde_json::from_value(answer["data"]["headStats"].clone())?)
+}
+
+impl Agent {
+    /// What the default of six hours would hold of the same.
+    fn told(&self) -> String {
+        let mib = |bytes: f64| bytes / f64::from(1 << 20);
+        let each = self.sample_bytes as f64 / (self.num_samples.max(1)) as f64;
+        let six_hours = mib(each * self.num_series as f64 * 6.0 * 3_600.0);
+        format!(
+            "{} of {} series in {:.1} MiB, {each:.2} bytes each; six hours of them would be {six_hours:.0} MiB",
+            self.num_samples,
+            self.num_series,
+            mib(self.sample_bytes as f64)
+        )
+    }
 }
 
 impl Done {
@@ -271,7 +312,10 @@ impl Done {
             ),
             (
                 "Acknowledged as durable",
-                format!("{records} records, none refused"),
+                format!(
+                    "{records} records, {:.0} batches/s, none refused",
+                    self.batches as f64 / self.span.as_secs_f64()
+                ),
             ),
             (
                 "Acknowledgement from when it was due (p50 / p99 / p99.9)",
@@ -290,6 +334,7 @@ impl Done {
                     if flat { "flat" } else { "NOT flat" }
                 ),
             ),
+            ("Samples of the agent in memory", self.agent.told()),
             ("Machine", machine::line()),
         ];
         for (what, value) in rows {

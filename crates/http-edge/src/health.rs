@@ -79,6 +79,8 @@ pub(crate) struct TsdbStatus {
 struct HeadStats {
     num_series: u64,
     num_samples: u64,
+    /// Bytes the samples take, labels aside.
+    sample_bytes: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -95,6 +97,7 @@ pub(crate) async fn tsdb(State(parts): State<Arc<Parts>>) -> ApiResult<TsdbStatu
         head_stats: HeadStats {
             num_series: stats.series,
             num_samples: stats.samples,
+            sample_bytes: stats.sample_bytes,
         },
         series_count_by_metric_name: biggest
             .into_iter()

@@ -1,5 +1,5 @@
-//! The HTTP endpoint: Prometheus' query API, remote write, rules and alerts, boards and their
-//! streams, the web page, metrics and health.
+//! The HTTP endpoint: Prometheus' query API, remote write, OTLP (HTTP and gRPC), rules and alerts, boards
+//! and their streams, the web page, metrics and health.
 //!
 //! Read first: [`Service`], [`Parts`] (what the routes need), then one module per family of routes.
 //!
@@ -8,11 +8,13 @@
 //! Not here: evaluation (`promql`), rules (`alerting`), frames (`board`).
 
 mod boards;
+mod bodies;
 mod delays;
 mod error;
 mod files;
 mod health;
 mod listeners;
+mod otlp;
 mod params;
 mod pressure;
 mod query;
@@ -31,6 +33,7 @@ use std::sync::Arc;
 use admission::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use broker::DynBroker;
 use env::DynClock;
@@ -155,12 +158,20 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/status/tsdb", get(health::tsdb))
         .route("/status/flags", get(health::flags))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
+    let bodies = bodies::Bodies::new(write::BODY_BYTES_MAX);
+    let calls = bodies.up_to(otlp::MESSAGE_BYTES_MAX);
     let write = Router::new()
         .route("/api/v1/write", post(write::remote_write))
-        .layer(DefaultBodyLimit::max(write::BODY_BYTES_MAX));
+        .route("/v1/metrics", post(otlp::metrics))
+        .layer(DefaultBodyLimit::max(write::BODY_BYTES_MAX))
+        .layer(from_fn_with_state(bodies, bodies::hold));
+    let calls = Router::new()
+        .route(otlp::EXPORT, post(otlp::export))
+        .layer(from_fn_with_state(calls, bodies::hold));
     Router::new()
         .nest("/api/v1", prometheus)
         .merge(write)
+        .merge(calls)
         .route("/", get(files::page))
         .route("/boards/{name}", get(files::page))
         .route("/boards/{name}/stream", get(boards::stream))
@@ -185,6 +196,6 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(health::reload).put(health::reload))
         .fallback(files::missing)
-        .layer(axum::middleware::from_fn(files::guard))
+        .layer(from_fn(files::guard))
         .with_state(parts)
 }

@@ -1,0 +1,125 @@
+//! What a metric is called in Prometheus: its words, its unit, `total` or `ratio`, joined by `_`.
+
+/// What the unit and the kind of a metric add to its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `ratio`, when the unit is 1.
+    Gauge,
+    /// `total`.
+    Counter,
+    /// Nothing.
+    Other,
+}
+
+/// Units as UCUM writes them, and as Prometheus spells them out.
+const UNITS: &[(&str, &str)] = &[
+    ("d", "days"),
+    ("h", "hours"),
+    ("min", "minutes"),
+    ("s", "seconds"),
+    ("ms", "milliseconds"),
+    ("us", "microseconds"),
+    ("ns", "nanoseconds"),
+    ("By", "bytes"),
+    ("KiBy", "kibibytes"),
+    ("MiBy", "mebibytes"),
+    ("GiBy", "gibibytes"),
+    ("TiBy", "tebibytes"),
+    ("KBy", "kilobytes"),
+    ("kBy", "kilobytes"),
+    ("MBy", "megabytes"),
+    ("GBy", "gigabytes"),
+    ("TBy", "terabytes"),
+    ("m", "meters"),
+    ("V", "volts"),
+    ("A", "amperes"),
+    ("J", "joules"),
+    ("W", "watts"),
+    ("g", "grams"),
+    ("Cel", "celsius"),
+    ("Hz", "hertz"),
+    ("%", "percent"),
+    ("1", ""),
+];
+
+/// What comes behind the slash.
+const PER: &[(&str, &str)] = &[
+    ("s", "second"),
+    ("m", "minute"),
+    ("h", "hour"),
+    ("d", "day"),
+    ("w", "week"),
+    ("mo", "month"),
+    ("y", "year"),
+];
+
+/// The name in Prometheus; empty when `name` has no letter and no digit.
+pub(crate) fn metric(name: &str, unit: &str, kind: Kind) -> String {
+    let mut words: Vec<String> = words(name).map(str::to_owned).collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    let unit = unit.trim();
+    let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
+    for word in spelled(main, UNITS) {
+        if !words.contains(&word) {
+            words.push(word);
+        }
+    }
+    let per: Vec<String> = spelled(per, PER)
+        .into_iter()
+        .filter(|word| !words.contains(word))
+        .collect();
+    if !per.is_empty() {
+        words.push("per".to_owned());
+        words.extend(per);
+    }
+    match kind {
+        Kind::Counter => to_the_end(&mut words, "total"),
+        Kind::Gauge if unit == "1" => to_the_end(&mut words, "ratio"),
+        Kind::Gauge | Kind::Other => (),
+    }
+    let mut name = words.join("_");
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.insert(0, '_');
+    }
+    name
+}
+
+/// What may stand in a metric's name, without what separates it.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':')
+        .filter(|word| !word.is_empty())
+}
+
+/// A unit in words; none for annotations such as `{request}`.
+fn spelled(unit: &str, known: &[(&str, &str)]) -> Vec<String> {
+    let unit = unit.trim();
+    if unit.contains(['{', '}']) {
+        return Vec::new();
+    }
+    let found = known.iter().find(|(short, _)| *short == unit);
+    words(found.map_or(unit, |(_, long)| long))
+        .map(str::to_owned)
+        .collect()
+}
+
+fn to_the_end(words: &mut Vec<String>, word: &str) {
+    words.retain(|found| found != word);
+    words.push(word.to_owned());
+}
+
+/// The name of a label: letters, digits and single underscores, no digit first.
+pub(crate) fn label(key: &str) -> String {
+    let mut name = String::with_capacity(key.len());
+    for c in key.chars() {
+        let c = if c.is_ascii_alphanumeric() { c } else { '_' };
+        if c != '_' || !name.ends_with('_') {
+            name.push(c);
+        }
+    }
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        name.insert_str(0, "key_");
+    }
+    name
+}
