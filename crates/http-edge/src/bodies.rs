@@ -74,3 +74,79 @@ pub(crate) async fn hold(State(bodies): State<Bodies>, request: Request, next: N
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, Bytes};
+    use axum::middleware::from_fn_with_state;
+    use axum::routing::post;
+    use futures_util::stream;
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const MOST: usize = 32 << 20;
+
+    fn router(bodies: &Bodies) -> Router {
+        let write = post(|body: Bytes| async move { body.len().to_string() });
+        Router::new()
+            .route("/", write)
+            .layer(from_fn_with_state(bodies.clone(), hold))
+    }
+
+    /// A request whose body never comes.
+    fn stalled(router: &Router, length: Option<usize>) -> JoinHandle<StatusCode> {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let mut request = Request::post("/");
+        if let Some(length) = length {
+            request = request.header(header::CONTENT_LENGTH, length);
+        }
+        let answer = router.clone().oneshot(request.body(body).unwrap());
+        tokio::spawn(async { answer.await.unwrap().status() })
+    }
+
+    async fn small(router: &Router) -> StatusCode {
+        let request = Request::post("/").header(header::CONTENT_LENGTH, 5);
+        let request = request.body(Body::from("small")).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn stalled_bodies_fill_the_room_for_a_minute_and_no_longer() {
+        let bodies = Bodies::new(MOST);
+        let router = router(&bodies);
+        // Six that tell no length, one that tells it, and one that tells more than is allowed, which counts as the most.
+        let mut waiting: Vec<_> = (0..6).map(|_| stalled(&router, None)).collect();
+        waiting.push(stalled(&router, Some(MOST)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(small(&router).await, StatusCode::OK);
+        waiting.push(stalled(&router, Some(usize::MAX)));
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let begun = Instant::now();
+        assert_eq!(small(&router).await, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(begun.elapsed(), PATIENCE);
+        for stalled in waiting {
+            assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
+        }
+        assert!(begun.elapsed() <= REQUEST_TIMEOUT);
+        assert_eq!(small(&router).await, StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_away_gives_the_room_back() {
+        let bodies = Bodies::new(MOST);
+        let router = router(&bodies);
+        let waiting: Vec<_> = (0..8).map(|_| stalled(&router, None)).collect();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(small(&router).await, StatusCode::TOO_MANY_REQUESTS);
+        for stalled in waiting {
+            stalled.abort();
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        assert_eq!(small(&router).await, StatusCode::OK);
+        assert_eq!(bodies.room.available_permits(), 256 << 10);
+    }
+}

@@ -8,7 +8,7 @@ use broker::{Broker, Durability, Error};
 use model::TopicPartition;
 use record::{BatchBuilder, CheckedBatch, Compression};
 
-use super::{Client, some_place};
+use super::{Client, is_compacted, some_place};
 use crate::life::Life;
 use crate::oracle::Token;
 use crate::text;
@@ -153,10 +153,14 @@ struct Waiting {
 struct Lane {
     next: i32,
     waiting: VecDeque<Waiting>,
+    /// The newest batch that was answered, and where it is.
+    answered: Option<(Waiting, u64)>,
 }
 
 /// Sends up to four batches of a partition at a time, again and again until each is answered, also
-/// across restarts. Every answer must be the first one's offset, and nothing be there twice.
+/// across restarts. Every answer must be the first one's offset, and nothing be there twice. Of a log that is compacted it
+/// asks again for what was answered long ago, too: its newest batch must be known for as long as the producer is, whatever
+/// compaction took of its records.
 #[derive(Debug)]
 pub(crate) struct Idempotent {
     name: String,
@@ -208,6 +212,18 @@ impl Idempotent {
             dice.of(&busy).clone()
         };
         let lane = self.lanes.entry(place.clone()).or_default();
+        if lane.waiting.is_empty()
+            && self.durability == Durability::Flushed
+            && is_compacted(place.topic.as_str())
+            && dice.chance(25)
+            && let Some(answered) = &lane.answered
+        {
+            if !ask_again(life, &self.name, &place, id, answered).await {
+                life.note(&self.name, format_args!("begins anew"));
+                self.producer = None;
+            }
+            return;
+        }
         for _ in 0..dice.below(3) {
             if lane.waiting.len() >= 4 {
                 break;
@@ -249,6 +265,7 @@ impl Idempotent {
             return;
         };
         let (mut answered, mut begin_anew) = (0, false);
+        let mut bases = Vec::new();
         for (position, answer) in answers.into_iter().enumerate() {
             let waiting = &lane.waiting[position];
             match answer {
@@ -280,6 +297,7 @@ impl Idempotent {
                     );
                     if answered == position {
                         answered += 1;
+                        bases.push(base);
                     }
                 }
                 Err(Error::OutOfOrderSequence { .. }) => {
@@ -303,12 +321,44 @@ impl Idempotent {
                 }
             }
         }
-        lane.waiting.drain(..answered);
+        let done = lane.waiting.drain(..answered);
+        if let Some(newest) = done.zip(bases).last() {
+            lane.answered = Some(newest);
+        }
         if begin_anew {
             life.note(&self.name, format_args!("begins anew"));
             self.producer = None;
         }
     }
+}
+
+/// Sends a batch again whose answer was heard; false if the producer has to begin anew.
+async fn ask_again(
+    life: &Life<'_>,
+    name: &str,
+    place: &TopicPartition,
+    id: i64,
+    (newest, base): &(Waiting, u64),
+) -> bool {
+    let again = batch(life, &newest.values, Some((id, 0, newest.sequence)));
+    let call = life.broker.append(place, vec![again], Durability::Flushed);
+    let answer = life.call(call).await;
+    let excused = life.world.oracle.borrow().excused(place);
+    let told = || format!("{name}: {place} sequence {} at {base}", newest.sequence);
+    match answer {
+        Ok(appended) => {
+            let known = appended.duplicate && appended.base_offset.get() == *base;
+            assert!(known || excused, "{} is forgotten: {appended:?}", told());
+            life.world.oracle.borrow_mut().tally.duplicates += 1;
+            life.note(name, format_args!("{place} still knows {base}"));
+        }
+        Err(error @ Error::OutOfOrderSequence { .. }) => {
+            assert!(excused, "{} is forgotten: {error}", told());
+            return false;
+        }
+        Err(error) => life.refused(&error),
+    }
+    true
 }
 
 impl Client for Idempotent {
