@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_millis(500);
 /// When a request without room is told to come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
 /// How long a request may take, from its head to its answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Room for bodies of up to so many bytes each.
 #[derive(Debug, Clone)]
@@ -65,14 +65,12 @@ pub(crate) async fn hold(State(bodies): State<Bodies>, request: Request, next: N
             retry_after: COME_AGAIN,
         });
     };
-    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => response,
-        Err(_) => {
-            let seconds = REQUEST_TIMEOUT.as_secs();
-            let text = format!("the request was not whole and written after {seconds} s");
-            (StatusCode::REQUEST_TIMEOUT, text).into_response()
-        }
-    }
+    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
+    answer.unwrap_or_else(|_| {
+        let seconds = REQUEST_TIMEOUT.as_secs();
+        let text = format!("the request was not whole and written after {seconds} s");
+        (StatusCode::REQUEST_TIMEOUT, text).into_response()
+    })
 }
 
 #[cfg(test)]

@@ -85,4 +85,3 @@ async fn take(
     });
     Ok(ExportMetricsServiceResponse { partial_success })
 }
-

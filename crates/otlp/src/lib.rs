@@ -115,15 +115,14 @@ struct Collector {
 impl Collector {
     fn add(&mut self, labels: Labels, at: Timestamp, value: f64) -> Result<(), Error> {
         self.bytes += size_of::<(Timestamp, f64)>();
-        let place = match self.places.get(&labels) {
-            Some(place) => *place,
-            None => {
-                self.bytes += labels.text_len() + size_of::<Labels>();
-                self.out.series.push((labels.clone(), Vec::new()));
-                let place = self.out.series.len() - 1;
-                self.places.insert(labels, place);
-                place
-            }
+        let place = if let Some(place) = self.places.get(&labels) {
+            *place
+        } else {
+            self.bytes += labels.text_len() + size_of::<Labels>();
+            self.out.series.push((labels.clone(), Vec::new()));
+            let place = self.out.series.len() - 1;
+            self.places.insert(labels, place);
+            place
         };
         if self.bytes > OUTPUT_BYTES_MAX {
             return Err(Error::TooLarge);

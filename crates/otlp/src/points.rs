@@ -111,11 +111,7 @@ impl Adding<'_> {
     }
 
     /// When a point was taken and its labels; refuses it if it has no time or too much text.
-    fn begin(
-        &mut self,
-        nanoseconds: u64,
-        attributes: &[KeyValue],
-    ) -> Option<(Timestamp, Pairs)> {
+    fn begin(&mut self, nanoseconds: u64, attributes: &[KeyValue]) -> Option<(Timestamp, Pairs)> {
         if nanoseconds == 0 {
             self.refuse(1, || "a point has no time".to_owned());
             return None;
@@ -181,7 +177,8 @@ impl Adding<'_> {
             });
             return Ok(());
         }
-        let ascend = bounds.iter().all(|bound| !bound.is_nan()) && bounds.is_sorted_by(|a, b| a < b);
+        let ascend =
+            bounds.iter().all(|bound| !bound.is_nan()) && bounds.is_sorted_by(|a, b| a < b);
         if !ascend {
             self.refuse(1, || "the bounds of a histogram do not ascend".to_owned());
             return Ok(());

@@ -20,14 +20,14 @@ const DELTA: i32 = AggregationTemporality::Delta as i32;
 /// A second and a bit, in nanoseconds.
 const AT: u64 = 1_700_000_001_234_567_890;
 
-fn any(value: Any) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(value) })
+fn any(value: Any) -> AnyValue {
+    AnyValue { value: Some(value) }
 }
 
 fn pair(key: &str, value: Any) -> KeyValue {
     KeyValue {
         key: key.to_owned(),
-        value: any(value),
+        value: Some(any(value)),
         ..KeyValue::default()
     }
 }
@@ -55,7 +55,9 @@ fn of(name: &str, unit: &str, data: Data) -> Metric {
 }
 
 fn gauge(points: Vec<NumberDataPoint>) -> Data {
-    Data::Gauge(Gauge { data_points: points })
+    Data::Gauge(Gauge {
+        data_points: points,
+    })
 }
 
 fn sum(temporality: i32, is_monotonic: bool, points: Vec<NumberDataPoint>) -> Data {
@@ -116,10 +118,30 @@ fn translated(resource: &[KeyValue], metrics: Vec<Metric>) -> Translated {
 #[test]
 fn names_say_the_unit_once_and_what_counts_ends_in_total() {
     for (name, unit, kind, expected) in [
-        ("http.server.duration", "s", Kind::Other, "http_server_duration_seconds"),
-        ("http.server.duration.seconds", "s", Kind::Other, "http_server_duration_seconds"),
-        ("system.network.io", "By", Kind::Counter, "system_network_io_bytes_total"),
-        ("requests.total", "{request}", Kind::Counter, "requests_total"),
+        (
+            "http.server.duration",
+            "s",
+            Kind::Other,
+            "http_server_duration_seconds",
+        ),
+        (
+            "http.server.duration.seconds",
+            "s",
+            Kind::Other,
+            "http_server_duration_seconds",
+        ),
+        (
+            "system.network.io",
+            "By",
+            Kind::Counter,
+            "system_network_io_bytes_total",
+        ),
+        (
+            "requests.total",
+            "{request}",
+            Kind::Counter,
+            "requests_total",
+        ),
         ("total.requests", "1", Kind::Counter, "requests_total"),
         ("cpu.utilization", "1", Kind::Gauge, "cpu_utilization_ratio"),
         ("cpu.utilization", "1", Kind::Other, "cpu_utilization"),
@@ -127,7 +149,12 @@ fn names_say_the_unit_once_and_what_counts_ends_in_total() {
         ("rate", "{packet}/s", Kind::Gauge, "rate_per_second"),
         ("fan", "rpm", Kind::Gauge, "fan_rpm"),
         ("2.nd--value_", "", Kind::Gauge, "_2_nd_value"),
-        ("job:latency:p99", "ms", Kind::Gauge, "job:latency:p99_milliseconds"),
+        (
+            "job:latency:p99",
+            "ms",
+            Kind::Gauge,
+            "job:latency:p99_milliseconds",
+        ),
         ("温度", "Cel", Kind::Gauge, ""),
         ("温度.a", "Cel", Kind::Gauge, "a_celsius"),
     ] {
@@ -182,8 +209,8 @@ fn the_sender_is_job_and_instance_and_the_rest_is_told_once() {
 fn values_that_are_no_text_are_written_as_json() {
     let list = ArrayValue {
         values: vec![
-            AnyValue { value: Some(Any::IntValue(1)) },
-            AnyValue { value: Some(Any::StringValue("b".to_owned())) },
+            any(Any::IntValue(1)),
+            any(Any::StringValue("b".to_owned())),
             AnyValue { value: None },
         ],
     };
@@ -197,7 +224,10 @@ fn values_that_are_no_text_are_written_as_json() {
         text("a-b", "1"),
         text("empty", ""),
     ];
-    let found = translated(&[], vec![of("a", "", gauge(vec![number(1.0, &attributes)]))]);
+    let found = translated(
+        &[],
+        vec![of("a", "", gauge(vec![number(1.0, &attributes)]))],
+    );
     let labels = &found.series[0].0;
     assert_eq!(labels.get("flag"), Some("true"));
     assert_eq!(labels.get("int"), Some("-7"));
@@ -213,7 +243,11 @@ fn a_histogram_is_running_counts_up_to_infinity() {
     let metrics = vec![
         of("wait", "s", histogram(&[0.1, 2.5], &[3, 0, 1], Some(4.5))),
         of("bare", "s", histogram(&[], &[], None)),
-        of("open", "s", histogram(&[1.0, f64::INFINITY], &[1, 1, 0], None)),
+        of(
+            "open",
+            "s",
+            histogram(&[1.0, f64::INFINITY], &[1, 1, 0], None),
+        ),
     ];
     assert_eq!(
         lines(&translated(&[], metrics)),
@@ -239,12 +273,20 @@ fn a_summary_has_its_quantiles() {
         count: 9,
         sum: 12.5,
         quantile_values: vec![
-            ValueAtQuantile { quantile: 0.5, value: 1.0 },
-            ValueAtQuantile { quantile: 0.99, value: 3.0 },
+            ValueAtQuantile {
+                quantile: 0.5,
+                value: 1.0,
+            },
+            ValueAtQuantile {
+                quantile: 0.99,
+                value: 3.0,
+            },
         ],
         ..SummaryDataPoint::default()
     };
-    let data = Data::Summary(Summary { data_points: vec![point] });
+    let data = Data::Summary(Summary {
+        data_points: vec![point],
+    });
     assert_eq!(
         lines(&translated(&[], vec![of("rpc", "ms", data)])),
         [
@@ -276,25 +318,62 @@ fn what_cannot_be_kept_is_counted_and_told_and_the_rest_is_taken() {
     });
     let unset = AggregationTemporality::Unspecified as i32;
     for (metric, refused, told) in [
-        (of("a", "", sum(DELTA, true, two())), 2, "TEMPORALITY_PREFERENCE"),
+        (
+            of("a", "", sum(DELTA, true, two())),
+            2,
+            "TEMPORALITY_PREFERENCE",
+        ),
         (of("a", "", sum(unset, true, two())), 2, "cumulative"),
         (of("a", "", exponential), 1, "explicit_bucket_histogram"),
-        (of("a", "", histogram(&[1.0], &[1], None)), 1, "1 bounds need one count more"),
-        (of("a", "", histogram(&[2.0, 1.0], &[1, 1, 1], None)), 1, "ascend"),
-        (of("a", "", histogram(&[f64::NAN], &[1, 1], None)), 1, "ascend"),
+        (
+            of("a", "", histogram(&[1.0], &[1], None)),
+            1,
+            "1 bounds need one count more",
+        ),
+        (
+            of("a", "", histogram(&[2.0, 1.0], &[1, 1, 1], None)),
+            1,
+            "ascend",
+        ),
+        (
+            of("a", "", histogram(&[f64::NAN], &[1, 1], None)),
+            1,
+            "ascend",
+        ),
         (of("…", "", gauge(two())), 2, "letter"),
         (
-            of("a", "", gauge(vec![NumberDataPoint { time_unix_nano: 0, ..number(1.0, &[]) }])),
+            of(
+                "a",
+                "",
+                gauge(vec![NumberDataPoint {
+                    time_unix_nano: 0,
+                    ..number(1.0, &[])
+                }]),
+            ),
             1,
             "no time",
         ),
         (
-            of("a", "", gauge(vec![NumberDataPoint { value: None, ..number(1.0, &[]) }])),
+            of(
+                "a",
+                "",
+                gauge(vec![NumberDataPoint {
+                    value: None,
+                    ..number(1.0, &[])
+                }]),
+            ),
             1,
             "no value",
         ),
         (
-            of("a", "", gauge(vec![number(1.0, &[text("k", &"x".repeat(SERIES_BYTES_MAX))])])),
+            of(
+                "a",
+                "",
+                gauge(vec![number(
+                    1.0,
+                    &[text("k", &"x".repeat(SERIES_BYTES_MAX))],
+                )]),
+            ),
             1,
             "16 KiB",
         ),
@@ -303,7 +382,10 @@ fn what_cannot_be_kept_is_counted_and_told_and_the_rest_is_taken() {
         let found = translated(&[], vec![metric.clone(), good]);
         assert_eq!(found.refused, refused, "{metric:?}");
         let reason = found.reason.clone().unwrap();
-        assert!(reason.contains(told) && reason.contains(&metric.name), "{reason}");
+        assert!(
+            reason.contains(told) && reason.contains(&metric.name),
+            "{reason}"
+        );
         assert_eq!(lines(&found), ["good_total 1", r#"good_total{a="b"} 2"#]);
     }
 }
@@ -344,16 +426,23 @@ fn json_and_protobuf_say_the_same() {
     let read = from_json(json.as_bytes()).unwrap();
     let again = from_protobuf(&read.encode_to_vec()).unwrap();
     assert_eq!(read, again);
-    assert_eq!(lines(&translate(&read).unwrap()), [r#"orders_total{job="shop"} 7"#]);
+    assert_eq!(
+        lines(&translate(&read).unwrap()),
+        [r#"orders_total{job="shop"} 7"#]
+    );
     assert!(from_json(b"7").unwrap_err().to_string().contains("JSON"));
-    assert!(from_protobuf(b"\xff").unwrap_err().to_string().contains("protobuf"));
+    assert!(
+        from_protobuf(b"\xff")
+            .unwrap_err()
+            .to_string()
+            .contains("protobuf")
+    );
 }
 
 proptest! {
     /// Whatever comes, names are those Prometheus takes without quotes.
     #[test]
-    fn names_are_always_plain(name in "\\PC{0,20}", unit in "[a-zA-Z/{}%0-9]{0,8}", kind in 0..3) {
-        let kind = [Kind::Gauge, Kind::Counter, Kind::Other][kind as usize];
+    fn names_are_always_plain(name in "\\PC{0,20}", unit in "[a-zA-Z/{}%0-9]{0,8}", kind in prop::sample::select(vec![Kind::Gauge, Kind::Counter, Kind::Other])) {
         let made = metric(&name, &unit, kind);
         prop_assert!(made.is_empty() || series::is_plain_metric_name(&made), "{made}");
         let made = label(&name);

@@ -284,7 +284,7 @@ fn progress_adds_up_to_all_bytes_also_past_damage() {
 fn what_a_journal_brings_back_is_part_of_what_is_said() {
     let disk = SimDisk::new(5);
     let options = commitlog::Options {
-        journal_bytes: stdx::ByteSize::from_kib(64),
+        journal_bytes: ByteSize::from_kib(64),
         ..small()
     };
     let (mut log, _) = Log::open(disk.shared(), Path::new(DIR), options, now(1)).unwrap();

@@ -68,7 +68,12 @@ impl Form {
         match self {
             Self::Protobuf => {
                 let kind = HeaderValue::from_static(PROTOBUF);
-                (status, [(header::CONTENT_TYPE, kind)], message.encode_to_vec()).into_response()
+                (
+                    status,
+                    [(header::CONTENT_TYPE, kind)],
+                    message.encode_to_vec(),
+                )
+                    .into_response()
             }
             Self::Json => (status, Json(message)).into_response(),
         }
@@ -139,7 +144,13 @@ fn refused(form: Form, refusal: Refusal) -> Response {
             (status, code, error.to_string())
         }
     };
-    form.answer(status, &Status { code: code as i32, message: text })
+    form.answer(
+        status,
+        &Status {
+            code: code as i32,
+            message: text,
+        },
+    )
 }
 
 /// `google.rpc.Status` without details.

@@ -322,7 +322,7 @@ impl Idempotent {
             }
         }
         let done = lane.waiting.drain(..answered);
-        if let Some(newest) = done.zip(bases).last() {
+        if let Some(newest) = done.zip(bases).next_back() {
             lane.answered = Some(newest);
         }
         if begin_anew {
