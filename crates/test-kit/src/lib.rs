@@ -9,6 +9,8 @@
 //!
 //! [`batches`] makes and reads record batches as short as a test wants to say it.
 //!
+//! [`wakes`] counts how often a task is woken.
+//!
 //! [`lines_of_code`] holds examples to their length.
 //!
 //! Invariant: nothing here sleeps; what waits is bounded by [`within`].
@@ -18,6 +20,7 @@
 pub mod batches;
 pub mod broker;
 pub mod clock;
+pub mod wakes;
 
 use std::future::Future;
 use std::time::Duration;

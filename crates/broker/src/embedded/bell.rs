@@ -118,28 +118,12 @@ impl Drop for Ringer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use test_kit::wakes::Wakes;
 
     use super::*;
 
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    impl Woken {
-        fn count(&self) -> usize {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
-
-    fn wakers(woken: &Arc<Woken>, count: usize) -> Vec<Waker> {
-        vec![Waker::from(Arc::clone(woken)); count]
+    fn wakers(woken: &Arc<Wakes>, count: usize) -> Vec<Waker> {
+        vec![woken.waker(); count]
     }
 
     #[test]

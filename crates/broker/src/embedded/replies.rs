@@ -105,28 +105,13 @@ impl Future for Answers {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use test_kit::wakes::Wakes;
 
     use super::*;
 
-    #[derive(Default)]
-    struct Woken(AtomicUsize);
-
-    impl Wake for Woken {
-        fn wake(self: Arc<Self>) {
-            self.0.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn poll(answers: &mut Answers, woken: &Arc<Woken>) -> Poll<AppendAnswers> {
-        let waker = Waker::from(Arc::clone(woken));
-        Pin::new(answers).poll(&mut Context::from_waker(&waker))
-    }
-
     #[test]
     fn the_caller_hears_all_answers_at_once_and_in_order() {
-        let woken = Arc::new(Woken::default());
+        let woken = Arc::<Wakes>::default();
         let (mut replies, mut answers) = replies(3);
         let (first, second, third) = (replies.next(), replies.next(), replies.next());
         let stale = || Error::UnknownTopic {
@@ -134,16 +119,12 @@ mod tests {
         };
         assert!(third.unwrap().send(Err(stale())).is_none());
         drop(first);
-        assert!(poll(&mut answers, &woken).is_pending(), "one is missing");
+        assert!(woken.poll(&mut answers).is_pending(), "one is missing");
         let caller = second.unwrap().send(Err(stale())).unwrap();
-        assert_eq!(
-            woken.0.load(Ordering::Relaxed),
-            0,
-            "waking is the sender's part"
-        );
+        assert_eq!(woken.count(), 0, "waking is the sender's part");
         caller.wake();
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let Poll::Ready(answers) = poll(&mut answers, &woken) else {
+        assert_eq!(woken.count(), 1);
+        let Poll::Ready(answers) = woken.poll(&mut answers) else {
             panic!("all are there");
         };
         assert!(matches!(
@@ -158,13 +139,13 @@ mod tests {
 
     #[test]
     fn a_reply_that_is_dropped_wakes_who_waits_for_it() {
-        let woken = Arc::new(Woken::default());
+        let woken = Arc::<Wakes>::default();
         let (mut replies, mut answers) = replies(1);
         let reply = replies.next();
-        assert!(poll(&mut answers, &woken).is_pending());
+        assert!(woken.poll(&mut answers).is_pending());
         drop(reply);
-        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
-        let answered = poll(&mut answers, &woken);
+        assert_eq!(woken.count(), 1);
+        let answered = woken.poll(&mut answers);
         assert!(
             matches!(answered, Poll::Ready(answers) if matches!(answers[..], [Err(Error::Stopping)]))
         );
@@ -173,7 +154,7 @@ mod tests {
     #[test]
     fn no_appends_are_answered_at_once() {
         let (_, mut answers) = replies(0);
-        let answered = poll(&mut answers, &Arc::default());
+        let answered = Arc::<Wakes>::default().poll(&mut answers);
         assert!(matches!(answered, Poll::Ready(answers) if answers.is_empty()));
     }
 }

@@ -15,6 +15,7 @@ use proptest::prelude::*;
 use record::CheckedBatch;
 use stdx::ByteSize;
 use test_kit::batches::{batch, batch_in_transaction, records, values};
+use test_kit::wakes::Wakes;
 
 use crate::support::{at, clock, create, manual, name, now, poll, spec};
 
@@ -301,6 +302,45 @@ fn a_long_poll_over_two_partitions_is_woken_once_and_only_when_there_is_enough()
     assert_eq!(world.want(1, 4, false, &ended), Wanted::Counting);
     now(&world.broker, world.broker.delete_topic(&name("orders"))).unwrap();
     assert_eq!(poll(&mut Box::pin(ended.met())), Poll::Ready(false));
+}
+
+#[test]
+fn a_publish_wakes_those_it_satisfies_once_and_nobody_else() {
+    let world = World::with_slots(4);
+    let size = batch(["x"]).size();
+    // Fifty for each partition who want anything, and fifty who want two batches of the first.
+    let kinds = [(0, 1), (1, 1), (0, size + 1)];
+    let demands: Vec<_> = kinds.iter().cycle().take(150).collect();
+    let demands: Vec<_> = demands
+        .into_iter()
+        .map(|(partition, bytes)| {
+            let demand = Arc::new(Demand::new(*bytes));
+            assert_eq!(world.want(*partition, 0, false, &demand), Wanted::Counting);
+            demand
+        })
+        .collect();
+    let mut waiters: Vec<_> = demands
+        .iter()
+        .map(|demand| (Box::pin(demand.met()), Arc::<Wakes>::default()))
+        .collect();
+    for (met, wakes) in &mut waiters {
+        assert!(wakes.poll(met).is_pending());
+    }
+    let counts = |waiters: &[(_, Arc<Wakes>)]| {
+        let of = |kind| waiters.iter().skip(kind).step_by(kinds.len());
+        [0, 1, 2].map(|kind| of(kind).map(|(_, wakes)| wakes.count()).sum::<usize>())
+    };
+    world.append("x");
+    assert_eq!(counts(&waiters), [50, 0, 0]);
+    world.append("x");
+    assert_eq!(counts(&waiters), [50, 0, 50]);
+    world.append("x");
+    assert_eq!(counts(&waiters), [50, 0, 50]);
+    for (number, (met, wakes)) in waiters.iter_mut().enumerate() {
+        let is_met = number % kinds.len() != 1;
+        assert_eq!(wakes.poll(met).is_ready(), is_met);
+        assert_eq!(wakes.count(), usize::from(is_met), "each is woken once");
+    }
 }
 
 #[test]
