@@ -137,7 +137,7 @@ impl Admission {
         match self.enter(cost, patience, turn) {
             Ok(Some(permit)) => return Ok(permit),
             Ok(None) => (),
-            Err(refused) => return Err(self.refuse(client, refused)),
+            Err(refused) => return Err(self.turned_away(client, refused)),
         }
         if let Ok(Ok(permit)) = tokio::time::timeout(patience, comes).await {
             self.metrics.waited(permit.waited);
@@ -147,7 +147,7 @@ impl Admission {
             reason: Reason::Busy,
             retry_after: self.gate.lock().line_takes().max(RETRY_MIN),
         };
-        Err(self.refuse(client, refused))
+        Err(self.turned_away(client, refused))
     }
 
     /// Does work for `client` that takes a processor for long, on one of few threads that serve nobody, when its turn comes; its
@@ -177,7 +177,7 @@ impl Admission {
                 reason: Reason::Busy,
                 retry_after: RETRY_MIN,
             };
-            return Err(self.refuse(client, refused));
+            return Err(self.turned_away(client, refused));
         };
         self.metrics.aside(took);
         if self.counts_time(client) {
@@ -404,7 +404,7 @@ impl Admission {
     fn refuse_quota(&self, client: &str, retry_after: Duration) -> Refused {
         let reason = Reason::Quota;
         let retry_after = retry_after.max(RETRY_MIN);
-        self.refuse(
+        self.turned_away(
             client,
             Refused {
                 reason,
@@ -413,7 +413,8 @@ impl Admission {
         )
     }
 
-    fn refuse(&self, client: &str, refused: Refused) -> Refused {
+    /// Counts and tells that work of a client was refused, by whoever decided so.
+    pub fn turned_away(&self, client: &str, refused: Refused) -> Refused {
         TurnedAway { client, refused }.happened(&self.metrics);
         refused
     }

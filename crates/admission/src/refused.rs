@@ -27,6 +27,9 @@ pub enum Reason {
     /// Too many wait already.
     #[error("the log is busy, and too many requests wait already")]
     Crowded,
+    /// Too much of requests is in memory already.
+    #[error("too many large requests come in at once")]
+    Bodies,
 }
 
 impl Reason {
@@ -36,6 +39,7 @@ impl Reason {
             Self::Quota => "quota",
             Self::Busy => "busy",
             Self::Crowded => "crowded",
+            Self::Bodies => "bodies",
         }
     }
 }

@@ -8,7 +8,7 @@
 //! the warm-up; a leak goes on.
 //!
 //! One of those bounds is six hours by default: the samples that the agent takes every second (decision 9). The soak
-//! keeps a twelfth of its time of them, so that old ones go as new ones come, and says how much they take.
+//! keeps a twelfth of its time of them (five minutes at least), so that old ones go as new ones come, and says how much they take.
 //!
 //! Not here: how fast things are (`figures`).
 
@@ -48,8 +48,10 @@ const LOAD_PERCENT: f64 = 80.0;
 const GROWTH_MAX: f64 = 0.05;
 /// The warm-up is this part of the time.
 const WARM_UP: f64 = 5.0;
-/// Samples of the agent are kept for this part of the time: they and the chunks that hold them are full in the warm-up.
+/// Samples of the agent are kept for this part of the time: they and the chunks that hold them are full in the warm-up of an hour.
 const SAMPLES_KEPT: u32 = 12;
+/// The least that Lantern keeps.
+const SAMPLES_KEPT_MIN: Duration = Duration::from_mins(5);
 
 /// Options of a soak.
 #[derive(Debug, Clone, clap::Args)]
@@ -76,7 +78,7 @@ async fn whole(span: Duration) -> Result<()> {
     let place = Place::new()?;
     let file = place.path("lantern.yaml");
     fs::write(&file, "retention_interval: 5s\n")?;
-    let kept = HumanDuration::new(Duration::from_secs((span / SAMPLES_KEPT).as_secs().max(1)));
+    let kept = HumanDuration::new((span / SAMPLES_KEPT).max(SAMPLES_KEPT_MIN));
     let (file, kept) = (file.to_string_lossy(), kept.to_string());
     let flags = ["--config", &file, "--series-retention", &kept];
     let lantern = Lantern::start(&place, &flags)?;

@@ -215,7 +215,7 @@ pub fn redo(
     writes: &[Write],
     journal_bytes: ByteSize,
 ) -> Result<(), Error> {
-    let mut open: Option<(Offset, PathBuf, DynFile)> = None;
+    let mut open: Option<(Offset, PathBuf, DynFile, u64)> = None;
     for write in writes {
         if open
             .as_ref()
@@ -223,19 +223,20 @@ pub fn redo(
         {
             sync(open.take())?;
             let path = SegmentName::appended(write.segment).log_path(dir);
-            match disk.open(&path, Open::Write) {
-                Ok(file) => open = Some((write.segment, path, file)),
+            let file = match disk.open(&path, Open::Write) {
+                Ok(file) => file,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(failed("open", path, source)),
-            }
-        }
-        if let Some((_, path, file)) = &open {
+            };
             let length = file
                 .length()
                 .map_err(|source| failed("read", path.clone(), source))?;
-            if write.position > length.saturating_add(journal_bytes.bytes()) {
-                continue;
-            }
+            let most = length.saturating_add(journal_bytes.bytes());
+            open = Some((write.segment, path, file, most));
+        }
+        if let Some((_, path, file, most)) = &open
+            && write.position <= *most
+        {
             file.write_all_at(&write.bytes, write.position)
                 .map_err(|source| failed("write", path.clone(), source))?;
         }
@@ -253,8 +254,8 @@ pub fn redo(
     Ok(())
 }
 
-fn sync(open: Option<(Offset, PathBuf, DynFile)>) -> Result<(), Error> {
-    let Some((_, path, file)) = open else {
+fn sync(open: Option<(Offset, PathBuf, DynFile, u64)>) -> Result<(), Error> {
+    let Some((_, path, file, _)) = open else {
         return Ok(());
     };
     file.sync_data()

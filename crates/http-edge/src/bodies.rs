@@ -1,150 +1,217 @@
-//! How much of requests that write may be in memory at once, and for how long.
+//! Reading request bodies: how much of them may be in memory at once, and how slowly they may come.
 //!
-//! A body is held whole until its record is durable. Each request takes as much room as its body may need before any of
-//! it is read, all at once, so that requests that wait for room hold none; one that gets none in time hears 429. A body that
-//! does not come whole in time gives its room back, so senders that are slow on purpose keep nobody out for long.
+//! A body is held whole until its record is durable. Room is taken for each piece as it comes, so who sends nothing holds nothing; a body
+//! for which there is none waits a moment and is given up with what it held, so two that wait cannot hold each other up for
+//! longer. One that stops in the middle is given up too. What is compressed counts as it came: it is inflated where one
+//! body is looked at at a time ([`pressure::aside`](crate::pressure::aside)).
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use admission::{Reason, Refused};
-use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
-use axum::middleware::Next;
+use admission::{Admission, Reason, Refused};
+use axum::body::{Body, Bytes};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::pressure;
 
 /// Bodies held at once, all together.
-const HELD_KIB: u32 = 256 << 10;
-/// How long a request waits for room.
+const HELD_BYTES_MAX: usize = 256 << 20;
+/// How long a body waits for room.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// When a request without room is told to come again.
+/// When one that found no room is told to come again.
 const COME_AGAIN: Duration = Duration::from_secs(1);
-/// How long a request may take, from its head to its answer.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a body may pause.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
 
-/// Room for bodies of up to so many bytes each.
-#[derive(Debug, Clone)]
-pub(crate) struct Bodies {
-    room: Arc<Semaphore>,
-    most: usize,
+/// Room for the bodies of all requests that write.
+#[derive(Debug)]
+pub struct Bodies(Semaphore);
+
+impl Default for Bodies {
+    fn default() -> Self {
+        Self(Semaphore::new(HELD_BYTES_MAX))
+    }
+}
+
+/// A body, and its room until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    pub(crate) bytes: Bytes,
+    _room: Option<SemaphorePermit<'a>>,
+}
+
+/// Why a body was not read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// It is longer than so many bytes.
+    TooLarge(usize),
+    /// There was no room for it.
+    Crowded(Refused),
+    /// It stopped coming.
+    Stalled,
+    /// The connection or the encoding of the transfer broke.
+    Broken(String),
 }
 
 impl Bodies {
-    pub(crate) fn new(most: usize) -> Self {
-        let room = usize::try_from(HELD_KIB).unwrap_or(usize::MAX);
-        let room = Arc::new(Semaphore::new(room));
-        Self { room, most }
-    }
-
-    /// The same room, for bodies of another size.
-    pub(crate) fn up_to(&self, most: usize) -> Self {
-        let room = Arc::clone(&self.room);
-        Self { room, most }
-    }
-
-    fn room_for(&self, request: &Request) -> u32 {
-        let length = request.headers().get(header::CONTENT_LENGTH);
-        let length = length
-            .and_then(|value| value.to_str().ok())
-            .and_then(|text| text.parse::<usize>().ok());
-        // What is longer than allowed is refused by whoever reads it.
-        let bytes = length.unwrap_or(self.most).min(self.most);
-        u32::try_from(bytes.div_ceil(1_024)).map_or(HELD_KIB, |kib| kib.clamp(1, HELD_KIB))
+    /// Reads a body of at most `most` bytes.
+    pub(crate) async fn read(
+        &self,
+        body: Body,
+        most: usize,
+        admission: &Admission,
+        client: &str,
+    ) -> Result<Held<'_>, Unread> {
+        let mut pieces = body.into_data_stream();
+        let mut bytes = BytesMut::new();
+        let mut room: Option<SemaphorePermit<'_>> = None;
+        loop {
+            let piece = tokio::time::timeout(PAUSE_MAX, pieces.next()).await;
+            let Some(piece) = piece.map_err(|_| Unread::Stalled)? else {
+                break;
+            };
+            let piece = piece.map_err(|error| Unread::Broken(error.to_string()))?;
+            if bytes.len() + piece.len() > most {
+                return Err(Unread::TooLarge(most));
+            }
+            let count = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+            let more = tokio::time::timeout(PATIENCE, self.0.acquire_many(count)).await;
+            let Ok(Ok(more)) = more else {
+                let refused = Refused {
+                    reason: Reason::Bodies,
+                    retry_after: COME_AGAIN,
+                };
+                return Err(Unread::Crowded(admission.turned_away(client, refused)));
+            };
+            match &mut room {
+                Some(room) => room.merge(more),
+                None => room = Some(more),
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(Held {
+            bytes: bytes.freeze(),
+            _room: room,
+        })
     }
 }
 
-/// Lets a request in when there is room for its body.
-pub(crate) async fn hold(State(bodies): State<Bodies>, request: Request, next: Next) -> Response {
-    let room = bodies.room.acquire_many(bodies.room_for(&request));
-    let Ok(Ok(_room)) = tokio::time::timeout(PATIENCE, room).await else {
-        return pressure::answer(Refused {
-            reason: Reason::Crowded,
-            retry_after: COME_AGAIN,
-        });
-    };
-    let answer = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
-    answer.unwrap_or_else(|_| {
-        let seconds = REQUEST_TIMEOUT.as_secs();
-        let text = format!("the request was not whole and written after {seconds} s");
-        (StatusCode::REQUEST_TIMEOUT, text).into_response()
-    })
+impl Unread {
+    /// What it is in HTTP, and in words.
+    pub(crate) fn told(&self) -> (StatusCode, String) {
+        match self {
+            Self::TooLarge(most) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!(
+                    "the body has more than {} MiB: send it in parts",
+                    most >> 20
+                ),
+            ),
+            Self::Crowded(refused) => (StatusCode::TOO_MANY_REQUESTS, refused.to_string()),
+            Self::Stalled => (
+                StatusCode::REQUEST_TIMEOUT,
+                format!("nothing of the body came for {} s", PAUSE_MAX.as_secs()),
+            ),
+            Self::Broken(error) => (
+                StatusCode::BAD_REQUEST,
+                format!("the body cannot be read: {error}"),
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Unread {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Crowded(refused) => pressure::answer(refused),
+            other => other.told().into_response(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::Router;
-    use axum::body::{Body, Bytes};
-    use axum::middleware::from_fn_with_state;
-    use axum::routing::post;
+    use std::sync::Arc;
+
+    use admission::Options;
     use futures_util::stream;
+    use test_kit::clock::TokioClock;
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
-    use tower::ServiceExt as _;
 
     use super::*;
 
     const MOST: usize = 32 << 20;
 
-    fn router(bodies: &Bodies) -> Router {
-        let write = post(|body: Bytes| async move { body.len().to_string() });
-        Router::new()
-            .route("/", write)
-            .layer(from_fn_with_state(bodies.clone(), hold))
+    struct World {
+        bodies: Bodies,
+        admission: Arc<Admission>,
     }
 
-    /// A request whose body never comes.
-    fn stalled(router: &Router, length: Option<usize>) -> JoinHandle<StatusCode> {
-        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut request = Request::post("/");
-        if let Some(length) = length {
-            request = request.header(header::CONTENT_LENGTH, length);
+    impl World {
+        fn new() -> Arc<Self> {
+            Arc::new(Self {
+                bodies: Bodies::default(),
+                admission: Admission::new(Options::default(), TokioClock::start()),
+            })
         }
-        let answer = router.clone().oneshot(request.body(body).unwrap());
-        tokio::spawn(async { answer.await.unwrap().status() })
-    }
 
-    async fn small(router: &Router) -> StatusCode {
-        let request = Request::post("/").header(header::CONTENT_LENGTH, 5);
-        let request = request.body(Body::from("small")).unwrap();
-        router.clone().oneshot(request).await.unwrap().status()
+        async fn read(&self, body: Body) -> Result<usize, Unread> {
+            let read = self.bodies.read(body, MOST, &self.admission, "tests");
+            read.await.map(|held| held.bytes.len())
+        }
+
+        /// A body that sends so many MiB, and then nothing.
+        fn stalled(self: &Arc<Self>, mib: usize) -> JoinHandle<Result<usize, Unread>> {
+            let piece = Ok::<_, std::io::Error>(Bytes::from(vec![0; 1 << 20]));
+            let pieces = stream::repeat_with(move || Ok(piece.as_ref().unwrap().clone()));
+            let body = pieces
+                .take(mib)
+                .chain(stream::pending::<Result<Bytes, std::io::Error>>());
+            let world = Arc::clone(self);
+            tokio::spawn(async move { world.read(Body::from_stream(body)).await })
+        }
     }
 
     #[tokio::test(start_paused = true)]
-    async fn stalled_bodies_fill_the_room_for_a_minute_and_no_longer() {
-        let bodies = Bodies::new(MOST);
-        let router = router(&bodies);
-        // Six that tell no length, one that tells it, and one that tells more than is allowed, which counts as the most.
-        let mut waiting: Vec<_> = (0..6).map(|_| stalled(&router, None)).collect();
-        waiting.push(stalled(&router, Some(MOST)));
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(small(&router).await, StatusCode::OK);
-        waiting.push(stalled(&router, Some(usize::MAX)));
+    async fn bodies_that_stall_fill_the_room_for_seconds_and_those_that_send_nothing_never() {
+        let world = World::new();
+        let silent: Vec<_> = (0..1_000).map(|_| world.stalled(0)).collect();
+        let waiting: Vec<_> = (0..8).map(|_| world.stalled(32)).collect();
         tokio::time::sleep(Duration::from_millis(1)).await;
         let begun = Instant::now();
-        assert_eq!(small(&router).await, StatusCode::TOO_MANY_REQUESTS);
+        let small = || world.read(Body::from("small"));
+        let refused = small().await.unwrap_err();
+        assert!(matches!(refused, Unread::Crowded(_)), "{refused:?}");
         assert_eq!(begun.elapsed(), PATIENCE);
-        for stalled in waiting {
-            assert_eq!(stalled.await.unwrap(), StatusCode::REQUEST_TIMEOUT);
+        for stalled in silent.into_iter().chain(waiting) {
+            assert!(matches!(stalled.await.unwrap(), Err(Unread::Stalled)));
         }
-        assert!(begun.elapsed() <= REQUEST_TIMEOUT);
-        assert_eq!(small(&router).await, StatusCode::OK);
+        assert!(begun.elapsed() <= PAUSE_MAX);
+        assert_eq!(small().await.unwrap(), 5);
+        assert_eq!(world.bodies.0.available_permits(), HELD_BYTES_MAX);
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_goes_away_gives_the_room_back() {
-        let bodies = Bodies::new(MOST);
-        let router = router(&bodies);
-        let waiting: Vec<_> = (0..8).map(|_| stalled(&router, None)).collect();
+        let world = World::new();
+        let waiting: Vec<_> = (0..8).map(|_| world.stalled(32)).collect();
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(small(&router).await, StatusCode::TOO_MANY_REQUESTS);
-        for stalled in waiting {
-            stalled.abort();
-        }
+        assert_eq!(world.bodies.0.available_permits(), 0);
+        waiting.iter().for_each(JoinHandle::abort);
         tokio::time::sleep(Duration::from_millis(1)).await;
-        assert_eq!(small(&router).await, StatusCode::OK);
-        assert_eq!(bodies.room.available_permits(), 256 << 10);
+        assert_eq!(world.bodies.0.available_permits(), HELD_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_body_has_its_limit_to_the_byte() {
+        let world = World::new();
+        let body = |bytes| Body::from(vec![0; bytes]);
+        assert_eq!(world.read(body(MOST)).await.unwrap(), MOST);
+        let refused = world.read(body(MOST + 1)).await.unwrap_err();
+        assert!(refused.told().1.contains("32 MiB"), "{refused:?}");
     }
 }

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use admission::Admission;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::from_fn;
 use axum::routing::{get, post};
 use broker::DynBroker;
 use env::DynClock;
@@ -41,6 +41,8 @@ use series::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
+
+pub use bodies::Bodies;
 
 /// Largest body of a request that is no remote write: a form.
 const FORM_BYTES_MAX: usize = 1 << 20;
@@ -72,6 +74,8 @@ pub struct Parts {
     pub ready: watch::Receiver<bool>,
     /// The effective configuration by flag.
     pub flags: BTreeMap<String, String>,
+    /// Room for the bodies of requests that write.
+    pub bodies: Bodies,
     /// Turns for queries; see [`Parts::query_turns`].
     pub query_turns: Arc<Semaphore>,
     /// Ends the streams of viewers on shutdown.
@@ -158,20 +162,11 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/status/tsdb", get(health::tsdb))
         .route("/status/flags", get(health::flags))
         .layer(DefaultBodyLimit::max(FORM_BYTES_MAX));
-    let bodies = bodies::Bodies::new(write::BODY_BYTES_MAX);
-    let calls = bodies.up_to(otlp::MESSAGE_BYTES_MAX);
-    let write = Router::new()
-        .route("/api/v1/write", post(write::remote_write))
-        .route("/v1/metrics", post(otlp::metrics))
-        .layer(DefaultBodyLimit::max(write::BODY_BYTES_MAX))
-        .layer(from_fn_with_state(bodies, bodies::hold));
-    let calls = Router::new()
-        .route(otlp::EXPORT, post(otlp::export))
-        .layer(from_fn_with_state(calls, bodies::hold));
     Router::new()
         .nest("/api/v1", prometheus)
-        .merge(write)
-        .merge(calls)
+        .route("/api/v1/write", post(write::remote_write))
+        .route("/v1/metrics", post(otlp::metrics))
+        .route(otlp::EXPORT, post(otlp::export))
         .route("/", get(files::page))
         .route("/boards/{name}", get(files::page))
         .route("/boards/{name}/stream", get(boards::stream))

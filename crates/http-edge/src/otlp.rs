@@ -1,32 +1,45 @@
 //! OTLP metrics: `POST /v1/metrics`, and the gRPC service `MetricsService` on the same port.
 //!
-//! A request becomes one record of `lantern.metrics`, as remote write does, and is answered when that is durable.
+//! A request becomes records of `lantern.metrics`, as remote write does, and is answered when they are durable.
 //! Points that cannot be taken are counted in the answer (partial success), the others are in. When the log is busy or
 //! a quota is used up, HTTP answers 429 with `Retry-After` and gRPC `RESOURCE_EXHAUSTED` with `RetryInfo`, which is what tells
 //! a gRPC sender to come again: without it the code is final. So a request that is too large gets the code alone.
+//!
+//! Bounds: a body by `bodies`; what it inflates and decodes to by the threads that do it, one each; what waits for the log by
+//! admission, which counts it as large as it is then.
 //!
 //! Source: OTLP 1.11 (protocol, failures, throttling); google.rpc `error_details.proto`.
 
 mod grpc;
 mod http;
 
+use std::io::Read;
 use std::sync::Arc;
 
+use axum::body::Bytes;
+use flate2::read::MultiGzDecoder;
 use ingest::Origin;
 use model::limits::METRICS_TOPIC;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
-    ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+    ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
 };
+use otlp::Translated;
 
+use crate::bodies::Unread;
 use crate::{Parts, pressure};
 
-pub(crate) use grpc::{EXPORT, MESSAGE_BYTES_MAX, export};
+pub(crate) use grpc::{EXPORT, export};
 pub(crate) use http::metrics;
 
-/// Requests of so many bytes or fewer are decoded on a thread that serves others: some thousand points.
-const DECODED_HERE: usize = 256 << 10;
+/// Largest request, as it comes and inflated: half of what a record of the log may have, and far above what senders batch.
+const REQUEST_BYTES_MAX: usize = 16 << 20;
+
+/// Requests that come as so many bytes or fewer, and inflate to no more, are read on a thread that serves others: some thousand
+/// points.
+const READ_HERE: usize = 256 << 10;
 
 /// Why a request was not taken.
+#[derive(Debug)]
 enum Refusal {
     /// It is wrong and stays wrong.
     Malformed(String),
@@ -34,45 +47,57 @@ enum Refusal {
     TooLarge(String),
     /// It may come again later.
     Busy(admission::Refused),
+    /// It stopped coming.
+    Stalled(String),
     /// The log did not take it.
     Log(broker::Error),
 }
 
 impl From<otlp::Error> for Refusal {
     fn from(error: otlp::Error) -> Self {
-        match error {
-            otlp::Error::TooLarge => Self::TooLarge(error.to_string()),
-            _ => Self::Malformed(error.to_string()),
+        if error.is_too_large() {
+            Self::TooLarge(error.to_string())
+        } else {
+            Self::Malformed(error.to_string())
         }
     }
 }
 
-/// What is known of a request before it is read.
-struct Incoming {
-    /// As it came; what quotas count.
-    bytes: usize,
-    /// Whether it can be read on a thread that serves others.
-    is_small: bool,
+impl From<Unread> for Refusal {
+    fn from(unread: Unread) -> Self {
+        let (_, text) = unread.told();
+        match unread {
+            Unread::TooLarge(_) => Self::TooLarge(text),
+            Unread::Crowded(refused) => Self::Busy(refused),
+            Unread::Stalled => Self::Stalled(text),
+            Unread::Broken(_) => Self::Malformed(text),
+        }
+    }
 }
 
-/// Takes a request that `decode` reads.
+/// Takes a message that came as these bytes.
 async fn take(
     parts: &Arc<Parts>,
     client: &str,
-    request: Incoming,
-    decode: impl FnOnce() -> Result<ExportMetricsServiceRequest, Refusal> + Send + 'static,
+    message: Bytes,
+    is_gzip: bool,
 ) -> Result<ExportMetricsServiceResponse, Refusal> {
-    let work = move || Ok(otlp::translate(&decode()?)?);
-    let translated: Result<_, Refusal> = if request.is_small {
-        work()
-    } else {
-        pressure::aside(&parts.admission, client, work)
-            .await
-            .map_err(Refusal::Busy)?
+    let came = message.len();
+    let plain = match (came <= READ_HERE, is_gzip) {
+        (true, false) => Some(message.clone()),
+        (true, true) => inflate(&message, READ_HERE)?,
+        (false, _) => None,
     };
-    let translated = translated?;
+    let translated = match plain {
+        Some(plain) => translate(&plain)?,
+        None => pressure::aside(&parts.admission, client, move || read(message, is_gzip))
+            .await
+            .map_err(Refusal::Busy)??,
+    };
     if !translated.series.is_empty() {
-        let permit = pressure::admit(&parts.admission, client, METRICS_TOPIC, request.bytes)
+        // Quotas count what came; the line before the log what waits in it.
+        let size = u64::try_from(translated.bytes.max(came)).unwrap_or(u64::MAX);
+        let permit = pressure::admit(&parts.admission, client, METRICS_TOPIC, came, size)
             .await
             .map_err(Refusal::Busy)?;
         let written = ingest::write(&parts.broker, &translated.series, Origin::Samples).await;
@@ -84,4 +109,33 @@ async fn take(
         error_message: reason,
     });
     Ok(ExportMetricsServiceResponse { partial_success })
+}
+
+/// Reads what may be large.
+fn read(message: Bytes, is_gzip: bool) -> Result<Translated, Refusal> {
+    if !is_gzip {
+        return translate(&message);
+    }
+    let Some(plain) = inflate(&message, REQUEST_BYTES_MAX)? else {
+        let text = "the request inflates to more than 16 MiB: send it in parts";
+        return Err(Refusal::TooLarge(text.to_owned()));
+    };
+    drop(message);
+    translate(&plain)
+}
+
+fn translate(plain: &[u8]) -> Result<Translated, Refusal> {
+    Ok(otlp::translate(&otlp::decode(plain)?)?)
+}
+
+/// What gzip inflates to; `None` if that is more than `most`.
+fn inflate(message: &[u8], most: usize) -> Result<Option<Bytes>, Refusal> {
+    let mut plain = Vec::new();
+    // One byte more tells what ends at the limit from what goes on.
+    let enough = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    MultiGzDecoder::new(message)
+        .take(enough)
+        .read_to_end(&mut plain)
+        .map_err(|error| Refusal::Malformed(format!("the request is no gzip: {error}")))?;
+    Ok((plain.len() <= most).then(|| plain.into()))
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use admission::{Admission, Outcome, Permit, Refused};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 /// How long a write waits for its turn.
@@ -27,7 +27,7 @@ pub(crate) fn client(headers: &HeaderMap) -> &str {
     agent.split(['/', ' ']).next().unwrap_or_default()
 }
 
-/// Leave to write so many bytes into a topic.
+/// Leave to write so many bytes into a topic, of which so many will wait for the log.
 ///
 /// # Errors
 /// The quota of the client or of the topic is used up, or the log is busy.
@@ -36,9 +36,10 @@ pub(crate) async fn admit(
     client: &str,
     topic: &str,
     bytes: usize,
+    cost: u64,
 ) -> Result<Permit, Refused> {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-    let permit = admission.admit(client, bytes, PATIENCE).await?;
+    let permit = admission.admit(client, cost, PATIENCE).await?;
     admission.try_charge(client, topic, bytes)?;
     Ok(permit)
 }
@@ -64,13 +65,17 @@ pub(crate) fn outcome(written: &Result<(), broker::Error>) -> Outcome {
     }
 }
 
+/// The whole seconds after which to come again.
+pub(crate) fn retry_after(refused: Refused) -> [(HeaderName, HeaderValue); 1] {
+    let seconds = refused.retry_after.as_millis().div_ceil(1_000).max(1);
+    let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+    [(header::RETRY_AFTER, HeaderValue::from(seconds))]
+}
+
 /// 429 with the whole seconds after which to come again.
 pub(crate) fn answer(refused: Refused) -> Response {
-    let seconds = refused.retry_after.as_millis().div_ceil(1_000).max(1);
-    let mut response = (StatusCode::TOO_MANY_REQUESTS, refused.to_string()).into_response();
-    let seconds = HeaderValue::from(u64::try_from(seconds).unwrap_or(u64::MAX));
-    response.headers_mut().insert(header::RETRY_AFTER, seconds);
-    response
+    let told = (StatusCode::TOO_MANY_REQUESTS, refused.to_string());
+    (retry_after(refused), told).into_response()
 }
 
 #[cfg(test)]
@@ -115,22 +120,26 @@ mod tests {
         let name = client(&headers);
         // More than the quota at once: taken, since nothing was owed.
         drop(
-            admit(&admission, name, "lantern.metrics", 3_500)
+            admit(&admission, name, "lantern.metrics", 3_500, 3_500)
                 .await
                 .unwrap(),
         );
-        let refused = admit(&admission, name, "lantern.metrics", 1)
+        let refused = admit(&admission, name, "lantern.metrics", 1, 1)
             .await
             .unwrap_err();
         let (status, after) = retry_after(refused);
         assert_eq!((status.as_u16(), after.as_str()), (429, "3"));
         assert!(
-            admit(&admission, "other", "lantern.metrics", 1_000_000)
+            admit(&admission, "other", "lantern.metrics", 1_000_000, 1_000_000)
                 .await
                 .is_ok()
         );
         tokio::time::sleep(Duration::from_secs(3)).await;
-        assert!(admit(&admission, name, "lantern.metrics", 1).await.is_ok());
+        assert!(
+            admit(&admission, name, "lantern.metrics", 1, 1)
+                .await
+                .is_ok()
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,11 +154,11 @@ mod tests {
             ..Options::default()
         };
         let admission = Admission::new(options, TokioClock::start());
-        let busy = admit(&admission, "one", "lantern.metrics", 60_000)
+        let busy = admit(&admission, "one", "lantern.metrics", 60_000, 60_000)
             .await
             .unwrap();
         let begun = tokio::time::Instant::now();
-        let refused = admit(&admission, "two", "lantern.metrics", 60_000)
+        let refused = admit(&admission, "two", "lantern.metrics", 60_000, 60_000)
             .await
             .unwrap_err();
         assert_eq!(begun.elapsed(), PATIENCE);
@@ -159,7 +168,7 @@ mod tests {
         );
         drop(busy);
         assert!(
-            admit(&admission, "two", "lantern.metrics", 60_000)
+            admit(&admission, "two", "lantern.metrics", 60_000, 60_000)
                 .await
                 .is_ok()
         );

@@ -19,6 +19,10 @@ use tracing::{debug, warn};
 const CONNECTIONS_MAX: usize = 4_096;
 /// How long a client may take to send its request's head: ends slow and half-open connections.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How often an HTTP/2 connection is asked whether anybody is there, and how long it may take to say so: these live for
+/// days, and a host that vanished says nothing.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long requests under way get on shutdown.
 const DRAIN: Duration = Duration::from_secs(5);
 /// Pause after a failed accept (no file descriptors left, say), so that it does not spin.
@@ -34,6 +38,8 @@ pub(crate) async fn serve(listener: TcpListener, router: Router, shutdown: Cance
     builder
         .http2()
         .timer(TokioTimer::new())
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_concurrent_streams(100);
     let builder = Arc::new(builder);
     let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));

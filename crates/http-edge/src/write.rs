@@ -9,8 +9,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::Recovery;
@@ -21,7 +20,7 @@ use series::write;
 use crate::{Parts, pressure};
 
 /// Largest compressed request; the inflated one has the limit of `series::write`.
-pub(crate) const BODY_BYTES_MAX: usize = 32 << 20;
+const BODY_BYTES_MAX: usize = 32 << 20;
 
 const WRITTEN: [HeaderName; 3] = [
     HeaderName::from_static("x-prometheus-remote-write-samples-written"),
@@ -39,16 +38,21 @@ enum Version {
 }
 
 /// Takes one remote-write request.
-pub(crate) async fn remote_write(
-    State(parts): State<Arc<Parts>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let version = match version(&headers) {
+pub(crate) async fn remote_write(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let version = match version(&head.headers) {
         Ok(version) => version,
         Err(text) => return answer(StatusCode::UNSUPPORTED_MEDIA_TYPE, 0, text),
     };
-    let client = pressure::client(&headers);
+    let client = pressure::client(&head.headers);
+    let body = parts
+        .bodies
+        .read(body, BODY_BYTES_MAX, &parts.admission, client);
+    let held = match body.await {
+        Ok(held) => held,
+        Err(unread) => return unread.into_response(),
+    };
+    let body = held.bytes.clone();
     let (size, inflates_to) = (body.len(), write::inflated_len(&body));
     let decode = move || {
         write::decompress(&body).and_then(|plain| match version {
@@ -71,7 +75,8 @@ pub(crate) async fn remote_write(
     let samples = decoded.samples;
     let mut written = Ok(());
     if samples > 0 {
-        match pressure::admit(&parts.admission, client, METRICS_TOPIC, size).await {
+        let cost = u64::try_from(size).unwrap_or(u64::MAX);
+        match pressure::admit(&parts.admission, client, METRICS_TOPIC, size, cost).await {
             Ok(permit) => {
                 written = ingest::write(&parts.broker, &decoded.series, Origin::Samples).await;
                 permit.finish(pressure::outcome(&written));

@@ -315,6 +315,7 @@ impl Running {
             reload: loaded.reload_on_request(),
             ready,
             flags: origins,
+            bodies: http_edge::Bodies::default(),
             query_turns: http_edge::Parts::query_turns(),
         };
         let http_address = http.address();

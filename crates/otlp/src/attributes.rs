@@ -6,77 +6,104 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use series::{Labels, METRIC_NAME};
+use series::{Labels, METRIC_NAME, StoreOptions};
 
-use crate::{SERIES_BYTES_MAX, name};
+use crate::name;
 
 const SERVICE_NAME: &str = "service.name";
 const SERVICE_NAMESPACE: &str = "service.namespace";
 const SERVICE_INSTANCE: &str = "service.instance.id";
 
+/// Labels a series may have beside these: its name, and `le` or `quantile`.
+const KEPT_FREE: usize = 2;
+
 /// Name and value by name.
 pub(crate) type Pairs = BTreeMap<String, String>;
+
+/// A label or a series is over a limit of the store; in words.
+pub(crate) type OverLimit = String;
 
 /// What is said of the sender once, and goes onto each of its series.
 #[derive(Debug)]
 pub(crate) struct Resource {
     /// `job` and `instance`, as far as they are known.
-    identity: Pairs,
-    /// Everything else.
+    identity: Result<Pairs, OverLimit>,
+    /// Everything else that is within the limits.
     rest: Pairs,
 }
 
 impl Resource {
     pub(crate) fn new(attributes: &[KeyValue]) -> Self {
-        let value = |key: &str| {
-            let found = attributes.iter().find(|pair| pair.key == key);
-            found.map(|pair| text(pair.value.as_ref()))
-        };
-        let mut identity = Pairs::new();
-        if let Some(name) = value(SERVICE_NAME) {
-            let job = match value(SERVICE_NAMESPACE) {
-                Some(space) if !space.is_empty() => format!("{space}/{name}"),
-                _ => name,
-            };
-            identity.insert("job".to_owned(), job);
-        }
-        if let Some(instance) = value(SERVICE_INSTANCE) {
-            identity.insert("instance".to_owned(), instance);
-        }
         let identifying = [SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_INSTANCE];
-        let rest = attributes.iter();
-        let rest = rest.filter(|pair| !identifying.contains(&pair.key.as_str()));
+        let (who, rest): (Vec<_>, Vec<_>) = attributes
+            .iter()
+            .partition(|pair| identifying.contains(&pair.key.as_str()));
+        let mut pairs = Pairs::new();
+        // One that is too long is left out: the others are still worth to be joined.
+        for attribute in rest {
+            if pairs.len() + KEPT_FREE + identifying.len() < limits().labels_max {
+                drop(insert(&mut pairs, attribute));
+            }
+        }
         Self {
-            identity,
-            rest: pairs(rest),
+            identity: identity(&who),
+            rest: pairs,
         }
     }
 
     /// The labels of a point of this sender, without a name; what says who sent it counts over
-    /// attributes of the same name. `None` when they are too long.
-    pub(crate) fn labels(&self, attributes: &[KeyValue]) -> Option<Pairs> {
-        let mut labels = pairs(attributes.iter());
-        labels.extend(self.identity.clone());
-        fits(&labels).then_some(labels)
+    /// attributes of the same name.
+    pub(crate) fn labels(&self, attributes: &[KeyValue]) -> Result<Pairs, OverLimit> {
+        let identity = self.identity.as_ref().map_err(Clone::clone)?;
+        let most = limits().labels_max;
+        if attributes.len() + identity.len() + KEPT_FREE > most {
+            return Err(format!("more than {most} labels"));
+        }
+        let mut pairs = Pairs::new();
+        // In the order of the keys, so that values which are joined always are in the same order.
+        let mut attributes: Vec<_> = attributes.iter().collect();
+        attributes.sort_by(|one, other| one.key.cmp(&other.key));
+        for attribute in attributes {
+            insert(&mut pairs, attribute)?;
+        }
+        pairs.extend(identity.clone());
+        Ok(pairs)
     }
 
     /// The series that holds what is said of a sender; `None` when nothing is, or nobody is named.
     pub(crate) fn target_info(&self) -> Option<Labels> {
-        if self.rest.is_empty() || self.identity.is_empty() {
+        let identity = self.identity.as_ref().ok()?;
+        if self.rest.is_empty() || identity.is_empty() {
             return None;
         }
         let mut labels = self.rest.clone();
-        labels.extend(self.identity.clone());
-        fits(&labels).then(|| named(&labels, "target_info", None))
+        labels.extend(identity.clone());
+        Some(named(&labels, "target_info", None))
     }
 }
 
-fn fits(labels: &Pairs) -> bool {
-    let bytes = labels
-        .iter()
-        .map(|(name, value)| name.len() + value.len())
-        .sum::<usize>();
-    bytes <= SERIES_BYTES_MAX
+/// The limits that the store has by default.
+fn limits() -> StoreOptions {
+    StoreOptions::default()
+}
+
+fn identity(who: &[&KeyValue]) -> Result<Pairs, OverLimit> {
+    let value = |key: &str| {
+        let found = who.iter().find(|pair| pair.key == key);
+        let value = found.map(|pair| text(pair.value.as_ref())).transpose()?;
+        Ok::<_, OverLimit>(value.filter(|value| !value.is_empty()))
+    };
+    let job = match (value(SERVICE_NAMESPACE)?, value(SERVICE_NAME)?) {
+        (Some(space), Some(name)) => Some(format!("{space}/{name}")),
+        (_, name) => name,
+    };
+    let pairs = [("job", job), ("instance", value(SERVICE_INSTANCE)?)];
+    let pairs = pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    pairs
+        .map(|(name, value)| Ok((name, within(value)?)))
+        .collect()
 }
 
 /// The labels of a series: `pairs`, its name, and one more.
@@ -88,43 +115,77 @@ pub(crate) fn named(pairs: &Pairs, name: &str, more: Option<(&str, &str)>) -> La
     Labels::of(&all)
 }
 
-/// Values of keys that become one name are joined by `;`, in the order of the keys.
-fn pairs<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> Pairs {
-    let mut attributes: Vec<_> = attributes.collect();
-    attributes.sort_by(|one, other| one.key.cmp(&other.key));
-    let mut pairs = Pairs::new();
-    for attribute in attributes {
-        let value = text(attribute.value.as_ref());
-        let name = name::label(&attribute.key);
-        if name.is_empty() || value.is_empty() {
-            continue;
-        }
-        pairs
-            .entry(name)
-            .and_modify(|so_far| {
-                so_far.push(';');
-                so_far.push_str(&value);
-            })
-            .or_insert(value);
+/// Adds an attribute. Values of keys that become one name are joined by `;`.
+fn insert(pairs: &mut Pairs, attribute: &KeyValue) -> Result<(), OverLimit> {
+    let most = limits().label_name_bytes_max - name::LABEL_PREFIX.len();
+    if attribute.key.len() > most {
+        return Err(format!("an attribute's key has more than {most} bytes"));
     }
-    pairs
+    let name = name::label(&attribute.key);
+    let value = text(attribute.value.as_ref())?;
+    if name.is_empty() || value.is_empty() {
+        return Ok(());
+    }
+    let value = match pairs.get(&name) {
+        Some(so_far) => within(format!("{so_far};{value}"))?,
+        None => value,
+    };
+    pairs.insert(name, value);
+    Ok(())
+}
+
+fn within(value: String) -> Result<String, OverLimit> {
+    if value.len() > limits().label_value_bytes_max {
+        return Err(too_long());
+    }
+    Ok(value)
+}
+
+fn too_long() -> OverLimit {
+    let most = limits().label_value_bytes_max;
+    format!("an attribute's value has more than {most} bytes")
 }
 
 /// A value as text: what is no text is written as JSON, bytes as base64.
-fn text(value: Option<&AnyValue>) -> String {
-    match value.and_then(|value| value.value.as_ref()) {
+fn text(value: Option<&AnyValue>) -> Result<String, OverLimit> {
+    // Looked at before anything is copied.
+    let value = value.and_then(|value| value.value.as_ref());
+    if value.is_some_and(|value| size(value) > limits().label_value_bytes_max) {
+        return Err(too_long());
+    }
+    within(match value {
         None => String::new(),
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::BytesValue(bytes)) => STANDARD.encode(bytes),
         Some(value) => json(value).to_string(),
+    })
+}
+
+/// Bytes of a value as text, at least.
+fn size(value: &Value) -> usize {
+    let of = |value: &Option<AnyValue>| {
+        let value = value.as_ref().and_then(|value| value.value.as_ref());
+        1 + value.map_or(0, size)
+    };
+    match value {
+        Value::StringValue(text) => text.len(),
+        Value::BytesValue(bytes) => bytes.len(),
+        Value::ArrayValue(list) => {
+            let values = list.values.iter();
+            values
+                .map(|value| 1 + value.value.as_ref().map_or(0, size))
+                .sum()
+        }
+        Value::KvlistValue(list) => {
+            let pairs = list.values.iter();
+            pairs.map(|pair| pair.key.len() + of(&pair.value)).sum()
+        }
+        _ => 1,
     }
 }
 
 fn json(value: &Value) -> serde_json::Value {
-    let of = |value: &Option<AnyValue>| {
-        let value = value.as_ref().and_then(|value| value.value.as_ref());
-        value.map_or(serde_json::Value::Null, json)
-    };
+    let of = |value: Option<&Value>| value.map_or(serde_json::Value::Null, json);
     match value {
         Value::StringValue(text) => text.as_str().into(),
         Value::BoolValue(is) => (*is).into(),
@@ -133,11 +194,13 @@ fn json(value: &Value) -> serde_json::Value {
         Value::BytesValue(bytes) => STANDARD.encode(bytes).into(),
         Value::ArrayValue(list) => {
             let values = list.values.iter();
-            values.map(|value| of(&Some(value.clone()))).collect()
+            values.map(|value| of(value.value.as_ref())).collect()
         }
         Value::KvlistValue(list) => {
-            let pairs = list.values.iter();
-            let pairs = pairs.map(|pair| (pair.key.clone(), of(&pair.value)));
+            let pairs = list.values.iter().map(|pair| {
+                let value = pair.value.as_ref().and_then(|value| value.value.as_ref());
+                (pair.key.clone(), of(value))
+            });
             serde_json::Value::Object(pairs.collect())
         }
         // Only profiles have the table this is a place in.

@@ -1,7 +1,7 @@
 //! OpenTelemetry metrics as Prometheus series.
 //!
-//! Read first: [`translate`], which takes a request apart; then [`name`] for what metrics are called
-//! afterwards, [`attributes`] for their labels, [`points`] for what a data point becomes.
+//! Read first: [`decode`] and [`translate`], which take a request apart; then `name` for what metrics are called
+//! afterwards, `attributes` for their labels, `points` for what a data point becomes.
 //!
 //! | OTLP | series |
 //! |---|---|
@@ -13,10 +13,11 @@
 //! | "no recorded value" | the staleness marker |
 //!
 //! Refused point by point, and told: delta temporality and exponential histograms, which the store cannot
-//! hold, and points that contradict themselves. Not kept: exemplars, scopes, descriptions, start times.
+//! hold, points that contradict themselves or each other, and what is over a limit of the store. Not kept: exemplars, scopes,
+//! descriptions, start times.
 //!
-//! Invariants: no clock, no state from request to request; what comes out is bounded by
-//! [`SERIES_BYTES_MAX`] and [`OUTPUT_BYTES_MAX`], however many series a small request asks for.
+//! Invariants: no clock, no state from request to request; what decoding takes is bounded by
+//! [`DECODED_BYTES_MAX`], what comes out and the work for it by [`OUTPUT_BYTES_MAX`], whatever a small request asks for.
 //! Not here: HTTP and gRPC (`http-edge`).
 //!
 //! Sources: OTLP 1.11; OpenTelemetry, "Prometheus and OpenMetrics Compatibility".
@@ -26,29 +27,37 @@ mod name;
 mod points;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 use std::collections::HashMap;
 
 use model::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
-use series::Labels;
+use series::write::WireError;
+use series::{Labels, same_value};
 
-/// Most bytes of names and values of one series; a point that needs more is refused.
-pub const SERIES_BYTES_MAX: usize = 16 << 10;
+/// Most bytes that a request may take in memory once it is decoded.
+pub const DECODED_BYTES_MAX: usize = 128 << 20;
 
-/// Most bytes that a request may become, labels and samples together.
-pub const OUTPUT_BYTES_MAX: usize = 64 << 20;
+/// Most bytes that a request may become: 16 for each sample and the names and values of its labels, each time they are needed.
+pub const OUTPUT_BYTES_MAX: usize = 32 << 20;
 
 /// Why a request cannot be taken at all.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The bytes are no protobuf.
+    #[error("this is no ExportMetricsServiceRequest: {0}")]
+    Wire(#[from] WireError),
     /// The bytes are no such message.
-    #[error("this is no ExportMetricsServiceRequest in protobuf: {0}")]
+    #[error("this is no ExportMetricsServiceRequest: {0}")]
     Protobuf(#[from] prost::DecodeError),
-    /// The text is no such message.
-    #[error("this is no ExportMetricsServiceRequest in JSON: {0}")]
-    Json(#[from] serde_json::Error),
+    /// It would need very much memory.
+    #[error(
+        "the request needs more than {} MiB once it is decoded: send it in parts",
+        DECODED_BYTES_MAX >> 20
+    )]
+    Heavy,
     /// A small request asks for very much.
     #[error(
         "the request becomes more than {} MiB of series: send it in parts, with fewer buckets or shorter attributes",
@@ -57,31 +66,35 @@ pub enum Error {
     TooLarge,
 }
 
+impl Error {
+    /// Whether the same points could come in several requests.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Heavy | Self::TooLarge)
+    }
+}
+
 /// What a request became.
 #[derive(Debug, Default)]
 pub struct Translated {
     /// Each series once, in the order they came, with its samples in the order of time.
     pub series: Vec<(Labels, Vec<(Timestamp, f64)>)>,
+    /// What they take in memory, about.
+    pub bytes: usize,
     /// Data points that were not taken.
     pub refused: u64,
     /// Why the first of them was not.
     pub reason: Option<String>,
 }
 
-/// Reads a request from protobuf.
+/// Reads a request.
 ///
 /// # Errors
-/// [`Error::Protobuf`].
-pub fn from_protobuf(bytes: &[u8]) -> Result<ExportMetricsServiceRequest, Error> {
+/// [`Error::Wire`], [`Error::Protobuf`], [`Error::Heavy`].
+pub fn decode(bytes: &[u8]) -> Result<ExportMetricsServiceRequest, Error> {
+    if weight::weight(bytes, DECODED_BYTES_MAX)? > DECODED_BYTES_MAX {
+        return Err(Error::Heavy);
+    }
     Ok(ExportMetricsServiceRequest::decode(bytes)?)
-}
-
-/// Reads a request from OTLP's form of JSON.
-///
-/// # Errors
-/// [`Error::Json`].
-pub fn from_json(bytes: &[u8]) -> Result<ExportMetricsServiceRequest, Error> {
-    Ok(serde_json::from_slice(bytes)?)
 }
 
 /// Turns a request into series. Points that cannot be taken are counted, the others are taken.
@@ -109,24 +122,23 @@ pub fn translate(request: &ExportMetricsServiceRequest) -> Result<Translated, Er
 struct Collector {
     places: HashMap<Labels, usize>,
     out: Translated,
-    bytes: usize,
 }
 
 impl Collector {
     fn add(&mut self, labels: Labels, at: Timestamp, value: f64) -> Result<(), Error> {
-        self.bytes += size_of::<(Timestamp, f64)>();
+        // The labels were built, whether they are new or not: that is the work that is bounded here.
+        self.out.bytes += size_of::<(Timestamp, f64)>() + size_of::<Labels>() + labels.text_len();
+        if self.out.bytes > OUTPUT_BYTES_MAX {
+            return Err(Error::TooLarge);
+        }
         let place = if let Some(place) = self.places.get(&labels) {
             *place
         } else {
-            self.bytes += labels.text_len() + size_of::<Labels>();
             self.out.series.push((labels.clone(), Vec::new()));
             let place = self.out.series.len() - 1;
             self.places.insert(labels, place);
             place
         };
-        if self.bytes > OUTPUT_BYTES_MAX {
-            return Err(Error::TooLarge);
-        }
         if let Some((_, samples)) = self.out.series.get_mut(place) {
             samples.push((at, value));
         }
@@ -140,10 +152,24 @@ impl Collector {
         }
     }
 
+    /// Puts samples in order. Of two with one time the first counts, as in the store; another value is told.
     fn finish(mut self) -> Translated {
-        for (_, samples) in &mut self.out.series {
+        let mut series = std::mem::take(&mut self.out.series);
+        for (labels, samples) in &mut series {
             samples.sort_by_key(|(at, _)| *at);
+            let mut lost = 0;
+            samples.dedup_by(|(at, value), (kept, first)| {
+                lost += usize::from(at == kept && !same_value(*value, *first));
+                at == kept
+            });
+            self.refuse(lost, || {
+                format!(
+                    "series {labels} has two values at one time: scopes are not told apart, nor names \
+                     that differ only in signs"
+                )
+            });
         }
+        self.out.series = series;
         self.out
     }
 }

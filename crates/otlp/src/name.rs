@@ -1,4 +1,7 @@
-//! What a metric is called in Prometheus: its words, its unit, `total` or `ratio`, joined by `_`.
+//! What a metric is called in Prometheus: its words, its unit, `total` or `ratio`, joined by `_`; and its labels.
+//!
+//! As Prometheus' `UnderscoreEscapingWithSuffixes` has it, but for keys that begin with two underscores, which get a prefix like
+//! those that begin with one.
 
 /// What the unit and the kind of a metric add to its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +69,7 @@ pub(crate) fn metric(name: &str, unit: &str, kind: Kind) -> String {
             words.push(word);
         }
     }
-    let per: Vec<String> = spelled(per, PER)
-        .into_iter()
-        .filter(|word| !words.contains(word))
-        .collect();
+    let per = spelled(per, PER);
     if !per.is_empty() {
         words.push("per".to_owned());
         words.extend(per);
@@ -109,17 +109,18 @@ fn to_the_end(words: &mut Vec<String>, word: &str) {
     words.push(word.to_owned());
 }
 
-/// The name of a label: letters, digits and single underscores, no digit first.
+/// What is put before the name of a label that could not stand alone.
+pub(crate) const LABEL_PREFIX: &str = "key_";
+
+/// The name of a label: letters, digits and underscores, and neither a digit nor an underscore first, so that no attribute becomes a
+/// label that has a meaning of its own.
 pub(crate) fn label(key: &str) -> String {
-    let mut name = String::with_capacity(key.len());
-    for c in key.chars() {
-        let c = if c.is_ascii_alphanumeric() { c } else { '_' };
-        if c != '_' || !name.ends_with('_') {
-            name.push(c);
-        }
-    }
+    let plain = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
+    let mut name: String = key.chars().map(plain).collect();
     if name.starts_with(|first: char| first.is_ascii_digit()) {
-        name.insert_str(0, "key_");
+        name.insert_str(0, LABEL_PREFIX);
+    } else if name.starts_with('_') {
+        name.insert_str(0, "key");
     }
     name
 }

@@ -8,11 +8,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
     AggregationTemporality, DataPointFlags, HistogramDataPoint, Metric, NumberDataPoint,
     SummaryDataPoint,
 };
-use series::{STALE_NAN, format_value};
+use series::{STALE_NAN, StoreOptions, format_value};
 
 use crate::attributes::{Pairs, Resource, named};
 use crate::name::{self, Kind};
-use crate::{Collector, Error, SERIES_BYTES_MAX};
+use crate::{Collector, Error};
+
+/// The longest of `_bucket`, `_count`, `_sum`.
+const SUFFIX_BYTES_MAX: usize = 7;
 
 /// Adds the samples of a metric; answers when its newest was taken.
 pub(crate) fn translate(
@@ -38,6 +41,14 @@ pub(crate) fn translate(
                 "metric \"{}\": a name needs a letter or a digit",
                 metric.name
             )
+        });
+        return Ok(None);
+    }
+    let most = StoreOptions::default().label_value_bytes_max - SUFFIX_BYTES_MAX;
+    if name.len() > most {
+        let begin: String = metric.name.chars().take(100).collect();
+        to.refuse(points, || {
+            format!("metric \"{begin}…\": its name has more than {most} bytes")
         });
         return Ok(None);
     }
@@ -116,14 +127,12 @@ impl Adding<'_> {
             self.refuse(1, || "a point has no time".to_owned());
             return None;
         }
-        let Some(labels) = self.resource.labels(attributes) else {
-            self.refuse(1, || {
-                format!(
-                    "the attributes of a point and its sender have more than {} KiB",
-                    SERIES_BYTES_MAX >> 10
-                )
-            });
-            return None;
+        let labels = match self.resource.labels(attributes) {
+            Ok(labels) => labels,
+            Err(reason) => {
+                self.refuse(1, || reason);
+                return None;
+            }
         };
         // The nanoseconds of a u64 are fewer milliseconds than an i64 holds.
         let millis = i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX);
@@ -174,6 +183,16 @@ impl Adding<'_> {
             let (bounds, counts) = (bounds.len(), counts.len());
             self.refuse(1, || {
                 format!("{bounds} bounds need one count more, not {counts}")
+            });
+            return Ok(());
+        }
+        let sum = counts
+            .iter()
+            .fold(0_u64, |sum, count| sum.saturating_add(*count));
+        if !counts.is_empty() && sum != point.count {
+            let count = point.count;
+            self.refuse(1, || {
+                format!("a histogram of {count} values has {sum} in its buckets")
             });
             return Ok(());
         }

@@ -147,6 +147,12 @@ fn names_say_the_unit_once_and_what_counts_ends_in_total() {
         ("cpu.utilization", "1", Kind::Other, "cpu_utilization"),
         ("speed", "m/s", Kind::Gauge, "speed_meters_per_second"),
         ("rate", "{packet}/s", Kind::Gauge, "rate_per_second"),
+        (
+            "queue.second",
+            "{op}/s",
+            Kind::Gauge,
+            "queue_second_per_second",
+        ),
         ("fan", "rpm", Kind::Gauge, "fan_rpm"),
         ("2.nd--value_", "", Kind::Gauge, "_2_nd_value"),
         (
@@ -166,10 +172,11 @@ fn names_say_the_unit_once_and_what_counts_ends_in_total() {
 fn labels_are_plain_and_never_reserved() {
     for (key, expected) in [
         ("http.status_code", "http_status_code"),
-        ("__name__", "_name_"),
+        ("__name__", "key__name__"),
+        ("_x", "key_x"),
         ("5xx", "key_5xx"),
-        ("a--b", "a_b"),
-        ("地区", "_"),
+        ("a--b", "a__b"),
+        ("地区", "key__"),
         ("", ""),
     ] {
         assert_eq!(label(key), expected, "{key}");
@@ -369,13 +376,15 @@ fn what_cannot_be_kept_is_counted_and_told_and_the_rest_is_taken() {
             of(
                 "a",
                 "",
-                gauge(vec![number(
-                    1.0,
-                    &[text("k", &"x".repeat(SERIES_BYTES_MAX))],
-                )]),
+                gauge(vec![number(1.0, &[text("k", &"x".repeat(4_097))])]),
             ),
             1,
-            "16 KiB",
+            "4096 bytes",
+        ),
+        (
+            of("a", "", gauge(vec![number(1.0, &vec![text("k", "v"); 63])])),
+            1,
+            "64 labels",
         ),
     ] {
         let good = of("good", "", sum(CUMULATIVE, true, two()));
@@ -407,36 +416,122 @@ fn samples_of_a_series_come_in_order_however_they_were_sent() {
 }
 
 #[test]
-fn a_small_request_cannot_ask_for_very_much() {
-    // Sixteen bytes a bucket on the wire, and fifteen KiB of labels for each.
-    let bounds: Vec<f64> = (0..10_000).map(f64::from).collect();
-    let mut data = histogram(&bounds, &vec![0; 10_001], None);
-    if let Data::Histogram(histogram) = &mut data {
-        histogram.data_points[0].attributes = vec![text("k", &"x".repeat(15_000))];
-    }
-    let error = translate(&request(&[], vec![of("a", "", data)])).unwrap_err();
-    assert!(matches!(error, Error::TooLarge), "{error}");
+fn two_values_at_one_time_are_told_and_the_first_stays() {
+    let one = |value| gauge(vec![number(value, &[])]);
+    let metrics = vec![of("a.b", "", one(1.0)), of("a_b", "", one(2.0))];
+    let found = translated(&[], metrics);
+    assert_eq!(lines(&found), ["a_b 1"]);
+    assert_eq!(found.refused, 1);
+    assert!(found.reason.unwrap().contains("a_b"));
+    // The same said twice is no contradiction.
+    let metrics = vec![of("a.b", "", one(1.0)), of("a_b", "", one(1.0))];
+    let found = translated(&[], metrics);
+    assert_eq!(
+        (lines(&found), found.refused),
+        (vec!["a_b 1".to_owned()], 0)
+    );
 }
 
 #[test]
-fn json_and_protobuf_say_the_same() {
-    let json = r#"{"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},
-        "scopeMetrics":[{"scope":{"name":"x"},"somethingNew":1,"metrics":[{"name":"orders","unit":"1","sum":
-        {"aggregationTemporality":2,"isMonotonic":true,"dataPoints":[{"timeUnixNano":"1700000001234567890","asInt":"7"}]}}]}]}]}"#;
-    let read = from_json(json.as_bytes()).unwrap();
-    let again = from_protobuf(&read.encode_to_vec()).unwrap();
-    assert_eq!(read, again);
-    assert_eq!(
-        lines(&translate(&read).unwrap()),
-        [r#"orders_total{job="shop"} 7"#]
-    );
-    assert!(from_json(b"7").unwrap_err().to_string().contains("JSON"));
-    assert!(
-        from_protobuf(b"\xff")
-            .unwrap_err()
-            .to_string()
-            .contains("protobuf")
-    );
+fn a_sender_with_much_to_say_is_known_by_what_fits() {
+    let long = "x".repeat(5_000);
+    let mut resource = vec![
+        text("service.name", "shop"),
+        text("process.command_args", &long),
+        text("cloud.region", "eu"),
+    ];
+    let metrics = || vec![of("a", "", gauge(vec![number(1.0, &[])]))];
+    let found = translated(&resource, metrics());
+    let expected = [
+        r#"a{job="shop"} 1"#,
+        r#"target_info{cloud_region="eu", job="shop"} 1"#,
+    ];
+    assert_eq!(lines(&found), expected);
+    resource.extend((0..100).map(|n| text(&format!("more.{n}"), "x")));
+    let found = translated(&resource, metrics());
+    assert!(found.series[1].0.len() <= 64, "{}", found.series[1].0);
+    // Who cannot be named cannot send.
+    resource[0] = text("service.name", &long);
+    let found = translated(&resource, metrics());
+    assert_eq!((found.series.len(), found.refused), (0, 1));
+}
+
+#[test]
+fn a_small_request_cannot_ask_for_very_much() {
+    // Sixteen bytes a bucket on the wire, and four KiB of labels for each.
+    let bounds: Vec<f64> = (0..10_000).map(f64::from).collect();
+    let mut data = histogram(&bounds, &vec![0; 10_001], None);
+    if let Data::Histogram(histogram) = &mut data {
+        histogram.data_points[0].attributes = vec![text("k", &"x".repeat(4_000))];
+    }
+    let error = translate(&request(&[], vec![of("a", "", data)])).unwrap_err();
+    assert!(matches!(error, Error::TooLarge), "{error}");
+    // One series, whose labels are built again and again.
+    let same = number(1.0, &[text("k", &"x".repeat(4_000))]);
+    let data = gauge(vec![same; 10_000]);
+    let error = translate(&request(&[], vec![of("a", "", data)])).unwrap_err();
+    assert!(matches!(error, Error::TooLarge), "{error}");
+    // Lists in lists, each with many nothings.
+    let mut value = Any::ArrayValue(ArrayValue {
+        values: vec![AnyValue { value: None }; 100_000],
+    });
+    for _ in 0..20 {
+        value = Any::ArrayValue(ArrayValue {
+            values: vec![any(value)],
+        });
+    }
+    let found = translated(&[pair("k", value)], vec![]);
+    assert!(found.series.is_empty());
+}
+
+/// A field that holds `inner`.
+fn nested(field: u8, inner: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![field << 3 | 2];
+    prost::encoding::encode_varint(inner.len() as u64, &mut bytes);
+    bytes.extend_from_slice(inner);
+    bytes
+}
+
+#[test]
+fn what_is_small_on_the_wire_and_large_in_memory_is_refused_before_it_is_decoded() {
+    // Two bytes each: points of exponential histograms, and texts of an entity.
+    let points = nested(10, &[0x0a, 0].repeat(1 << 20));
+    let metrics = nested(1, &nested(2, &nested(2, &points)));
+    assert!(matches!(decode(&metrics), Err(Error::Heavy)));
+    let keys = nested(1, &nested(1, &nested(3, &[0x1a, 0].repeat(3 << 20))));
+    assert!(matches!(decode(&keys), Err(Error::Heavy)));
+    // A request as large as they come is taken.
+    let labels: Vec<_> = (0..5)
+        .map(|n| text(&format!("attribute.{n}"), "some value"))
+        .collect();
+    let data = gauge(vec![number(1.0, &labels); 20_000]);
+    let bytes = request(&[], vec![of("a", "", data)]).encode_to_vec();
+    assert!(bytes.len() > 3 << 20, "{}", bytes.len());
+    assert!(decode(&bytes).is_ok());
+    assert!(decode(b"\xff").is_err());
+    assert!(decode(&nested(1, &nested(2, b"\x0a"))).is_err());
+}
+
+#[test]
+fn what_is_weighed_is_no_less_than_what_decoding_takes() {
+    let thousand = |points| request(&[], vec![of("a", "", gauge(points))]);
+    for (request, least) in [
+        (
+            thousand(vec![number(1.0, &[]); 1_000]),
+            size_of::<NumberDataPoint>(),
+        ),
+        (
+            request(&vec![text("k", "v"); 1_000], vec![]),
+            size_of::<KeyValue>(),
+        ),
+        (
+            request(&[], vec![Metric::default(); 1_000]),
+            size_of::<Metric>(),
+        ),
+    ] {
+        let weighed = weight::weight(&request.encode_to_vec(), usize::MAX).unwrap();
+        assert!(weighed >= 1_000 * least, "{weighed} for {least} each");
+    }
 }
 
 proptest! {

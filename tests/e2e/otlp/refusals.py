@@ -11,7 +11,7 @@ import time
 
 import grpc
 import requests
-from google.rpc import error_details_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_status import rpc_status
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
     ExportMetricsServiceRequest,
@@ -50,10 +50,13 @@ def refused(call):
     except grpc.RpcError as error:
         delay = None
         status = rpc_status.from_call(error)
+        told = dict(error.trailing_metadata()).get("google.rpc.retryinfo-bin")
         for detail in status.details if status else []:
             info = error_details_pb2.RetryInfo()
             assert detail.Unpack(info), detail
             delay = info.retry_delay.ToTimedelta().total_seconds()
+            # Where OpenTelemetry's exporter for Python looks.
+            assert error_details_pb2.RetryInfo.FromString(told) == info, told
         return error.code(), delay, error.details()
     raise AssertionError("it was taken")
 
@@ -84,17 +87,21 @@ while count("much") != 20_000:
     assert time.monotonic() < deadline, f"{count('much')} of 20000 series"
     time.sleep(0.05)
 
-# What is too large is so the next time: no delay is told, so no client tries again.
+# What is too large is so the next time: no delay is told, which makes the answer final.
 large = request("large", points=200_000)
 for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
     code, delay, told = refused(lambda: free.Export(large, compression=compression))
     assert (code, delay) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None), (code, delay, told)
-print(f"{large.ByteSize()} bytes at once: RESOURCE_EXHAUSTED for good, {told!r}")
-
-# Nonsense is the sender's fault, and says so.
+    print(f"{large.ByteSize()} bytes at once: RESOURCE_EXHAUSTED for good, {told!r}")
 raw = channel("free/1.0").unary_unary(
     EXPORT, request_serializer=None, response_deserializer=ExportMetricsServiceResponse.FromString
 )
+for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
+    code, delay, told = refused(lambda: raw(bytes(17 << 20), compression=compression))
+    assert (code, delay) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None), (code, delay, told)
+    assert "16 MiB" in told, told
+
+# Nonsense is the sender's fault, and says so.
 code, delay, told = refused(lambda: raw(b"\xff\xff\xff"))
 assert (code, delay) == (grpc.StatusCode.INVALID_ARGUMENT, None), (code, told)
 missing = channel("free/1.0").unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
@@ -109,20 +116,28 @@ def http(body, **headers):
     return answer.status_code, answer
 
 
+def message_of(answer):
+    """The message of a `google.rpc.Status`."""
+    assert answer.headers["content-type"] == "application/x-protobuf", answer.headers
+    return status_pb2.Status.FromString(answer.content).message
+
+
 # The same over HTTP.
-assert http(b"\xff")[0] == 400
-assert http(b"", content_type="text/plain")[0] == 415
-assert http(b"", content_encoding="br")[0] == 415
-assert http(b"no gzip", content_encoding="gzip")[0] == 400
-assert http(gzip.compress(bytes(40 << 20)), content_encoding="gzip")[0] == 413
-assert http(bytes(33 << 20))[0] == 413
-code, answer = http(b"{", content_type="application/json")
-assert code == 400 and "JSON" in answer.json()["message"], answer.text
-code, answer = http(b'{"resourceMetrics":[]}', content_type="application/json")
-assert code == 200 and answer.headers["content-type"] == "application/json", answer.text
+for body, headers, expected, words in (
+    (b"\xff", {}, 400, "ExportMetricsServiceRequest"),
+    (b"{}", {"content_type": "application/json"}, 415, "http/protobuf"),
+    (b"", {"content_encoding": "br"}, 415, "gzip"),
+    (b"no gzip", {"content_encoding": "gzip"}, 400, "gzip"),
+    (gzip.compress(bytes(40 << 20)), {"content_encoding": "gzip"}, 413, "16 MiB"),
+    (bytes(17 << 20), {}, 413, "16 MiB"),
+    (large.SerializeToString(), {}, 413, "decoded"),
+):
+    code, answer = http(body, **headers)
+    assert code == expected and words in message_of(answer), (code, answer.content, expected, words)
 headers = {"user_agent": "limited/1.0"}
 body = request("quota", points=3).SerializeToString()
 codes = [http(body, **headers) for _ in range(2)]
 assert codes[-1][0] == 429 and int(codes[-1][1].headers["retry-after"]) > 0, codes
+assert "quota" in message_of(codes[-1][1])
 print("over HTTP: 400, 413, 415, and 429 with Retry-After")
 print("VERDICT PASS")

@@ -560,7 +560,7 @@ fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
     disk.crash_with(Survival::Nothing);
     let path = Path::new(DIR).join("00000000000000000000.log");
     let length = || disk.open(&path, Open::Read).unwrap().length().unwrap();
-    // The bits of a place, wrong under a right checksum: what a file may grow by is what the journal can hold.
+    // A place that is wrong under a right checksum: the file could only have gone on for what the journal can hold.
     let before = length();
     for position in [before + SIZE.bytes() + 1, 1 << 60, u64::MAX] {
         writes[0].position = position;

@@ -1,74 +1,120 @@
-//! The gRPC form: `MetricsService/Export`, unary, plain or gzip.
+//! The gRPC form: `MetricsService/Export`, one message in, one message out.
+//!
+//! The five bytes before a message are read here rather than by a framework, so that a message is held, inflated and refused as every
+//! other body is.
+//!
+//! Source: gRPC over HTTP/2 (`PROTOCOL-HTTP2.md`), gRPC compression.
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Response};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use axum::response::IntoResponse;
 use broker::Recovery;
-use bytes::{Buf, BufMut};
+use bytes::Buf;
+use http_body_util::{BodyExt, Full};
 use prost::Message;
-use tonic::codec::{Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::server::Grpc;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt};
+use tonic_types::{ErrorDetails, StatusExt, pb};
 
-use super::{DECODED_HERE, Incoming, Refusal, take};
+use super::{REQUEST_BYTES_MAX, Refusal, take};
 use crate::{Parts, pressure};
 
-/// Where gRPC clients call.
+/// Where clients call.
 pub(crate) const EXPORT: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 
-/// Largest message, inflated or not: what gRPC servers take unless told otherwise, and little enough to be
-/// inflated on a thread that serves others.
-pub(crate) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Whether it is compressed, and how long it is.
+const PREFIX_BYTES: usize = 5;
 
-/// Takes one request.
-pub(crate) async fn export(
-    State(parts): State<Arc<Parts>>,
-    headers: HeaderMap,
-    request: Request,
-) -> Response<tonic::body::Body> {
-    let service = tower::service_fn(move |request: tonic::Request<Bytes>| {
-        let (parts, headers) = (Arc::clone(&parts), headers.clone());
-        async move {
-            let bytes = request.into_inner();
-            let request = Incoming {
-                bytes: bytes.len(),
-                is_small: bytes.len() <= DECODED_HERE,
-            };
-            let decode = move || Ok(otlp::from_protobuf(&bytes)?);
-            let taken = take(&parts, pressure::client(&headers), request, decode).await;
-            let answer = taken.map_err(status)?;
-            Ok(tonic::Response::new(Bytes::from(answer.encode_to_vec())))
-        }
-    });
-    let mut response = Grpc::new(Raw)
-        .accept_compressed(CompressionEncoding::Gzip)
-        .send_compressed(CompressionEncoding::Gzip)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .unary(service, request)
-        .await;
-    final_if_too_large(response.headers_mut());
-    response
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+const ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+
+/// What exporters that do not look at the status' details know the delay by.
+const RETRY_INFO: &str = "google.rpc.retryinfo-bin";
+
+/// Takes one call.
+pub(crate) async fn export(State(parts): State<Arc<Parts>>, request: Request) -> Response<Body> {
+    let (head, body) = request.into_parts();
+    let answer = match call(&parts, &head.headers, body).await {
+        Ok(message) => answer(&message),
+        Err(status) => status.into_http(),
+    };
+    // Clients that compress in another way learn which one is known.
+    ([(ACCEPT_ENCODING, "identity,gzip")], answer).into_response()
 }
 
-/// What is too large is so the next time. Senders try again after tonic's code for it (OUT_OF_RANGE), and do not after
-/// the one that OTLP has for it.
-fn final_if_too_large(headers: &mut HeaderMap) {
-    let of = |code: Code| HeaderValue::from(code as i32);
-    if headers.get(Status::GRPC_STATUS) == Some(&of(Code::OutOfRange)) {
-        headers.insert(Status::GRPC_STATUS, of(Code::ResourceExhausted));
+async fn call(parts: &Arc<Parts>, headers: &HeaderMap, body: Body) -> Result<Vec<u8>, Status> {
+    let client = pressure::client(headers);
+    let most = REQUEST_BYTES_MAX + PREFIX_BYTES;
+    let held = parts.bodies.read(body, most, &parts.admission, client);
+    let held = held.await.map_err(|unread| status(unread.into()))?;
+    let (message, is_compressed) = message(held.bytes.clone())?;
+    let is_gzip = match headers.get(ENCODING).map(HeaderValue::as_bytes) {
+        _ if !is_compressed => false,
+        Some(b"gzip") => true,
+        other => {
+            let other = String::from_utf8_lossy(other.unwrap_or_default()).into_owned();
+            return Err(Status::unimplemented(format!(
+                "grpc-encoding '{other}' is not supported: send gzip, or none"
+            )));
+        }
+    };
+    let taken = take(parts, client, message, is_gzip).await;
+    Ok(taken.map_err(status)?.encode_to_vec())
+}
+
+/// The one message of a body, and whether it is compressed.
+fn message(mut body: Bytes) -> Result<(Bytes, bool), Status> {
+    let malformed = |text: &str| Status::invalid_argument(format!("the call has {text}"));
+    if body.len() < PREFIX_BYTES {
+        return Err(malformed("no message"));
     }
+    let flag = body.get_u8();
+    let length = usize::try_from(body.get_u32()).unwrap_or(usize::MAX);
+    if flag > 1 {
+        return Err(malformed("a message that is neither plain nor compressed"));
+    }
+    if length != body.len() {
+        return Err(malformed("more or less than one message"));
+    }
+    Ok((body, flag == 1))
+}
+
+fn answer(message: &[u8]) -> Response<Body> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    let mut framed = Vec::with_capacity(PREFIX_BYTES + message.len());
+    framed.push(0);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    let ok = HeaderValue::from(Code::Ok as i32);
+    let trailers = async move { Some(Ok(HeaderMap::from_iter([(STATUS, ok)]))) };
+    let body = Full::new(Bytes::from(framed)).with_trailers(trailers);
+    ([(header::CONTENT_TYPE, GRPC)], Body::new(body)).into_response()
 }
 
 fn status(refusal: Refusal) -> Status {
     match refusal {
         Refusal::Malformed(text) => Status::invalid_argument(text),
         Refusal::TooLarge(text) => Status::resource_exhausted(text),
+        Refusal::Stalled(text) => Status::unavailable(text),
         Refusal::Busy(refused) => {
-            let details = ErrorDetails::with_retry_info(Some(refused.retry_after));
-            Status::with_error_details(Code::ResourceExhausted, refused.to_string(), details)
+            let delay = Some(refused.retry_after);
+            let info = pb::RetryInfo {
+                retry_delay: delay.and_then(|delay| delay.try_into().ok()),
+            };
+            let mut metadata = MetadataMap::new();
+            let info = MetadataValue::from_bytes(&info.encode_to_vec());
+            metadata.insert_bin(RETRY_INFO, info);
+            Status::with_error_details_and_metadata(
+                Code::ResourceExhausted,
+                refused.to_string(),
+                ErrorDetails::with_retry_info(delay),
+                metadata,
+            )
         }
         Refusal::Log(error) => match error.recovery() {
             Recovery::Retry => Status::unavailable(error.to_string()),
@@ -78,40 +124,25 @@ fn status(refusal: Refusal) -> Status {
     }
 }
 
-/// Messages as bytes, so that large ones are decoded elsewhere.
-#[derive(Debug, Clone, Copy)]
-struct Raw;
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, to: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        to.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, from: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(from.copy_to_bytes(from.remaining())))
+    #[test]
+    fn a_call_has_one_whole_message() {
+        let of = |bytes: &'static [u8]| message(Bytes::from_static(bytes));
+        assert_eq!(of(b"\0\0\0\0\x02ab").unwrap(), ("ab".into(), false));
+        assert_eq!(of(b"\x01\0\0\0\x01a").unwrap(), ("a".into(), true));
+        assert_eq!(of(b"\0\0\0\0\0").unwrap(), (Bytes::new(), false));
+        let wrong: [&[u8]; 5] = [
+            b"",
+            b"\0\0\0\0",
+            b"\x02\0\0\0\0",
+            b"\0\0\0\0\x02a",
+            b"\0\0\0\0\0\0\0\0\0\0",
+        ];
+        for bytes in wrong {
+            assert_eq!(of(bytes).unwrap_err().code(), Code::InvalidArgument);
+        }
     }
 }

@@ -1,103 +1,62 @@
-//! The HTTP form: protobuf or JSON, plain or gzip; errors are a `google.rpc.Status` in the form of the request.
+//! The HTTP form: protobuf, plain or gzip; errors are a `google.rpc.Status`.
 
-use std::io::Read;
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::Recovery;
-use flate2::read::MultiGzDecoder;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use prost::Message;
-use serde::Serialize;
 use tonic::Code;
+use tonic_types::pb;
 
-use super::{DECODED_HERE, Incoming, Refusal, take};
+use super::{REQUEST_BYTES_MAX, Refusal, take};
 use crate::{Parts, pressure};
 
-/// Largest body, inflated or not: as much as of remote write.
-const BODY_BYTES_MAX: usize = crate::write::BODY_BYTES_MAX;
-
 const PROTOBUF: &str = "application/x-protobuf";
-const JSON: &str = "application/json";
-
-/// How a request is written, and its answer too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Protobuf,
-    Json,
-}
 
 /// Takes one request.
-pub(crate) async fn metrics(
-    State(parts): State<Arc<Parts>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
-    let form = match form(&headers) {
-        Ok(form) => form,
-        Err(text) => return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response(),
-    };
-    let is_gzip = match is_gzip(&headers) {
+pub(crate) async fn metrics(State(parts): State<Arc<Parts>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let is_gzip = match form(&head.headers) {
         Ok(is_gzip) => is_gzip,
-        Err(text) => return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response(),
-    };
-    let request = Incoming {
-        bytes: body.len(),
-        // Nobody knows what it inflates to.
-        is_small: !is_gzip && body.len() <= DECODED_HERE,
-    };
-    let decode = move || {
-        if is_gzip {
-            read(form, &inflate(&body)?)
-        } else {
-            read(form, &body)
+        Err(text) => {
+            let unsupported = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+            return told(unsupported, Code::InvalidArgument, text);
         }
     };
-    match take(&parts, pressure::client(&headers), request, decode).await {
-        Ok(answer) => form.answer(StatusCode::OK, &answer),
-        Err(refusal) => refused(form, refusal),
+    let client = pressure::client(&head.headers);
+    let held = parts
+        .bodies
+        .read(body, REQUEST_BYTES_MAX, &parts.admission, client);
+    let taken = match held.await {
+        Ok(held) => take(&parts, client, held.bytes.clone(), is_gzip).await,
+        Err(unread) => Err(unread.into()),
+    };
+    match taken {
+        Ok(message) => answer(StatusCode::OK, &message),
+        Err(refusal) => refused(refusal),
     }
 }
 
-impl Form {
-    fn answer<M: Message + Serialize>(self, status: StatusCode, message: &M) -> Response {
-        match self {
-            Self::Protobuf => {
-                let kind = HeaderValue::from_static(PROTOBUF);
-                (
-                    status,
-                    [(header::CONTENT_TYPE, kind)],
-                    message.encode_to_vec(),
-                )
-                    .into_response()
-            }
-            Self::Json => (status, Json(message)).into_response(),
-        }
-    }
-}
-
-fn form(headers: &HeaderMap) -> Result<Form, String> {
+/// Whether a request is compressed, if it is one of those taken.
+fn form(headers: &HeaderMap) -> Result<bool, String> {
     let kind = text(headers, header::CONTENT_TYPE);
-    match kind.split(';').next().unwrap_or_default().trim() {
-        PROTOBUF => Ok(Form::Protobuf),
-        JSON => Ok(Form::Json),
-        _ => Err(format!(
-            "content type '{kind}' is not supported: send {PROTOBUF} or {JSON}"
-        )),
+    let media = kind.split(';').next().unwrap_or_default().trim();
+    if !media.eq_ignore_ascii_case(PROTOBUF) {
+        return Err(format!(
+            "content type '{kind}' is not supported: send {PROTOBUF} \
+             (OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf)"
+        ));
     }
-}
-
-fn is_gzip(headers: &HeaderMap) -> Result<bool, String> {
-    match text(headers, header::CONTENT_ENCODING) {
-        "" | "identity" => Ok(false),
-        "gzip" => Ok(true),
-        other => Err(format!(
-            "content encoding '{other}' is not supported: send gzip, or none"
-        )),
+    let encoding = text(headers, header::CONTENT_ENCODING);
+    let is = |known: &str| encoding.eq_ignore_ascii_case(known);
+    if is("") || is("identity") || is("gzip") {
+        Ok(is("gzip"))
+    } else {
+        Err(format!(
+            "content encoding '{encoding}' is not supported: send gzip, or none"
+        ))
     }
 }
 
@@ -106,35 +65,30 @@ fn text(headers: &HeaderMap, name: HeaderName) -> &str {
     value.unwrap_or_default()
 }
 
-fn read(form: Form, bytes: &[u8]) -> Result<ExportMetricsServiceRequest, Refusal> {
-    Ok(match form {
-        Form::Protobuf => otlp::from_protobuf(bytes)?,
-        Form::Json => otlp::from_json(bytes)?,
-    })
+fn answer(status: StatusCode, message: &impl Message) -> Response {
+    let kind = [(header::CONTENT_TYPE, PROTOBUF)];
+    (status, kind, message.encode_to_vec()).into_response()
 }
 
-fn inflate(body: &[u8]) -> Result<Vec<u8>, Refusal> {
-    let mut plain = Vec::new();
-    // One byte more tells what ends at the limit from what goes on.
-    let most = u64::try_from(BODY_BYTES_MAX + 1).unwrap_or(u64::MAX);
-    MultiGzDecoder::new(body)
-        .take(most)
-        .read_to_end(&mut plain)
-        .map_err(|error| Refusal::Malformed(format!("the body is no gzip: {error}")))?;
-    if plain.len() > BODY_BYTES_MAX {
-        let limit = BODY_BYTES_MAX >> 20;
-        return Err(Refusal::TooLarge(format!(
-            "the body inflates to more than {limit} MiB: send it in parts"
-        )));
-    }
-    Ok(plain)
+fn told(status: StatusCode, code: Code, text: String) -> Response {
+    let told = pb::Status {
+        code: code as i32,
+        message: text,
+        details: Vec::new(),
+    };
+    answer(status, &told)
 }
 
-fn refused(form: Form, refusal: Refusal) -> Response {
+fn refused(refusal: Refusal) -> Response {
     let (status, code, text) = match refusal {
         Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, Code::InvalidArgument, text),
         Refusal::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, text),
-        Refusal::Busy(refused) => return pressure::answer(refused),
+        Refusal::Stalled(text) => (StatusCode::REQUEST_TIMEOUT, Code::Unavailable, text),
+        Refusal::Busy(refused) => {
+            let status = StatusCode::TOO_MANY_REQUESTS;
+            let told = told(status, Code::ResourceExhausted, refused.to_string());
+            return (pressure::retry_after(refused), told).into_response();
+        }
         Refusal::Log(error) => {
             let (status, code) = match error.recovery() {
                 Recovery::Retry => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
@@ -144,20 +98,32 @@ fn refused(form: Form, refusal: Refusal) -> Response {
             (status, code, error.to_string())
         }
     };
-    form.answer(
-        status,
-        &Status {
-            code: code as i32,
-            message: text,
-        },
-    )
+    told(status, code, text)
 }
 
-/// `google.rpc.Status` without details.
-#[derive(Clone, PartialEq, Message, Serialize)]
-struct Status {
-    #[prost(int32, tag = "1")]
-    code: i32,
-    #[prost(string, tag = "2")]
-    message: String,
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn only_protobuf_is_taken_plain_or_gzip_in_any_case() {
+        let of = |kind, encoding| {
+            let pairs = [
+                (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
+                (header::CONTENT_ENCODING, HeaderValue::from_static(encoding)),
+            ];
+            form(&pairs.into_iter().collect())
+        };
+        assert_eq!(of("application/x-protobuf", ""), Ok(false));
+        assert_eq!(of("Application/X-Protobuf; a=b", "GZIP"), Ok(true));
+        assert!(
+            of("application/json", "")
+                .unwrap_err()
+                .contains("http/protobuf")
+        );
+        assert!(of("", "").is_err());
+        assert!(of(PROTOBUF, "br").unwrap_err().contains("gzip"));
+    }
 }

@@ -21,4 +21,4 @@ pub use decode::{Decoded, Refused, decode_v1, decode_v2};
 pub use encode::encode_v2;
 pub use snappy::{BODY_BYTES_MAX, compress, decompress, inflated_len};
 pub use v2::{RequestV2, SeriesV2};
-pub use wire::WireError;
+pub use wire::{Fields, Value, WireError};

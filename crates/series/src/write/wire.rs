@@ -69,29 +69,41 @@ pub enum WireError {
     },
 }
 
-/// A value of one field.
+/// A value of one field of a protobuf message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// A number of one to ten bytes.
     Varint(u64),
+    /// A number of eight bytes.
     Fixed64(u64),
+    /// A text, bytes, a message, or many numbers.
     Bytes(&'a [u8]),
+    /// Four bytes, which nothing here needs.
     Fixed32,
 }
 
-/// The fields of one message, in the order they come.
+/// The fields of one protobuf message, in the order they come, read in place.
 #[derive(Debug, Clone)]
-pub(crate) struct Fields<'a> {
+pub struct Fields<'a> {
     bytes: &'a [u8],
     position: usize,
 }
 
 impl<'a> Fields<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// The fields of the message in `bytes`.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, position: 0 }
     }
 
     /// The next field's number and value; `None` at the end.
-    pub(crate) fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
+    ///
+    /// # Errors
+    /// [`WireError`] when the bytes are no message.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "it fails: an iterator would go on"
+    )]
+    pub fn next(&mut self) -> Result<Option<(u32, Value<'a>)>, WireError> {
         if self.position >= self.bytes.len() {
             return Ok(None);
         }
