@@ -148,6 +148,7 @@ pub(crate) fn live(world: &World, plan: Plan, clients: &mut [Box<dyn Client>]) {
 fn begin<'w>(world: &'w World, clock: &Arc<LifeClock>) -> Life<'w> {
     let dice = &world.dice;
     journal::excuse_the_last_frame(world);
+    weather::forget(world);
     for _ in 0..3 {
         if world.lives.get() == 1 || !dice.chance(20) {
             break;

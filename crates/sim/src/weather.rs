@@ -1,10 +1,12 @@
 //! What happens to the disk while the broker is at work.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use env::Faults;
+use env::{Disk, Faults};
 
+use crate::clients::is_compacted;
 use crate::life::Life;
 use crate::world::World;
 
@@ -111,4 +113,21 @@ pub(crate) fn flip(world: &World) {
     let mut oracle = world.oracle.borrow_mut();
     oracle.rotten = true;
     oracle.tally.flips += 1;
+}
+
+/// Takes the checkpoints of logs that are compacted away, now and then: a cache may go at any time, and what the
+/// log has to keep for the time without (the newest batch of each producer) must be there.
+pub(crate) fn forget(world: &World) {
+    if !world.dice.chance(15) {
+        return;
+    }
+    for (path, _) in world.disk.content() {
+        // …/TOPIC/ID/PARTITION/checkpoint
+        let mut names = path.iter().filter_map(OsStr::to_str);
+        if path.ends_with("checkpoint") && names.any(is_compacted) {
+            let gone = world.disk.remove_file(&path).is_ok();
+            let told = format_args!("takes {} away: {gone}", path.display());
+            world.note(Duration::ZERO, "weather", told);
+        }
+    }
 }
