@@ -22,6 +22,7 @@ use stdx::ByteSize;
 
 use crate::checkpoint::Taken;
 use crate::flush_mark::FlushMark;
+use crate::journal::FILES_MAX;
 use crate::names::SegmentName;
 use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
@@ -203,9 +204,9 @@ impl Log {
 /// at their places, in order, and syncs. Segments that are gone were removed by retention or cleaned,
 /// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
-/// `journal_bytes` is what the journal can hold. What stands before a write is in its segment or in the journal, so no more
-/// than that can be missing; a write that begins farther behind the segment's end was never made there, and is passed over. It
-/// stays promised, so the log tells of it as lost.
+/// `journal_bytes` is what each file of the journal holds. What stands before a write is in its segment or in the journal, so no
+/// more than all of its files hold can be missing, of all writes together; a write that begins farther behind the segment's end
+/// was never made there, and is passed over. It stays promised, so the log tells of it as lost.
 ///
 /// # Errors
 /// [`Error::Io`]: part of it may be done.
@@ -215,7 +216,8 @@ pub fn redo(
     writes: &[Write],
     journal_bytes: ByteSize,
 ) -> Result<(), Error> {
-    let mut open: Option<(Offset, PathBuf, DynFile, u64)> = None;
+    let mut open: Option<(Offset, PathBuf, DynFile)> = None;
+    let mut missing = 0_u64;
     for write in writes {
         if open
             .as_ref()
@@ -223,20 +225,21 @@ pub fn redo(
         {
             sync(open.take())?;
             let path = SegmentName::appended(write.segment).log_path(dir);
-            let file = match disk.open(&path, Open::Write) {
-                Ok(file) => file,
+            match disk.open(&path, Open::Write) {
+                Ok(file) => open = Some((write.segment, path, file)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(source) => return Err(failed("open", path, source)),
-            };
+            }
+        }
+        if let Some((_, path, file)) = &open {
             let length = file
                 .length()
                 .map_err(|source| failed("read", path.clone(), source))?;
-            let most = length.saturating_add(journal_bytes.bytes());
-            open = Some((write.segment, path, file, most));
-        }
-        if let Some((_, path, file, most)) = &open
-            && write.position <= *most
-        {
+            let gap = missing.saturating_add(write.position.saturating_sub(length));
+            if gap > journal_bytes.bytes().saturating_mul(FILES_MAX as u64) {
+                continue;
+            }
+            missing = gap;
             file.write_all_at(&write.bytes, write.position)
                 .map_err(|source| failed("write", path.clone(), source))?;
         }
@@ -254,8 +257,8 @@ pub fn redo(
     Ok(())
 }
 
-fn sync(open: Option<(Offset, PathBuf, DynFile, u64)>) -> Result<(), Error> {
-    let Some((_, path, file, _)) = open else {
+fn sync(open: Option<(Offset, PathBuf, DynFile)>) -> Result<(), Error> {
+    let Some((_, path, file)) = open else {
         return Ok(());
     };
     file.sync_data()

@@ -549,6 +549,26 @@ fn segments_that_retention_removed_are_passed_over() {
 }
 
 #[test]
+fn more_than_one_file_of_the_journal_holds_is_brought_back_to_a_segment_that_lost_all_of_it() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    let mut writes = Vec::new();
+    let value = "x".repeat(1_000);
+    for _ in 0..12 {
+        log.append(&[batch(5, &[&value])], now(1)).unwrap();
+        writes.extend_from_slice(log.pending().unwrap());
+        log.vouch();
+    }
+    drop(log);
+    disk.crash_with(Survival::Nothing);
+    assert!(writes.last().unwrap().position > 2 * SIZE.bytes());
+    redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+    let (log, report) = open(&disk, vouched());
+    assert_eq!(log.marks().log_end, offset(12));
+    assert!(report.changed().is_none(), "{report:?}");
+}
+
+#[test]
 fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, vouched());
@@ -560,9 +580,9 @@ fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
     disk.crash_with(Survival::Nothing);
     let path = Path::new(DIR).join("00000000000000000000.log");
     let length = || disk.open(&path, Open::Read).unwrap().length().unwrap();
-    // A place that is wrong under a right checksum: the file could only have gone on for what the journal can hold.
+    // A place that is wrong under a right checksum: the file could only have gone on for what the journal's four files hold.
     let before = length();
-    for position in [before + SIZE.bytes() + 1, 1 << 60, u64::MAX] {
+    for position in [before + 4 * SIZE.bytes() + 1, 1 << 60, u64::MAX] {
         writes[0].position = position;
         redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
         assert_eq!(length(), before, "{position}");

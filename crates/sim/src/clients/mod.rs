@@ -50,6 +50,11 @@ pub(crate) fn is_compacted(topic: &str) -> bool {
     matches!(topic, "table" | "cache")
 }
 
+/// Whether the newest batch of each producer stays in a topic: it is compacted, and nothing is removed for its age.
+fn keeps_producers(topic: &str) -> bool {
+    topic == "table"
+}
+
 pub(crate) fn name(topic: &str) -> TopicName {
     topic
         .parse()

@@ -8,7 +8,7 @@ use broker::{Broker, Durability, Error};
 use model::TopicPartition;
 use record::{BatchBuilder, CheckedBatch, Compression};
 
-use super::{Client, is_compacted, some_place};
+use super::{Client, keeps_producers, some_place};
 use crate::life::Life;
 use crate::oracle::Token;
 use crate::text;
@@ -214,7 +214,7 @@ impl Idempotent {
         let lane = self.lanes.entry(place.clone()).or_default();
         if lane.waiting.is_empty()
             && self.durability == Durability::Flushed
-            && is_compacted(place.topic.as_str())
+            && keeps_producers(place.topic.as_str())
             && dice.chance(25)
             && let Some(answered) = &lane.answered
         {
