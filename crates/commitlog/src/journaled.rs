@@ -236,7 +236,7 @@ pub fn redo(
                 .length()
                 .map_err(|source| failed("read", path.clone(), source))?;
             let gap = missing.saturating_add(write.position.saturating_sub(length));
-            if gap > journal_bytes.bytes().saturating_mul(FILES_MAX as u64) {
+            if gap > journal_bytes.bytes().saturating_mul(to_u64(FILES_MAX)) {
                 continue;
             }
             missing = gap;

@@ -69,13 +69,11 @@ impl Kind {
             (Self::Number, 5) | (Self::Explicit, 8) | (Self::ExponentialPoint, 11) => {
                 Self::Exemplar
             }
-            (Self::Resource, 1)
+            (Self::Resource | Self::ExponentialPoint | Self::Pairs, 1)
             | (Self::Scope, 3)
             | (Self::Metric, 12)
             | (Self::Number | Self::SummaryPoint | Self::Exemplar, 7)
-            | (Self::Explicit, 9)
-            | (Self::ExponentialPoint, 1)
-            | (Self::Pairs, 1) => Self::Pair,
+            | (Self::Explicit, 9) => Self::Pair,
             (Self::Pair, 2) | (Self::List, 1) => Self::Any,
             (Self::Any, 5) => Self::List,
             (Self::Any, 6) => Self::Pairs,
