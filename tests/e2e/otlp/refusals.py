@@ -88,7 +88,7 @@ while count("much") != 20_000:
     time.sleep(0.05)
 
 # What is too large is so the next time: no delay is told, which makes the answer final.
-large = request("large", points=200_000)
+large = request("large", points=300_000)
 for compression in (grpc.Compression.NoCompression, grpc.Compression.Gzip):
     code, delay, told = refused(lambda: free.Export(large, compression=compression))
     assert (code, delay) == (grpc.StatusCode.RESOURCE_EXHAUSTED, None), (code, delay, told)
