@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use env::{Disk, Faults};
 
-use crate::clients::is_compacted;
+use crate::clients::keeps_producers;
 use crate::life::Life;
 use crate::world::World;
 
@@ -115,8 +115,8 @@ pub(crate) fn flip(world: &World) {
     oracle.tally.flips += 1;
 }
 
-/// Takes the checkpoints of logs that are compacted away, now and then: a cache may go at any time, and what the
-/// log has to keep for the time without (the newest batch of each producer) must be there.
+/// Takes the checkpoints of logs that keep the newest batch of each producer away, now and then: a cache may go at any time, and
+/// what the log has to keep for the time without must be there.
 pub(crate) fn forget(world: &World) {
     if !world.dice.chance(15) {
         return;
@@ -124,7 +124,7 @@ pub(crate) fn forget(world: &World) {
     for (path, _) in world.disk.content() {
         // …/TOPIC/ID/PARTITION/checkpoint
         let mut names = path.iter().filter_map(OsStr::to_str);
-        if path.ends_with("checkpoint") && names.any(is_compacted) {
+        if path.ends_with("checkpoint") && names.any(keeps_producers) {
             let gone = world.disk.remove_file(&path).is_ok();
             let told = format_args!("takes {} away: {gone}", path.display());
             world.note(Duration::ZERO, "weather", told);

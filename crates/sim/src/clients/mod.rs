@@ -51,7 +51,7 @@ pub(crate) fn is_compacted(topic: &str) -> bool {
 }
 
 /// Whether the newest batch of each producer stays in a topic: it is compacted, and nothing is removed for its age.
-fn keeps_producers(topic: &str) -> bool {
+pub(crate) fn keeps_producers(topic: &str) -> bool {
     topic == "table"
 }
 
