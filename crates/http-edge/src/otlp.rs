@@ -31,7 +31,7 @@ use crate::{Parts, pressure};
 pub(crate) use grpc::{EXPORT, export};
 pub(crate) use http::metrics;
 
-/// Largest request, as it comes and inflated: half of what a record of the log may have, and far above what senders batch.
+/// Largest request, as it comes and inflated: far above what senders batch.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
 
 /// Requests that come as so many bytes or fewer, and inflate to no more, are read on a thread that serves others: some thousand

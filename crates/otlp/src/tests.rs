@@ -1,3 +1,5 @@
+//! Whole requests through [`translate`], names by table, and what is refused before it costs anything.
+
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
