@@ -254,10 +254,7 @@ impl<'a> Recoverer<'a> {
             return Ok(());
         }
         for name in self.names.drain(..below).chain(replaced.iter().copied()) {
-            let path = name.log_path(self.dir);
-            self.disk
-                .remove_file(&path)
-                .map_err(io_error("remove", &path))?;
+            // The records last: a start that cannot remove the index refuses the log, and so must the next one.
             let index = name.index_path(self.dir);
             match self.disk.remove_file(&index) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -265,6 +262,10 @@ impl<'a> Recoverer<'a> {
                 }
                 _ => {}
             }
+            let path = name.log_path(self.dir);
+            self.disk
+                .remove_file(&path)
+                .map_err(io_error("remove", &path))?;
         }
         let first = self.names.first().map(|name| name.base).unwrap_or_default();
         self.known_damage.retain(|damage| damage.segment >= first);

@@ -238,6 +238,49 @@ fn segments_below_the_start_are_removed_by_the_next_start() {
 }
 
 #[test]
+fn what_a_short_write_left_behind_a_closed_segment_is_no_damage() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, small());
+    let value = "x".repeat(600);
+    fill(&mut log, &[&value, &value]);
+    drop(log);
+    // The disk was full, the batch went into the next segment, and the cut of this one was lost with the power.
+    let closed = file(&disk, 0);
+    let size = closed.length().unwrap();
+    let mut cut_short = vec![0; 40];
+    closed.read_exact_at(&mut cut_short, 0).unwrap();
+    closed.write_all_at(&cut_short, size).unwrap();
+    disk.remove_file(&Path::new(DIR).join("checkpoint"))
+        .unwrap();
+    disk.restart();
+    let (log, report) = open(&disk, small());
+    assert_eq!(report.damage, [], "{report:?}");
+    assert_eq!(file(&disk, 0).length().unwrap(), size);
+    assert_eq!(log.marks().log_end, offset(2));
+}
+
+#[test]
+fn a_leftover_that_cannot_be_removed_keeps_its_records_for_the_next_start() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, small());
+    let value = "x".repeat(600);
+    fill(&mut log, &[&value, &value, &value]);
+    let old = env::read_all(&disk, &segment(0), 1 << 20).unwrap().unwrap();
+    log.delete_before(offset(1)).unwrap();
+    log.close().unwrap();
+    let left_over = disk.open(&segment(0), Open::CreateNew).unwrap();
+    left_over.write_all_at(&old, 0).unwrap();
+    // A directory where its index should be.
+    disk.create_dir_all(&segment(0).with_extension("index").join("below"))
+        .unwrap();
+    for _ in 0..2 {
+        let error = try_open(&disk.shared(), small()).unwrap_err();
+        assert!(error.to_string().contains(".index"), "{error}");
+        assert!(names(&disk).contains(&"00000000000000000000.log".to_owned()));
+    }
+}
+
+#[test]
 fn recovery_scans_only_past_the_last_checkpoint() {
     let disk = SimDisk::new(1);
     let options = commitlog::Options {
