@@ -62,11 +62,3 @@ pub(crate) async fn guard(request: Request, next: Next) -> Response {
     }
     response
 }
-
-/// Any other address.
-pub(crate) async fn missing(request: Request) -> (StatusCode, String) {
-    (
-        StatusCode::NOT_FOUND,
-        format!("there is nothing at {}\n", request.uri().path()),
-    )
-}

@@ -14,6 +14,7 @@ mod error;
 mod files;
 mod health;
 mod listeners;
+mod missing;
 mod otlp;
 mod params;
 mod pressure;
@@ -98,6 +99,12 @@ impl fmt::Debug for Parts {
 /// Why the endpoint cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Something else listens there.
+    #[error("{address} is in use by another program")]
+    AddressTaken {
+        /// The address asked for.
+        address: SocketAddr,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen for HTTP on {address}: {source}")]
     Bind {
@@ -119,16 +126,20 @@ impl Service {
     /// Takes the address; port 0 picks a free one.
     ///
     /// # Errors
-    /// [`Error::Bind`].
+    /// [`Error::AddressTaken`], [`Error::Bind`].
     pub async fn bind(address: SocketAddr) -> Result<Self, Error> {
         let bound = async {
             let listener = TcpListener::bind(address).await?;
             let address = listener.local_addr()?;
             Ok(Self { listener, address })
         };
-        bound
-            .await
-            .map_err(|source| Error::Bind { address, source })
+        bound.await.map_err(|source: io::Error| {
+            if source.kind() == io::ErrorKind::AddrInUse {
+                Error::AddressTaken { address }
+            } else {
+                Error::Bind { address, source }
+            }
+        })
     }
 
     /// Where it listens.
@@ -190,7 +201,8 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/readyz", get(health::ready))
         .route("/-/ready", get(health::ready))
         .route("/-/reload", post(health::reload).put(health::reload))
-        .fallback(files::missing)
+        .fallback(missing::address)
+        .method_not_allowed_fallback(missing::method)
         .layer(from_fn(files::guard))
         .with_state(parts)
 }

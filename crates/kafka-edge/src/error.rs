@@ -15,9 +15,7 @@ pub enum Error {
     #[error("this broker cannot be served over the Kafka protocol: its positions are no offsets")]
     NoOffsets,
     /// Something else listens there.
-    #[error(
-        "{address} is in use: another Kafka or Lantern listens there; stop it or choose another address with --kafka"
-    )]
+    #[error("{address} is in use by another program")]
     AddressTaken {
         /// Where it should have listened.
         address: SocketAddr,

@@ -38,7 +38,7 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
         .unwrap_or_else(|| "lantern".to_owned());
     println!(
         "Lantern {} is ready after {millis} ms\n\n  \
-           HTTP   http://{}\n  \
+           HTTP   http://{} (boards, Prometheus, OTLP metrics)\n  \
            Kafka  {}\n  \
            Data   {data} (samples in memory: {retention})\n  \
            Loaded {loaded}\n\n\

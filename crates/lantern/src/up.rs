@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use admission::Admission;
 use anyhow::{Context, Result, anyhow};
 use broker::coordinator::GroupCoordinator;
-use broker::{DynBroker, EmbeddedBroker};
+use broker::{DynBroker, EmbeddedBroker, OpenError};
 use env::{DynClock, DynDisk, DynEntropy, RealClock, RealDisk, RealEntropy};
 use prometheus_client::registry::Registry;
 use series::{Store, StoreOptions};
@@ -392,16 +392,17 @@ async fn open_broker(
         ..config.ring_memory.bounds(defaults)
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
-    let broker = opened.with_context(|| {
-        format!(
-            "cannot use the data directory {} (choose another with --data-dir)",
+    opened.map_err(|error| match error {
+        OpenError::Locked { .. } => anyhow!("{error}: stop it, or choose another with --data-dir"),
+        OpenError::Unwritable { .. } => anyhow!("{error}: choose another with --data-dir"),
+        error => anyhow::Error::new(error).context(format!(
+            "cannot use the data directory {}",
             data_dir.display()
-        )
-    })?;
-    Ok(broker)
+        )),
+    })
 }
 
 /// An error of an address, with the flag that leads out of it.
 fn elsewhere(error: &dyn std::fmt::Display, flag: &str) -> anyhow::Error {
-    anyhow!("{error} (choose another address with {flag})")
+    anyhow!("{error}: choose another address with {flag}")
 }

@@ -29,7 +29,8 @@ fn one_line(output: &Output, code: i32, parts: &[&str]) {
         .collect();
     assert_eq!(lines.len(), 1, "one clear line: {text}");
     for part in parts {
-        assert!(lines[0].contains(part), "'{part}' is not in: {}", lines[0]);
+        let times = lines[0].matches(part).count();
+        assert_eq!(times, 1, "'{part}' is in it once: {}", lines[0]);
     }
 }
 
@@ -113,7 +114,7 @@ fn a_data_directory_in_use_is_named_with_its_holder() -> Result<()> {
             "127.0.0.1:0",
         ],
     )?;
-    one_line(&output, 1, &[&data, &running.id().to_string()]);
+    one_line(&output, 1, &[&data, &running.id().to_string(), "--data-dir"]);
     Ok(())
 }
 
@@ -135,7 +136,7 @@ fn a_data_directory_that_cannot_be_is_named() -> Result<()> {
             "127.0.0.1:0",
         ],
     )?;
-    one_line(&output, 1, &[&data]);
+    one_line(&output, 1, &[&data, "--data-dir"]);
     Ok(())
 }
 

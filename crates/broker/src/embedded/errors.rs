@@ -23,7 +23,7 @@ pub enum OpenError {
     },
     /// Another process runs on the directory.
     #[error(
-        "the data directory {} is in use by {}: stop it, or choose another with --data-dir",
+        "the data directory {} is in use by {}",
         dir.display(),
         holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
