@@ -20,6 +20,7 @@ mod params;
 mod pressure;
 mod query;
 mod rules;
+mod samples;
 mod server;
 mod write;
 

@@ -18,15 +18,14 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use flate2::read::MultiGzDecoder;
-use ingest::Origin;
-use model::limits::METRICS_TOPIC;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
 };
 use otlp::Translated;
 
 use crate::bodies::Unread;
-use crate::{Parts, pressure};
+use crate::samples::Unwritten;
+use crate::{Parts, pressure, samples};
 
 pub(crate) use grpc::{EXPORT, export};
 pub(crate) use http::metrics;
@@ -75,6 +74,15 @@ impl From<Unread> for Refusal {
     }
 }
 
+impl From<Unwritten> for Refusal {
+    fn from(unwritten: Unwritten) -> Self {
+        match unwritten {
+            Unwritten::Busy(refused) => Self::Busy(refused),
+            Unwritten::Log(error) => Self::Log(error),
+        }
+    }
+}
+
 /// Takes a message that came as these bytes.
 async fn take(
     parts: &Arc<Parts>,
@@ -95,14 +103,9 @@ async fn take(
             .map_err(Refusal::Busy)??,
     };
     if !translated.series.is_empty() {
-        // Quotas count what came; the line before the log what waits in it.
-        let size = u64::try_from(translated.bytes.max(came)).unwrap_or(u64::MAX);
-        let permit = pressure::admit(&parts.admission, client, METRICS_TOPIC, came, size)
-            .await
-            .map_err(Refusal::Busy)?;
-        let written = ingest::write(&parts.broker, &translated.series, Origin::Samples).await;
-        permit.finish(pressure::outcome(&written));
-        written.map_err(Refusal::Log)?;
+        let (broker, admission) = (&parts.broker, &parts.admission);
+        let (bytes, series) = (translated.bytes, translated.series);
+        samples::write(broker, admission, client, came, bytes, series).await?;
     }
     let partial_success = translated.reason.map(|reason| ExportMetricsPartialSuccess {
         rejected_data_points: i64::try_from(translated.refused).unwrap_or(i64::MAX),

@@ -13,11 +13,10 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::Recovery;
-use ingest::Origin;
-use model::limits::METRICS_TOPIC;
 use series::write;
 
-use crate::{Parts, pressure};
+use crate::samples::Unwritten;
+use crate::{Parts, pressure, samples};
 
 /// Largest compressed request; the inflated one has the limit of `series::write`.
 const BODY_BYTES_MAX: usize = 32 << 20;
@@ -53,7 +52,7 @@ pub(crate) async fn remote_write(State(parts): State<Arc<Parts>>, request: Reque
         Err(unread) => return unread.into_response(),
     };
     let body = held.bytes.clone();
-    let (size, inflates_to) = (body.len(), write::inflated_len(&body));
+    let (came, inflates_to) = (body.len(), write::inflated_len(&body));
     let decode = move || {
         write::decompress(&body).and_then(|plain| match version {
             Version::One => write::decode_v1(&plain),
@@ -73,25 +72,21 @@ pub(crate) async fn remote_write(State(parts): State<Arc<Parts>>, request: Reque
         Err(error) => return answer(StatusCode::BAD_REQUEST, 0, error.to_string()),
     };
     let samples = decoded.samples;
-    let mut written = Ok(());
     if samples > 0 {
-        let cost = u64::try_from(size).unwrap_or(u64::MAX);
-        match pressure::admit(&parts.admission, client, METRICS_TOPIC, size, cost).await {
-            Ok(permit) => {
-                written = ingest::write(&parts.broker, &decoded.series, Origin::Samples).await;
-                permit.finish(pressure::outcome(&written));
+        let (broker, admission) = (&parts.broker, &parts.admission);
+        let series = decoded.series;
+        match samples::write(broker, admission, client, came, inflates_to, series).await {
+            Ok(()) => {}
+            Err(Unwritten::Busy(refused)) => return pressure::answer(refused),
+            Err(Unwritten::Log(error)) => {
+                let status = match error.recovery() {
+                    Recovery::Retry => StatusCode::SERVICE_UNAVAILABLE,
+                    Recovery::Reject => StatusCode::BAD_REQUEST,
+                    Recovery::StopPartition => StatusCode::INTERNAL_SERVER_ERROR,
+                };
+                return answer(status, 0, error.to_string());
             }
-            Err(refused) => return pressure::answer(refused),
         }
-    }
-    if let Err(error) = written {
-        return match error.recovery() {
-            Recovery::Retry => answer(StatusCode::SERVICE_UNAVAILABLE, 0, error.to_string()),
-            Recovery::Reject => answer(StatusCode::BAD_REQUEST, 0, error.to_string()),
-            Recovery::StopPartition => {
-                answer(StatusCode::INTERNAL_SERVER_ERROR, 0, error.to_string())
-            }
-        };
     }
     match decoded.refused.first() {
         Some(first) => {

@@ -114,7 +114,11 @@ fn a_data_directory_in_use_is_named_with_its_holder() -> Result<()> {
             "127.0.0.1:0",
         ],
     )?;
-    one_line(&output, 1, &[&data, &running.id().to_string(), "--data-dir"]);
+    one_line(
+        &output,
+        1,
+        &[&data, &running.id().to_string(), "--data-dir"],
+    );
     Ok(())
 }
 
