@@ -22,7 +22,6 @@ use stdx::ByteSize;
 
 use crate::checkpoint::Taken;
 use crate::flush_mark::FlushMark;
-use crate::journal::FILES_MAX;
 use crate::names::SegmentName;
 use crate::segment::{Segment, Summary};
 use crate::shared::Shared;
@@ -204,9 +203,9 @@ impl Log {
 /// at their places, in order, and syncs. Segments that are gone were removed by retention or cleaned,
 /// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
-/// `journal_bytes` is what each file of the journal holds. What stands before a write is in its segment or in the journal, so no
-/// more than all of its files hold can be missing, of all writes together; a write that begins farther behind the segment's end
-/// was never made there, and is passed over. It stays promised, so the log tells of it as lost.
+/// `journal_bytes` is what the journal's files hold together ([`Found::file_bytes`]). What stands before a write is in its segment or
+/// in the journal, so no more than that can be missing, of all writes together; a write that begins farther behind the segment's
+/// end was never made there, and is passed over. It stays promised, so the log tells of it as lost.
 ///
 /// # Errors
 /// [`Error::Io`]: part of it may be done.
@@ -236,7 +235,7 @@ pub fn redo(
                 .length()
                 .map_err(|source| failed("read", path.clone(), source))?;
             let gap = missing.saturating_add(write.position.saturating_sub(length));
-            if gap > journal_bytes.bytes().saturating_mul(to_u64(FILES_MAX)) {
+            if gap > journal_bytes.bytes() {
                 continue;
             }
             missing = gap;

@@ -13,11 +13,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
-use commitlog::{Journal, LogId, Write};
+use commitlog::{Journal, JournalFound, LogId, Write};
 use env::DiskLock;
 use model::limits::GROUPS_TOPIC;
 use model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
+use stdx::ByteSize;
 use tokio::sync::Semaphore;
 
 use super::catalog::{Catalog, TopicEntry, parse_id};
@@ -85,7 +86,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         note,
     )?;
     journal
-        .begin(&promised)
+        .begin(&promised.writes)
         .map_err(|source| OpenError::Journal { source })?;
     let journal = (options.journal_bytes.bytes() > 0).then_some(journal);
     let groups = groups_partition(&topics)?;
@@ -129,17 +130,14 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         shared,
         report,
         lock,
-        kept_entries: promised.len(),
+        kept_entries: promised.writes.len(),
     })
 }
-
-/// What the journal promised, in order.
-type Promised = Vec<(LogId, Write)>;
 
 fn read_journal(
     options: &Options,
     report: &mut RecoveryReport,
-) -> Result<(Journal, Promised), OpenError> {
+) -> Result<(Journal, JournalFound), OpenError> {
     let dir = options.data_dir.join(store::JOURNAL_DIR);
     let mut secret = [0; 8];
     options.entropy.fill(&mut secret);
@@ -149,12 +147,12 @@ fn read_journal(
         options.journal_bytes,
         u64::from_le_bytes(secret),
     );
-    let (journal, found) = opened.map_err(|source| OpenError::Journal { source })?;
+    let (journal, mut found) = opened.map_err(|source| OpenError::Journal { source })?;
     for path in &found.damaged {
         events::journal_damaged(path);
     }
-    report.journal_damaged = found.damaged;
-    Ok((journal, found.writes))
+    report.journal_damaged = std::mem::take(&mut found.damaged);
+    Ok((journal, found))
 }
 
 /// The catalog, made new in a fresh directory, always with the topic of the groups.
@@ -171,9 +169,9 @@ fn load_catalog(options: &Options, memory: &Memory) -> Result<Catalog, OpenError
         partitions: 1,
         config: TopicConfig {
             retention: None,
-            segment_bytes: stdx::ByteSize::from_mib(16),
+            segment_bytes: ByteSize::from_mib(16),
             // The assignments of one large group are one record.
-            batch_bytes: stdx::ByteSize::from_mib(16),
+            batch_bytes: ByteSize::from_mib(16),
             ..TopicConfig::default()
         },
     };
@@ -188,16 +186,16 @@ fn open_topics(
     options: &Options,
     memory: &Arc<Memory>,
     catalog: &Catalog,
-    promised: &mut Promised,
+    promised: &mut JournalFound,
     report: &mut RecoveryReport,
     note: &mut dyn FnMut(OpenedLog),
 ) -> Result<Topics, OpenError> {
     let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
-    let unknown = unknown_logs(options, catalog, promised)?;
-    for (log, write) in std::mem::take(promised) {
+    let unknown = unknown_logs(options, catalog, &promised.writes)?;
+    for (log, write) in std::mem::take(&mut promised.writes) {
         if unknown.contains(&log.topic) {
             // Somebody may put the right catalog back.
-            promised.push((log, write));
+            promised.writes.push((log, write));
         } else {
             redo.entry(log).or_default().push(write);
         }
@@ -207,7 +205,7 @@ fn open_topics(
         .iter()
         .flat_map(|(name, entry)| {
             let dir = store::topic_dir(options, name, entry.id);
-            let redo = &redo;
+            let (redo, journal_bytes) = (&redo, promised.file_bytes);
             (0..entry.partitions).map(move |number| {
                 let number = PartitionId::new(number);
                 let writes = redo.get(&log_id(entry.id, number));
@@ -217,6 +215,7 @@ fn open_topics(
                     dir: dir.clone(),
                     config: &entry.config,
                     redo: writes.map_or(&[], Vec::as_slice),
+                    journal_bytes,
                 }
             })
         })
@@ -251,7 +250,9 @@ fn open_topics(
             });
             if let (Err(_), Some(writes)) = (&result, redo.get(&log)) {
                 // What the journal has of a partition that cannot be used stays in the journal.
-                promised.extend(writes.iter().map(|write| (log, write.clone())));
+                promised
+                    .writes
+                    .extend(writes.iter().map(|write| (log, write.clone())));
             }
             partitions.push(Arc::new(settle(memory, id, entry.id, result, report)));
         }
@@ -274,7 +275,7 @@ pub(crate) fn length(writes: &[Write]) -> u64 {
 fn unknown_logs(
     options: &Options,
     catalog: &Catalog,
-    promised: &Promised,
+    promised: &[(LogId, Write)],
 ) -> Result<Vec<[u8; 16]>, OpenError> {
     let known = |topic: [u8; 16]| {
         let id = TopicId::from_bytes(topic);
@@ -304,6 +305,8 @@ struct Work<'a> {
     config: &'a TopicConfig,
     /// What the journal has of it.
     redo: &'a [Write],
+    /// And what it holds altogether.
+    journal_bytes: ByteSize,
 }
 
 impl Work<'_> {
@@ -320,7 +323,7 @@ impl Work<'_> {
 
     fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
         let dir = self.dir.join(self.id.partition.to_string());
-        commitlog::redo(&*options.disk, &dir, self.redo, options.journal_bytes)
+        commitlog::redo(&*options.disk, &dir, self.redo, self.journal_bytes)
             .map_err(|error| errors::of_log(&self.id, error))?;
         let id = self.id.clone();
         Partition::open(options, memory, id, self.topic, &self.dir, self.config)

@@ -141,6 +141,26 @@ fn a_start_that_fails_anywhere_loses_nothing_of_what_only_the_journal_has() {
 }
 
 #[test]
+fn a_start_without_a_journal_brings_back_what_is_behind_rot_in_the_last_one() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 2));
+    for value in ["first", "second", "third"] {
+        append_to_all(&broker, 2, value).unwrap();
+    }
+    drop(broker);
+    disk.crash_with(Survival::Nothing);
+    let journal = Path::new("/data/journal/0000.journal");
+    let bytes = env::read_all(&disk, journal, 1 << 30).unwrap().unwrap();
+    let second = bytes.windows(6).position(|bytes| bytes == b"second");
+    disk.flip_bit(journal, second.unwrap() as u64 * 8).unwrap();
+    let broker = EmbeddedBroker::open(without_journal(disk.shared(), clock(), 2)).unwrap();
+    for partition in 0..2 {
+        assert_eq!(read(&broker, partition, 2), ["third"]);
+    }
+}
+
+#[test]
 fn a_log_frozen_by_a_removal_keeps_what_the_journal_has_of_it() {
     let disk = SimDisk::new(1);
     let options = |seed| Options {

@@ -38,7 +38,7 @@ pub use self::read::Found;
 use crate::Write;
 
 /// Files of a journal, at most. Two take turns; more are used while logs are slow to settle.
-pub(crate) const FILES_MAX: usize = 4;
+const FILES_MAX: usize = 4;
 
 /// Largest number in a file's name.
 const NUMBER_MAX: u32 = 9_999;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use env::{DynFile, Open};
+use stdx::ByteSize;
 
 use super::frame::{FRAME_HEADER_BYTES, FRAMES_AT, FrameHeader, SECTOR, Turn};
 use super::{File, Journal, JournalError, LogId, State, parse_name, path};
@@ -24,6 +25,8 @@ pub struct Found {
     pub damaged: Vec<PathBuf>,
     /// Bytes of frames read.
     pub bytes: u64,
+    /// What its files hold together, whatever size later ones are to have.
+    pub file_bytes: ByteSize,
 }
 
 /// Turns of one run, at most: at a thousand a second they last for ten days.
@@ -50,6 +53,7 @@ impl Journal {
             Err(source) => return Err(self.failed("list", dir, source)),
         };
         let mut told: Vec<Told> = Vec::new();
+        let mut file_bytes = 0_u64;
         for number in names.iter().filter_map(|entry| parse_name(&entry.name)) {
             let path = path(&dir, number);
             let read = self.disk.open(&path, Open::Write).and_then(|file| {
@@ -57,6 +61,7 @@ impl Journal {
                 Ok((file, bytes))
             });
             let (handle, bytes) = read.map_err(|source| self.failed("read", path, source))?;
+            file_bytes = file_bytes.saturating_add(to_u64(bytes.len()));
             // Whatever it says, it is not written to before `begin` is done with it.
             self.files.push(File {
                 number,
@@ -73,7 +78,10 @@ impl Journal {
             }
         }
         told.sort_by_key(|file| file.turn.epoch);
-        let mut found = Found::default();
+        let mut found = Found {
+            file_bytes: ByteSize::from_bytes(file_bytes),
+            ..Found::default()
+        };
         for file in &mut told {
             self.next_epoch = self.next_epoch.max(file.turn.epoch.saturating_add(1));
             self.next_sequence = self.next_sequence.max(file.next);

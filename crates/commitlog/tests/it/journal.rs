@@ -12,6 +12,9 @@ use crate::kit::{DIR, batch, dump, from_producer, now, offset, open, seeds, smal
 
 const JOURNAL: &str = "/journal";
 const SIZE: ByteSize = ByteSize::from_kib(4);
+
+/// What its four files hold.
+const HELD: ByteSize = ByteSize::from_bytes(4 * SIZE.bytes());
 /// Epochs begin at half of it.
 const SECRET: u64 = 2_000_000;
 
@@ -434,7 +437,7 @@ fn what_only_the_journal_has_is_readable_and_redone_after_a_power_cut() {
     assert!(log.pending().unwrap().is_empty());
     disk.crash_with(Survival::Nothing);
     for _ in 0..2 {
-        redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+        redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
         let (log, report) = open(&disk, vouched());
         assert_eq!(dump(&log.reader()), "0=a 1=b 2=c");
         assert!(report.changed().is_none(), "{report:?}");
@@ -462,7 +465,7 @@ fn what_was_redone_or_settled_was_promised_so_rot_in_it_is_damage_and_not_cut() 
         drop(log);
         disk.restart();
         if !settle {
-            redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+            redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
         }
         let path = Path::new(DIR).join("00000000000000000000.log");
         let length = disk.open(&path, Open::Read).unwrap().length().unwrap();
@@ -544,8 +547,8 @@ fn segments_that_retention_removed_are_passed_over() {
     drop(log);
     disk.remove_file(&Path::new(DIR).join("00000000000000000000.log"))
         .unwrap();
-    redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
-    redo(&disk, Path::new("/a/topic/that/is/gone"), &writes, SIZE).unwrap();
+    redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
+    redo(&disk, Path::new("/a/topic/that/is/gone"), &writes, HELD).unwrap();
 }
 
 #[test]
@@ -562,7 +565,7 @@ fn more_than_one_file_of_the_journal_holds_is_brought_back_to_a_segment_that_los
     drop(log);
     disk.crash_with(Survival::Nothing);
     assert!(writes.last().unwrap().position > 2 * SIZE.bytes());
-    redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+    redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
     let (log, report) = open(&disk, vouched());
     assert_eq!(log.marks().log_end, offset(12));
     assert!(report.changed().is_none(), "{report:?}");
@@ -580,11 +583,11 @@ fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
     disk.crash_with(Survival::Nothing);
     let path = Path::new(DIR).join("00000000000000000000.log");
     let length = || disk.open(&path, Open::Read).unwrap().length().unwrap();
-    // A place that is wrong under a right checksum: the file could only have gone on for what the journal's four files hold.
+    // A place that is wrong under a right checksum: the file could only have gone on for what the journal's files hold.
     let before = length();
-    for position in [before + 4 * SIZE.bytes() + 1, 1 << 60, u64::MAX] {
+    for position in [before + HELD.bytes() + 1, 1 << 60, u64::MAX] {
         writes[0].position = position;
-        redo(&disk, Path::new(DIR), &writes, SIZE).unwrap();
+        redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
         assert_eq!(length(), before, "{position}");
     }
     let (log, report) = open(&disk, vouched());

@@ -283,7 +283,7 @@ fn note_redo(options: &VerifyOptions, logs: &[OpenedLog], found: &mut Verified) 
 
 /// Opens every log there is by its directory, when nobody knows what topics there are.
 fn each_directory(dry: &Options, found: &mut Verified) -> Vec<OpenedLog> {
-    let mut redo = journal_entries(dry, found);
+    let (mut redo, journal_bytes) = journal_entries(dry, found);
     let mut logs = Vec::new();
     for (name, id, path) in store::topic_dirs(dry).unwrap_or_default() {
         let (Ok(name), Some(topic)) = (TopicName::new(&name), parse_id(&id)) else {
@@ -299,7 +299,7 @@ fn each_directory(dry: &Options, found: &mut Verified) -> Vec<OpenedLog> {
             let number = PartitionId::new(number);
             let writes = redo.remove(&log_id(topic, number)).unwrap_or_default();
             let id = TopicPartition::new(name.clone(), number);
-            logs.push(open_one(dry, id, topic, &path, &writes));
+            logs.push(open_one(dry, id, topic, &path, &writes, journal_bytes));
         }
     }
     logs
@@ -311,9 +311,10 @@ fn open_one(
     topic: TopicId,
     topic_dir: &Path,
     writes: &[Write],
+    journal_bytes: ByteSize,
 ) -> OpenedLog {
     let dir = topic_dir.join(id.partition.to_string());
-    let opened = commitlog::redo(&*dry.disk, &dir, writes, dry.journal_bytes)
+    let opened = commitlog::redo(&*dry.disk, &dir, writes, journal_bytes)
         .map_err(|error| errors::of_log(&id, error))
         .and_then(|()| {
             let memory = Arc::new(Memory::new(dry, &Metrics::new()));
@@ -332,16 +333,19 @@ fn open_one(
     }
 }
 
-fn journal_entries(dry: &Options, found: &mut Verified) -> AHashMap<LogId, Vec<Write>> {
+/// What the journal has of each log, and what it holds altogether.
+fn journal_entries(dry: &Options, found: &mut Verified) -> (AHashMap<LogId, Vec<Write>>, ByteSize) {
     let dir = dry.data_dir.join(store::JOURNAL_DIR);
     let mut entries: AHashMap<LogId, Vec<Write>> = AHashMap::new();
+    let mut journal_bytes = ByteSize::default();
     match Journal::open(Arc::clone(&dry.disk), &dir, dry.journal_bytes, 0) {
         Ok((_, journal)) => {
+            journal_bytes = journal.file_bytes;
             for (log, write) in journal.writes {
                 entries.entry(log).or_default().push(write);
             }
         }
         Err(error) => found.note(about(dir, errors::chain(&error), StartAction::Refuse)),
     }
-    entries
+    (entries, journal_bytes)
 }
