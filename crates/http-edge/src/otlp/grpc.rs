@@ -126,7 +126,30 @@ fn status(refusal: Refusal) -> Status {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::bodies::Unread;
+
+    #[test]
+    fn a_call_without_room_for_its_body_is_told_when_to_come_again() {
+        let retry_after = Duration::from_secs(1);
+        let reason = admission::Reason::Bodies;
+        let crowded = Unread::Crowded(admission::Refused {
+            reason,
+            retry_after,
+        });
+        let told = status(crowded.into());
+        assert_eq!(told.code(), Code::ResourceExhausted);
+        let info = told.get_details_retry_info().unwrap();
+        assert_eq!(info.retry_delay, Some(retry_after));
+        assert!(told.metadata().get_bin(RETRY_INFO).is_some());
+        // The code alone is final: the same body would be too large again.
+        let told = status(Unread::TooLarge(1 << 20).into());
+        assert_eq!(told.code(), Code::ResourceExhausted);
+        assert!(told.get_details_retry_info().is_none());
+        assert!(told.metadata().get_bin(RETRY_INFO).is_none());
+    }
 
     #[test]
     fn a_call_has_one_whole_message() {
