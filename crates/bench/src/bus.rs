@@ -39,7 +39,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use load::Shape;
+use load::{Requests, Shape};
 use peer::{Class, Found, Peer};
 use report::{Cell, Report};
 
@@ -63,9 +63,14 @@ pub(crate) struct Bus {
     /// Seconds a fresh server is warmed up at the greatest pace [default: 15, with --quick 1]
     #[arg(long, value_parser = clap::value_parser!(u64).range(0..=600))]
     warm_seconds: Option<u64>,
-    /// Records in a request
-    #[arg(long, value_delimiter = ',', default_value = "1,100,1000", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    batches: Vec<u32>,
+    /// Records in a request; 1x5 is one, with five requests in flight
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "RECORDS[xREQUESTS]",
+        default_value = "1,1x5,100,1000"
+    )]
+    batches: Vec<Requests>,
     /// Partitions (streams) [default: 1,16, with --quick 1]
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..=1_000))]
     partitions: Vec<u16>,
@@ -312,10 +317,8 @@ fn acknowledgements(plan: &Plan, report: &mut Report) -> Result<bool> {
     for class in plan.classes.iter().copied() {
         for shape in plan.shapes.iter().copied() {
             println!(
-                "==> acknowledgements, {}, batches of {}, {} partitions, {} producers",
+                "==> acknowledgements, {}, batches × partitions: {shape}, {} producers",
                 class.name(),
-                shape.batch,
-                shape.partitions,
                 shape.producers
             );
             let mut cell = Cell::new(class, shape);

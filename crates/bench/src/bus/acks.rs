@@ -100,7 +100,7 @@ pub(super) fn round(pass: &Pass, found: &Found, class: Class, shape: Shape) -> R
         });
         pass.note(&json!({
             "section": "acks", "class": class.name(), "peer": found.peer.flag(), "batch": shape.batch,
-            "partitions": shape.partitions, "share": share, "rate": rate, "reached": phase.rate,
+            "in_flight": shape.in_flight, "partitions": shape.partitions, "share": share, "rate": rate, "reached": phase.rate,
             "behind": phase.behind, "p50_ms": waits.p50, "p99_ms": waits.p99,
             "p99.9_ms": waits.p999, "worst_ms": waits.worst,
         }))?;
@@ -120,7 +120,7 @@ pub(super) fn round(pass: &Pass, found: &Found, class: Class, shape: Shape) -> R
     };
     pass.note(&json!({
         "section": "acks", "class": class.name(), "peer": found.peer.flag(), "batch": shape.batch,
-        "partitions": shape.partitions, "most": round.most, "most_p99_ms": most.latency.at(99.0),
+        "in_flight": shape.in_flight, "partitions": shape.partitions, "most": round.most, "most_p99_ms": most.latency.at(99.0),
         "cpu_s_per_million": round.cpu_per_million, "generator_cores": round.generator,
         "peak_mib": peak_mib, "verified": verified,
     }))?;

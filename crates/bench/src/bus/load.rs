@@ -9,9 +9,11 @@
 //! Numbers go on from one run to the next, so that all of it can be held against what is read back in the end.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -43,20 +45,55 @@ pub(super) struct Shape {
     pub(super) in_flight: usize,
 }
 
+/// Records in a request, and requests in flight where it is not what comes with that many: `100`, or `1x5`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Requests {
+    batch: u32,
+    in_flight: Option<usize>,
+}
+
+impl FromStr for Requests {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (batch, in_flight) = match text.split_once('x') {
+            Some((batch, in_flight)) => (batch, Some(in_flight.parse()?)),
+            None => (text, None),
+        };
+        let batch = batch.parse()?;
+        ensure!((1..=10_000).contains(&batch), "1 to 10,000 records");
+        ensure!(
+            in_flight.is_none_or(|number| (1..=64).contains(&number)),
+            "1 to 64 requests in flight"
+        );
+        Ok(Self { batch, in_flight })
+    }
+}
+
 impl Shape {
     /// Single records come from many, large batches from few.
-    pub(super) fn new(batch: u32, partitions: u16) -> Self {
-        let (producers, in_flight) = match batch {
+    pub(super) fn new(requests: Requests, partitions: u16) -> Self {
+        let (producers, in_flight) = match requests.batch {
             1 => (200, 1),
             2..=100 => (4, 16),
             _ => (4, 4),
         };
         Self {
-            batch,
+            batch: requests.batch,
             partitions,
             producers,
-            in_flight,
+            in_flight: requests.in_flight.unwrap_or(in_flight),
         }
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.batch)?;
+        if self.batch == 1 {
+            write!(f, ", {} in flight,", self.in_flight)?;
+        }
+        write!(f, " × {}", self.partitions)
     }
 }
 

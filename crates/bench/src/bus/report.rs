@@ -376,7 +376,7 @@ fn caught_rows(caught: &[CaughtUp]) -> String {
 /// A cell's rows, in the order of peers.
 fn rows(cell: &Cell) -> String {
     let mut text = String::new();
-    let load = format!("{} × {}", cell.shape.batch, cell.shape.partitions);
+    let load = cell.shape;
     let lantern = cell.of(Peer::Lantern);
     for peer in Peer::ALL {
         let rounds = cell.of(peer);
@@ -483,11 +483,7 @@ fn panel(cell: &Cell) -> Panel {
         });
     }
     Panel {
-        title: format!(
-            "batches of {}, {} partitions",
-            cell.shape.batch, cell.shape.partitions
-        )
-        .replace(", 1 partitions", ", 1 partition"),
+        title: format!("batches × partitions: {}", cell.shape),
         curves,
     }
 }

@@ -27,7 +27,7 @@ fn round(peer: Peer, most: f64, p99: f64) -> Round {
 
 #[test]
 fn a_table_shows_medians_ratios_targets_and_what_failed() {
-    let mut cell = Cell::new(Class::Flushed, Shape::new(100, 1));
+    let mut cell = Cell::new(Class::Flushed, Shape::new("100".parse().unwrap(), 1));
     cell.rounds = vec![
         round(Peer::Lantern, 1.2e6, 4.0),
         round(Peer::Redis, 3e5, 8.0),
