@@ -24,3 +24,4 @@ mod simulation;
 mod spare;
 mod transactions;
 mod verify;
+mod vouched;
