@@ -94,6 +94,7 @@ pub struct Unsettled {
     gate: SyncGate,
     path: PathBuf,
     end: Offset,
+    cuts: u64,
     due: Option<Due>,
 }
 
@@ -175,12 +176,13 @@ impl Log {
             gate: Arc::clone(&self.sync_gate),
             path: self.active().path().to_owned(),
             end: self.marks().log_end,
+            cuts: self.cuts,
             due,
         }))
     }
 
     /// Takes note of [`Unsettled::sync`]: with success a journal need not keep what was written
-    /// before [`Log::unsettled`], and if nothing was written since, the log is as after a flush.
+    /// before [`Log::unsettled`], and if nothing was written or cut back since, the log is as after a flush.
     ///
     /// # Errors
     /// As [`Log::flush`]: a failed sync is final.
@@ -190,7 +192,7 @@ impl Log {
             return Err(self.freeze("sync", &was.path, source));
         }
         let end = self.marks().log_end;
-        if was.end == end && self.dirty {
+        if was.end == end && was.cuts == self.cuts && self.dirty {
             self.all_synced(end);
         } else {
             self.mark.set(was.end);
@@ -199,13 +201,17 @@ impl Log {
     }
 }
 
+/// The longest gap that is believed: a frame and a batch, several times over.
+const GAP_BYTES: ByteSize = ByteSize::from_mib(4);
+
 /// Brings back what a journal has of the log in `dir`, before [`Log::open`]: writes the bytes
 /// at their places, in order, and syncs. Segments that are gone were removed by retention or cleaned,
 /// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
-/// `journal_bytes` is what the journal's files hold together ([`Found::file_bytes`]). What stands before a write is in its segment or
-/// in the journal, so no more than that can be missing, of all writes together; a write that begins farther behind the segment's
-/// end was never made there, and is passed over. It stays promised, so the log tells of it as lost.
+/// What stands before a write is in its segment or in the journal. So a gap before it is no longer than a frame that rotted, or than what
+/// the segment lost since; a write behind a longer one ([`GAP_BYTES`]; what the journal's files hold, if that is more, which is
+/// `journal_bytes`) says a place where it hardly was, under which a file could grow to any length. It is passed over, and stays
+/// promised, so the log tells of it as lost. Answers how many were: the journal's files have the only copy of them.
 ///
 /// # Errors
 /// [`Error::Io`]: part of it may be done.
@@ -214,38 +220,29 @@ pub fn redo(
     dir: &Path,
     writes: &[Write],
     journal_bytes: ByteSize,
-) -> Result<(), Error> {
-    let mut open: Option<(Offset, PathBuf, DynFile)> = None;
-    let mut missing = 0_u64;
+) -> Result<usize, Error> {
+    let longest = GAP_BYTES.max(journal_bytes).bytes();
+    let mut open: Option<Redone> = None;
+    let mut passed_over = 0;
     for write in writes {
         if open
             .as_ref()
-            .is_none_or(|(segment, ..)| *segment != write.segment)
+            .is_none_or(|open| open.segment != write.segment)
         {
-            sync(open.take())?;
-            let path = SegmentName::appended(write.segment).log_path(dir);
-            match disk.open(&path, Open::Write) {
-                Ok(file) => open = Some((write.segment, path, file)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(source) => return Err(failed("open", path, source)),
-            }
+            Redone::sync(open.take())?;
+            open = Redone::open(disk, dir, writes, write.segment, longest)?;
         }
-        if let Some((_, path, file)) = &open {
-            let length = file
-                .length()
-                .map_err(|source| failed("read", path.clone(), source))?;
-            let gap = missing.saturating_add(write.position.saturating_sub(length));
-            if gap > journal_bytes.bytes() {
-                continue;
-            }
-            missing = gap;
-            file.write_all_at(&write.bytes, write.position)
-                .map_err(|source| failed("write", path.clone(), source))?;
+        let Some(open) = &open else { continue };
+        if write.position > open.reach {
+            passed_over += 1;
+            continue;
         }
+        let written = open.file.write_all_at(&write.bytes, write.position);
+        written.map_err(|source| failed("write", open.path.clone(), source))?;
     }
-    sync(open.take())?;
+    Redone::sync(open.take())?;
     let Some(promised) = writes.iter().map(|write| write.next).max() else {
-        return Ok(());
+        return Ok(passed_over);
     };
     // A directory that is gone has nothing to be promised.
     if disk.exists(dir).unwrap_or(false) {
@@ -253,15 +250,64 @@ pub fn redo(
             .map_err(|source| failed("open", crate::flush_mark::path(dir), source))?;
         mark.set(promised);
     }
-    Ok(())
+    Ok(passed_over)
 }
 
-fn sync(open: Option<(Offset, PathBuf, DynFile)>) -> Result<(), Error> {
-    let Some((_, path, file)) = open else {
-        return Ok(());
-    };
-    file.sync_data()
-        .map_err(|source| failed("sync", path, source))
+/// A segment that writes are redone in.
+struct Redone {
+    segment: Offset,
+    path: PathBuf,
+    file: DynFile,
+    /// Writes that begin behind this are passed over.
+    reach: u64,
+}
+
+impl Redone {
+    /// `None` if it is gone.
+    fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        writes: &[Write],
+        segment: Offset,
+        longest: u64,
+    ) -> Result<Option<Self>, Error> {
+        let path = SegmentName::appended(segment).log_path(dir);
+        let file = match disk.open(&path, Open::Write) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(failed("open", path, source)),
+        };
+        let length = file.length();
+        let length = length.map_err(|source| failed("read", path.clone(), source))?;
+        // By position, not as they came: so a start that was interrupted takes the same ones as the next, which finds a longer file.
+        let mut places: Vec<(u64, u64)> = writes
+            .iter()
+            .filter(|write| write.segment == segment)
+            .map(|write| (write.position, to_u64(write.bytes.len())))
+            .collect();
+        places.sort_unstable();
+        let mut end = length;
+        for (position, bytes) in places {
+            if position.saturating_sub(end) > longest {
+                break;
+            }
+            end = end.max(position.saturating_add(bytes));
+        }
+        Ok(Some(Self {
+            segment,
+            path,
+            file,
+            reach: end,
+        }))
+    }
+
+    fn sync(open: Option<Self>) -> Result<(), Error> {
+        let Some(open) = open else {
+            return Ok(());
+        };
+        let synced = open.file.sync_data();
+        synced.map_err(|source| failed("sync", open.path, source))
+    }
 }
 
 fn failed(action: &'static str, path: PathBuf, source: io::Error) -> Error {

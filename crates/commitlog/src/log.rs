@@ -85,6 +85,8 @@ pub struct Log {
     frozen: Option<Arc<str>>,
     /// The newest segment was written, or cut back, since its last sync.
     pub(crate) dirty: bool,
+    /// How often a failed write was cut back.
+    pub(crate) cuts: u64,
     /// Bytes appended since the last sync, or since one began beside the writer.
     pub(crate) since_sync: u64,
     /// Bytes appended since the last checkpoint was taken down.
@@ -126,6 +128,7 @@ impl Log {
             options,
             frozen: None,
             dirty: false,
+            cuts: 0,
             since_sync: 0,
             since_checkpoint: 0,
             checkpoints: CheckpointGate::default(),
@@ -389,6 +392,7 @@ impl Log {
         };
         let path = self.active.path().to_owned();
         self.room = Room::none(position);
+        self.cuts += 1;
         if let Err(cut) = self.file.set_len(position) {
             return Err(self.freeze("cut back", &path, cut));
         }

@@ -107,6 +107,13 @@ pub(crate) fn journal_damaged(path: &Path) {
     error!(path = %path.display(), "A file of the journal lost entries; it is kept aside, named .damaged.");
 }
 
+pub(crate) fn journal_passed_over(writes: usize) {
+    error!(
+        writes,
+        "The journal has records whose place in their segment is too far behind its end; they are not brought back."
+    );
+}
+
 pub(crate) fn journal_of_unknown(id: TopicId) {
     warn!(%id, "The journal has records of a topic that the catalog does not name; they are kept there.");
 }

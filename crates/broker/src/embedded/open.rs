@@ -77,7 +77,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         ..RecoveryReport::default()
     };
     let (mut journal, mut promised) = read_journal(&options, &mut report)?;
-    let topics = open_topics(
+    let (topics, passed_over) = open_topics(
         &options,
         &memory,
         &catalog,
@@ -85,6 +85,9 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         &mut report,
         note,
     )?;
+    if passed_over > 0 {
+        keep_journal(&mut journal, passed_over, &mut report);
+    }
     journal
         .begin(&promised.writes)
         .map_err(|source| OpenError::Journal { source })?;
@@ -155,6 +158,17 @@ fn read_journal(
     Ok((journal, found))
 }
 
+/// Keeps the journal's files aside: there are no other copies of what was passed over.
+fn keep_journal(journal: &mut Journal, passed_over: usize, report: &mut RecoveryReport) {
+    events::journal_passed_over(passed_over);
+    for path in journal.keep_aside() {
+        if !report.journal_damaged.contains(&path) {
+            events::journal_damaged(&path);
+            report.journal_damaged.push(path);
+        }
+    }
+}
+
 /// The catalog, made new in a fresh directory, always with the topic of the groups.
 fn load_catalog(options: &Options, memory: &Memory) -> Result<Catalog, OpenError> {
     let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
@@ -189,7 +203,7 @@ fn open_topics(
     promised: &mut JournalFound,
     report: &mut RecoveryReport,
     note: &mut dyn FnMut(OpenedLog),
-) -> Result<Topics, OpenError> {
+) -> Result<(Topics, usize), OpenError> {
     let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
     let unknown = unknown_logs(options, catalog, &promised.writes)?;
     for (log, write) in std::mem::take(&mut promised.writes) {
@@ -200,6 +214,7 @@ fn open_topics(
             redo.entry(log).or_default().push(write);
         }
     }
+    let passed_over = &AtomicUsize::new(0);
     let work: Vec<Work<'_>> = catalog
         .topics
         .iter()
@@ -216,6 +231,7 @@ fn open_topics(
                     config: &entry.config,
                     redo: writes.map_or(&[], Vec::as_slice),
                     journal_bytes,
+                    passed_over,
                 }
             })
         })
@@ -262,7 +278,7 @@ fn open_topics(
     }
     topics.infos = Arc::new(infos);
     topics.live = live;
-    Ok(topics)
+    Ok((topics, passed_over.load(Ordering::Relaxed)))
 }
 
 /// Bytes in entries of the journal.
@@ -307,6 +323,8 @@ struct Work<'a> {
     redo: &'a [Write],
     /// And what it holds altogether.
     journal_bytes: ByteSize,
+    /// Writes that were not redone.
+    passed_over: &'a AtomicUsize,
 }
 
 impl Work<'_> {
@@ -323,8 +341,9 @@ impl Work<'_> {
 
     fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
         let dir = self.dir.join(self.id.partition.to_string());
-        commitlog::redo(&*options.disk, &dir, self.redo, self.journal_bytes)
+        let passed_over = commitlog::redo(&*options.disk, &dir, self.redo, self.journal_bytes)
             .map_err(|error| errors::of_log(&self.id, error))?;
+        self.passed_over.fetch_add(passed_over, Ordering::Relaxed);
         let id = self.id.clone();
         Partition::open(options, memory, id, self.topic, &self.dir, self.config)
     }

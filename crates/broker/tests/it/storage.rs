@@ -1,12 +1,12 @@
 //! What the broker does when the disk does not do its part.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use broker::{
     Append, Broker, Commit, Durability, EmbeddedBroker, Error, Options, Place, ReadLimit,
 };
-use env::{Disk, Faults, SimDisk, Survival};
+use env::{Disk, Faults, Open, SimDisk, Survival};
 use model::{GroupId, Offset, Position, Timestamp};
 use stdx::ByteSize;
 use test_kit::batches::{batch, batch_at, values};
@@ -157,6 +157,40 @@ fn a_start_without_a_journal_brings_back_what_is_behind_rot_in_the_last_one() {
     let broker = EmbeddedBroker::open(without_journal(disk.shared(), clock(), 2)).unwrap();
     for partition in 0..2 {
         assert_eq!(read(&broker, partition, 2), ["third"]);
+    }
+}
+
+#[test]
+fn what_a_segment_lost_before_a_write_of_the_journal_does_not_lose_that_write() {
+    for (lost, is_back) in [(300 << 10, true), (5 << 20, false)] {
+        let disk = SimDisk::new(1);
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+        create(&broker, spec("orders", 2));
+        let piece = "x".repeat(100 << 10);
+        let pieces = lost / piece.len();
+        for _ in 0..pieces {
+            append(&broker, 0, &piece).unwrap();
+        }
+        append_to_all(&broker, 2, "promised").unwrap();
+        drop(broker);
+        disk.crash_with(Survival::Nothing);
+        let file = disk.open(&segment(&disk, 0), Open::Write).unwrap();
+        file.set_len(0).unwrap();
+        disk.write_back();
+        let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
+        let is_damaged = |path: &Path| path.extension().is_some_and(|name| name == "damaged");
+        let kept = disk.content().into_iter();
+        let kept: Vec<_> = kept.filter(|(path, _)| is_damaged(path)).collect();
+        if is_back {
+            assert_eq!(read(&broker, 0, pieces as u64), ["promised"]);
+            assert!(kept.is_empty());
+        } else {
+            assert_eq!(broker.recovery().journal_damaged.len(), 1);
+            let copies = kept.iter().flat_map(|(_, bytes)| bytes.windows(8));
+            let copies = copies.filter(|found| found == b"promised").count();
+            assert_eq!(copies, 2, "one of each partition");
+        }
+        assert_eq!(read(&broker, 1, 0), ["promised"]);
     }
 }
 
@@ -351,7 +385,7 @@ fn one_damaged_partition_keeps_nobody_else_from_opening() {
     drop(broker);
     disk.restart();
     let log = segment(&disk, 0);
-    let middle = disk.open(&log, env::Open::Read).unwrap().length().unwrap() / 2;
+    let middle = disk.open(&log, Open::Read).unwrap().length().unwrap() / 2;
     disk.flip_bit(&log, middle * 8).unwrap();
     let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap();
     let touched = &broker.recovery().touched;
@@ -426,7 +460,7 @@ fn async_read_all(
 }
 
 /// The largest file of a partition of topic "orders".
-fn segment(disk: &SimDisk, partition: u32) -> std::path::PathBuf {
+fn segment(disk: &SimDisk, partition: u32) -> PathBuf {
     let part = format!("/{partition}/");
     let files = disk.content();
     let mine = files.iter().filter(|(path, _)| {

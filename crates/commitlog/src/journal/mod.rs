@@ -204,6 +204,14 @@ impl Journal {
         self.remove(&old)
     }
 
+    /// Has [`Journal::begin`] keep aside what an earlier run left, as if it had lost something; answers the files.
+    pub fn keep_aside(&mut self) -> Vec<PathBuf> {
+        let kept = self.files.iter().filter(|file| file.state == State::Kept);
+        self.damaged = kept.map(|file| file.number).collect();
+        let numbers = self.damaged.iter();
+        numbers.map(|number| path(&self.dir, *number)).collect()
+    }
+
     /// Forgets everything this run promised: all logs are synced. What an earlier run promised and
     /// [`Journal::begin`] kept stays.
     ///

@@ -73,9 +73,6 @@ impl Recoverer<'_> {
                     }
                     self.learn(&batch, base, &mut summary, &mut index);
                 }
-                // All records up to the next segment are there: what is left was cut short and given up, and
-                // the power went before the cut of the file was durable.
-                Step::Bad if next == Some(expected) => break WalkEnd::Whole,
                 Step::Bad
                     if expected >= promised
                         && is_room(&mut window, position, base).map_err(&read)? =>

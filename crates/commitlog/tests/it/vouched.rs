@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use commitlog::{Options, Publish, redo};
+use commitlog::{Error, Options, Publish, Write, redo};
 use env::{Disk, Faults, Open, SimDisk, Survival};
 use stdx::ByteSize;
 
@@ -185,11 +185,13 @@ fn a_write_where_none_can_have_been_is_passed_over_and_told_as_lost() {
     disk.crash_with(Survival::Nothing);
     let path = Path::new(DIR).join("00000000000000000000.log");
     let length = || disk.open(&path, Open::Read).unwrap().length().unwrap();
-    // A place that is wrong under a right checksum: the file could only have gone on for what the journal's files hold.
+    // A place that is wrong under a right checksum.
     let before = length();
-    for position in [before + HELD.bytes() + 1, 1 << 60, u64::MAX] {
+    let longest = ByteSize::from_mib(4).max(HELD).bytes();
+    for position in [before + longest + 1, 1 << 60, u64::MAX] {
         writes[0].position = position;
-        redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
+        let passed_over = redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
+        assert_eq!(passed_over, 1);
         assert_eq!(length(), before, "{position}");
     }
     let (log, report) = open(&disk, vouched());
@@ -204,6 +206,58 @@ fn lazily() -> Options {
         segment_bytes: ByteSize::from_kib(64),
         publish: Publish::Written,
         ..small()
+    }
+}
+
+#[test]
+fn what_is_passed_over_is_so_at_the_next_start_too() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, vouched());
+    log.append(&[batch(5, &["a"])], now(1)).unwrap();
+    let write = log.pending().unwrap()[0].clone();
+    drop(log);
+    disk.crash_with(Survival::Nothing);
+    let mib = 1 << 20;
+    // Out of order, and each within reach of the one before it only.
+    let places = [9 * mib, 0, 3 * mib, 6 * mib, 20 * mib];
+    let writes = places.map(|position| Write {
+        position,
+        ..write.clone()
+    });
+    for _ in 0..2 {
+        let passed_over = redo(&disk, Path::new(DIR), &writes, HELD).unwrap();
+        assert_eq!(passed_over, 1);
+        let path = Path::new(DIR).join("00000000000000000000.log");
+        let length = disk.open(&path, Open::Read).unwrap().length().unwrap();
+        assert_eq!(length, 9 * mib + write.bytes.len() as u64);
+    }
+}
+
+#[test]
+fn a_write_cut_back_beside_a_settling_is_synced_before_the_next_segment() {
+    for seed in 0..100 {
+        let disk = SimDisk::new(seed);
+        let (mut log, _) = open(&disk, vouched());
+        log.append(&[batch(5, &["a"])], now(1)).unwrap();
+        let unsettled = log.unsettled().unwrap().unwrap();
+        let synced = unsettled.sync();
+        // Whole batches fit, and some of another.
+        let again = [batch(5, &["b"]), batch(5, &["c"]), batch(5, &["d"])];
+        let size = again[0].size() as u64;
+        disk.set_capacity(Some(disk.used() + 2 * size + 20));
+        let full = log.append(&again, now(1));
+        assert!(matches!(full, Err(Error::Full { .. })), "{full:?}");
+        log.settled(&unsettled, synced).unwrap();
+        disk.set_capacity(None);
+        let large = "x".repeat(vouched().segment_bytes.as_usize());
+        log.append(&[batch(5, &[&large])], now(1)).unwrap();
+        log.flush().unwrap();
+        assert_eq!(log.marks().log_end, offset(2));
+        drop(log);
+        disk.crash();
+        let (log, report) = open(&disk, vouched());
+        assert_eq!(report.damage, [], "seed {seed}");
+        assert_eq!(log.marks().log_end, offset(2));
     }
 }
 

@@ -316,7 +316,7 @@ fn open_one(
     let dir = topic_dir.join(id.partition.to_string());
     let opened = commitlog::redo(&*dry.disk, &dir, writes, journal_bytes)
         .map_err(|error| errors::of_log(&id, error))
-        .and_then(|()| {
+        .and_then(|_passed_over| {
             let memory = Arc::new(Memory::new(dry, &Metrics::new()));
             let config = TopicConfig::default();
             Partition::open(dry, &memory, id.clone(), topic, topic_dir, &config)
