@@ -17,8 +17,8 @@
 //!   been, if rot struck just then: if there are any, all that is cut is kept aside and reported.
 //!
 //! Zeros up to the end of the file, behind everything that was promised, are neither: a log writes them ahead of
-//! itself (`preallocate`). Nor are batches of smaller offsets than the segment's: it took a used file (`spare`). Both are taken away
-//! and not reported.
+//! itself (`preallocate`). Nor are batches of smaller offsets than the segment's: it took a used file (`spare`). Nor is a part of a
+//! batch behind the last record before the next segment. All are taken away and not reported.
 //!
 //! **Then make it true.** What was read may be in the page cache only: after a failed fsync the kernel
 //! calls such pages clean. So bytes above the flush mark are written again, then synced, before

@@ -73,6 +73,9 @@ impl Recoverer<'_> {
                     }
                     self.learn(&batch, base, &mut summary, &mut index);
                 }
+                // All records up to the next segment are there. What is left was cut short and given up, and the cut of the file
+                // was lost: with a sync that failed, whose file the log was opened on again.
+                Step::Bad if next == Some(expected) => break WalkEnd::Whole,
                 Step::Bad
                     if expected >= promised
                         && is_room(&mut window, position, base).map_err(&read)? =>

@@ -238,6 +238,28 @@ fn segments_below_the_start_are_removed_by_the_next_start() {
 }
 
 #[test]
+fn what_a_short_write_left_behind_a_closed_segment_is_no_damage() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, small());
+    let value = "x".repeat(600);
+    fill(&mut log, &[&value, &value]);
+    drop(log);
+    // The disk was full, the batch went into the next segment, and the cut of this one was lost.
+    let closed = file(&disk, 0);
+    let size = closed.length().unwrap();
+    let mut cut_short = vec![0; 40];
+    closed.read_exact_at(&mut cut_short, 0).unwrap();
+    closed.write_all_at(&cut_short, size).unwrap();
+    disk.remove_file(&Path::new(DIR).join("checkpoint"))
+        .unwrap();
+    disk.restart();
+    let (log, report) = open(&disk, small());
+    assert_eq!(report.damage, [], "{report:?}");
+    assert_eq!(file(&disk, 0).length().unwrap(), size);
+    assert_eq!(log.marks().log_end, offset(2));
+}
+
+#[test]
 fn a_leftover_that_cannot_be_removed_keeps_its_records_for_the_next_start() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, small());
