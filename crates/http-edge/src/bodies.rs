@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 use futures_util::StreamExt;
 use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
 
 use crate::pressure;
 
@@ -25,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const COME_AGAIN: Duration = Duration::from_secs(1);
 /// How long a body may pause.
 const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// What comes of a body in a second, at least, from its beginning and a pause on: room is not for who sends a byte now and then.
+const RATE_MIN: usize = 64 << 10;
 
 /// Room for the bodies of all requests that write.
 #[derive(Debug)]
@@ -68,8 +71,12 @@ impl Bodies {
         let mut pieces = body.into_data_stream();
         let mut bytes = BytesMut::new();
         let mut room: Option<SemaphorePermit<'_>> = None;
+        let begun = Instant::now();
         loop {
-            let piece = tokio::time::timeout(PAUSE_MAX, pieces.next()).await;
+            let earned =
+                Duration::from_secs(u64::try_from(bytes.len() / RATE_MIN).unwrap_or_default());
+            let latest = (begun + PAUSE_MAX + earned).min(Instant::now() + PAUSE_MAX);
+            let piece = tokio::time::timeout_at(latest, pieces.next()).await;
             let Some(piece) = piece.map_err(|_| Unread::Stalled)? else {
                 break;
             };
@@ -112,8 +119,13 @@ impl Unread {
             ),
             Self::Crowded(refused) => (StatusCode::TOO_MANY_REQUESTS, refused.to_string()),
             Self::Stalled => (
-                StatusCode::REQUEST_TIMEOUT,
-                format!("nothing of the body came for {} s", PAUSE_MAX.as_secs()),
+                // Not 408, which senders of samples take for final.
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "the body stopped for {} s, or came at less than {} KiB/s",
+                    PAUSE_MAX.as_secs(),
+                    RATE_MIN >> 10
+                ),
             ),
             Self::Broken(error) => (
                 StatusCode::BAD_REQUEST,
@@ -140,7 +152,6 @@ mod tests {
     use futures_util::stream;
     use test_kit::clock::TokioClock;
     use tokio::task::JoinHandle;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -193,6 +204,26 @@ mod tests {
         assert!(begun.elapsed() <= PAUSE_MAX);
         assert_eq!(small().await.unwrap(), 5);
         assert_eq!(world.bodies.0.available_permits(), HELD_BYTES_MAX);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_drips_is_given_up_and_who_is_slow_is_not() {
+        let world = World::new();
+        let every = |bytes: usize, pause: Duration| {
+            let pieces = stream::unfold(32_usize, move |left| async move {
+                tokio::time::sleep(pause).await;
+                let piece = Ok::<_, std::io::Error>(vec![0; bytes]);
+                left.checked_sub(1).map(|left| (piece, left))
+            });
+            Body::from_stream(pieces)
+        };
+        let begun = Instant::now();
+        let given_up = world.read(every(1, PAUSE_MAX * 9 / 10)).await;
+        assert!(matches!(given_up, Err(Unread::Stalled)), "{given_up:?}");
+        assert!(begun.elapsed() <= PAUSE_MAX);
+        let second = Duration::from_secs(1);
+        let slow = world.read(every(RATE_MIN, second)).await;
+        assert_eq!(slow.unwrap(), 32 * RATE_MIN);
     }
 
     #[tokio::test(start_paused = true)]

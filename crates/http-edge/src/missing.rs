@@ -34,7 +34,8 @@ pub(crate) async fn method(request: Request) -> Response {
     (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
+/// Whether a request is a gRPC call.
+pub(crate) fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(header::CONTENT_TYPE);
     kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"))
 }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use flate2::read::MultiGzDecoder;
+use model::limits::METRICS_TOPIC;
 use opentelemetry_proto::tonic::collector::metrics::v1::{
     ExportMetricsPartialSuccess, ExportMetricsServiceResponse,
 };
@@ -33,9 +34,10 @@ pub(crate) use http::metrics;
 /// Largest request, as it comes and inflated: far above what senders batch.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
 
-/// Requests that come as so many bytes or fewer, and inflate to no more, are read on a thread that serves others: some thousand
-/// points.
-const READ_HERE: usize = 256 << 10;
+/// Requests that come as so many bytes or fewer, and inflate to no more, are read on a thread that serves others. Some hundred plain
+/// points are a millisecond; a histogram of a thousand buckets with many attributes, each of which becomes a series with all of
+/// them, is twenty.
+const READ_HERE: usize = 16 << 10;
 
 /// Why a request was not taken.
 #[derive(Debug)]
@@ -91,6 +93,8 @@ async fn take(
     is_gzip: bool,
 ) -> Result<ExportMetricsServiceResponse, Refusal> {
     let came = message.len();
+    // Who is over its quota is not worth the work.
+    pressure::check_debt(&parts.admission, client, METRICS_TOPIC).map_err(Refusal::Busy)?;
     let plain = match (came <= READ_HERE, is_gzip) {
         (true, false) => Some(message.clone()),
         (true, true) => inflate(&message, READ_HERE)?,

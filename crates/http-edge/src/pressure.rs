@@ -27,6 +27,14 @@ pub(crate) fn client(headers: &HeaderMap) -> &str {
     agent.split(['/', ' ']).next().unwrap_or_default()
 }
 
+/// Asks before the work that goes before a write.
+///
+/// # Errors
+/// The quota of the client or of the topic is used up.
+pub(crate) fn check_debt(admission: &Admission, client: &str, topic: &str) -> Result<(), Refused> {
+    admission.try_charge(client, topic, 0)
+}
+
 /// Leave to write so many bytes into a topic, of which so many will wait for the log.
 ///
 /// # Errors

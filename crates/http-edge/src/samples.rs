@@ -15,6 +15,9 @@ use series::Labels;
 
 use crate::pressure;
 
+/// Samples that take no more are encoded on a thread that serves others.
+const ENCODED_HERE: usize = 256 << 10;
+
 /// Series with their samples.
 pub(crate) type Series = Vec<(Labels, Vec<(Timestamp, f64)>)>;
 
@@ -41,9 +44,16 @@ pub(crate) async fn write(
     let permit = pressure::admit(admission, client, METRICS_TOPIC, came, cost)
         .await
         .map_err(Unwritten::Busy)?;
+    let encode = move || ingest::encode(&series, Origin::Samples);
+    let encoded = if bytes <= ENCODED_HERE {
+        encode()
+    } else {
+        let encoded = pressure::aside(admission, client, encode).await;
+        encoded.map_err(Unwritten::Busy)?
+    };
     let broker = Arc::clone(broker);
     let write = tokio::spawn(async move {
-        let written = ingest::write(&broker, &series, Origin::Samples).await;
+        let written = ingest::append(&broker, encoded).await;
         permit.finish(pressure::outcome(&written));
         written
     });

@@ -13,6 +13,7 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker::Recovery;
+use model::limits::METRICS_TOPIC;
 use series::write;
 
 use crate::samples::Unwritten;
@@ -51,6 +52,9 @@ pub(crate) async fn remote_write(State(parts): State<Arc<Parts>>, request: Reque
         Ok(held) => held,
         Err(unread) => return unread.into_response(),
     };
+    if let Err(refused) = pressure::check_debt(&parts.admission, client, METRICS_TOPIC) {
+        return pressure::answer(refused);
+    }
     let body = held.bytes.clone();
     let (came, inflates_to) = (body.len(), write::inflated_len(&body));
     let decode = move || {
@@ -109,9 +113,8 @@ fn version(headers: &HeaderMap) -> Result<Version, String> {
             "content encoding '{encoding}' is not supported: send snappy"
         ));
     }
-    let Some(kind) = text(header::CONTENT_TYPE) else {
-        return Ok(Version::One);
-    };
+    // Asked for, since a page of any other site may send requests without one, or with one of a form.
+    let kind = text(header::CONTENT_TYPE).unwrap_or_default();
     let mut parts = kind.split(';').map(str::trim);
     let media = parts.next().unwrap_or_default();
     let proto = parts.find_map(|part| part.strip_prefix("proto="));
@@ -149,7 +152,9 @@ mod tests {
     #[test]
     fn the_content_type_tells_the_version() {
         let kind = |value| version(&headers(&[(header::CONTENT_TYPE, value)]));
-        assert_eq!(version(&HeaderMap::new()), Ok(Version::One));
+        // What a page of another site may send without being asked.
+        assert!(version(&HeaderMap::new()).is_err());
+        assert!(kind("text/plain").is_err());
         assert_eq!(kind("application/x-protobuf"), Ok(Version::One));
         assert_eq!(
             kind("application/x-protobuf;proto=io.prometheus.write.v2.Request"),

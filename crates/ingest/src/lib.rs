@@ -20,7 +20,7 @@ pub use pending::Subscription;
 pub use service::{Progress, Service};
 pub use snapshot::{SnapshotFile, SnapshotUnusable};
 pub use topic::ensure_metrics_topic;
-pub use write::{Origin, write};
+pub use write::{Encoded, Origin, append, encode, write};
 
 /// Header of a record of `lantern.metrics` that says who made its samples.
 pub const ORIGIN_HEADER: &str = "x-lantern-origin";

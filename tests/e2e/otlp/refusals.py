@@ -106,7 +106,10 @@ code, delay, told = refused(lambda: raw(b"\xff\xff\xff"))
 assert (code, delay) == (grpc.StatusCode.INVALID_ARGUMENT, None), (code, told)
 missing = channel("free/1.0").unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
 code, delay, told = refused(lambda: missing(b""))
-assert code == grpc.StatusCode.UNIMPLEMENTED, (code, told)
+assert code == grpc.StatusCode.UNIMPLEMENTED and "MetricsService" in told, (code, told)
+# What a page of another site may send without being asked is no call.
+answer = requests.post(f"http://{server}{EXPORT}", data=b"\0\0\0\0\0", headers={"content-type": "text/plain"}, timeout=5)
+assert answer.status_code == 415, answer
 print("nonsense: INVALID_ARGUMENT; a service that is not there: UNIMPLEMENTED")
 
 
@@ -134,6 +137,9 @@ for body, headers, expected, words in (
 ):
     code, answer = http(body, **headers)
     assert code == expected and words in message_of(answer), (code, answer.content, expected, words)
+for path, expected, words in (("metrics", 405, "GET"), ("logs", 404, "/v1/metrics")):
+    answer = requests.get(f"http://{server}/v1/{path}", timeout=5)
+    assert answer.status_code == expected and words in answer.text, (path, answer, answer.text)
 headers = {"user_agent": "limited/1.0"}
 body = request("quota", points=3).SerializeToString()
 codes = [http(body, **headers) for _ in range(2)]

@@ -56,7 +56,7 @@ async fn a_second_ctrl_c_ends_it_at_once() -> Result<()> {
     let mut client = TcpStream::connect(&lantern.http)?;
     client.set_read_timeout(Some(Duration::from_secs(10)))?;
     client.write_all(
-        b"POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n",
+        b"POST /api/v1/write HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-protobuf\r\ncontent-length: 9\r\nexpect: 100-continue\r\n\r\n",
     )?;
     let mut go_on = [0; 25];
     client.read_exact(&mut go_on)?;

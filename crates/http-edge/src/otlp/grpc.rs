@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use axum::response::IntoResponse;
 use broker::Recovery;
 use bytes::Buf;
@@ -20,6 +20,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt, pb};
 
 use super::{REQUEST_BYTES_MAX, Refusal, take};
+use crate::missing::is_grpc;
 use crate::{Parts, pressure};
 
 /// Where clients call.
@@ -39,6 +40,11 @@ const RETRY_INFO: &str = "google.rpc.retryinfo-bin";
 /// Takes one call.
 pub(crate) async fn export(State(parts): State<Arc<Parts>>, request: Request) -> Response<Body> {
     let (head, body) = request.into_parts();
+    // Pages of other sites can send other types without being asked.
+    if !is_grpc(&head.headers) {
+        let text = "a call has the content type application/grpc\n";
+        return (StatusCode::UNSUPPORTED_MEDIA_TYPE, text).into_response();
+    }
     let answer = match call(&parts, &head.headers, body).await {
         Ok(message) => answer(&message),
         Err(status) => status.into_http(),
@@ -56,8 +62,12 @@ async fn call(parts: &Arc<Parts>, headers: &HeaderMap, body: Body) -> Result<Vec
     let is_gzip = match headers.get(ENCODING).map(HeaderValue::as_bytes) {
         _ if !is_compressed => false,
         Some(b"gzip") => true,
-        other => {
-            let other = String::from_utf8_lossy(other.unwrap_or_default()).into_owned();
+        None => {
+            let text = "a compressed message without the header grpc-encoding";
+            return Err(Status::internal(text));
+        }
+        Some(other) => {
+            let other = String::from_utf8_lossy(other);
             return Err(Status::unimplemented(format!(
                 "grpc-encoding '{other}' is not supported: send gzip, or none"
             )));
@@ -117,9 +127,9 @@ fn status(refusal: Refusal) -> Status {
             )
         }
         Refusal::Log(error) => match error.recovery() {
-            Recovery::Retry => Status::unavailable(error.to_string()),
             Recovery::Reject => Status::invalid_argument(error.to_string()),
-            Recovery::StopPartition => Status::internal(error.to_string()),
+            // A log that stopped goes on after a restart; senders drop what is answered INTERNAL.
+            Recovery::Retry | Recovery::StopPartition => Status::unavailable(error.to_string()),
         },
     }
 }

@@ -83,7 +83,7 @@ fn refused(refusal: Refusal) -> Response {
     let (status, code, text) = match refusal {
         Refusal::Malformed(text) => (StatusCode::BAD_REQUEST, Code::InvalidArgument, text),
         Refusal::TooLarge(text) => (StatusCode::PAYLOAD_TOO_LARGE, Code::ResourceExhausted, text),
-        Refusal::Stalled(text) => (StatusCode::REQUEST_TIMEOUT, Code::Unavailable, text),
+        Refusal::Stalled(text) => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable, text),
         Refusal::Busy(refused) => {
             let status = StatusCode::TOO_MANY_REQUESTS;
             let told = told(status, Code::ResourceExhausted, refused.to_string());
@@ -91,9 +91,11 @@ fn refused(refusal: Refusal) -> Response {
         }
         Refusal::Log(error) => {
             let (status, code) = match error.recovery() {
-                Recovery::Retry => (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable),
                 Recovery::Reject => (StatusCode::BAD_REQUEST, Code::InvalidArgument),
-                Recovery::StopPartition => (StatusCode::INTERNAL_SERVER_ERROR, Code::Internal),
+                // A log that stopped goes on after a restart; senders drop what is answered 500.
+                Recovery::Retry | Recovery::StopPartition => {
+                    (StatusCode::SERVICE_UNAVAILABLE, Code::Unavailable)
+                }
             };
             (status, code, error.to_string())
         }
