@@ -78,8 +78,8 @@ pub(crate) async fn remote_write(State(parts): State<Arc<Parts>>, request: Reque
     let samples = decoded.samples;
     if samples > 0 {
         let (broker, admission) = (&parts.broker, &parts.admission);
-        let series = decoded.series;
-        match samples::write(broker, admission, client, came, inflates_to, series).await {
+        let (bytes, series) = (decoded.bytes, decoded.series);
+        match samples::write(broker, admission, client, came, bytes, series).await {
             Ok(()) => {}
             Err(Unwritten::Busy(refused)) => return pressure::answer(refused),
             Err(Unwritten::Log(error)) => {

@@ -42,6 +42,18 @@ pub struct DuplicateLabel {
     pub name: String,
 }
 
+impl DuplicateLabel {
+    /// Looks for a name that comes twice in `sorted`.
+    pub(crate) fn find(sorted: &[(&str, &str)]) -> Result<(), Self> {
+        match sorted.windows(2).find(|two| two[0].0 == two[1].0) {
+            Some(twice) => Err(Self {
+                name: twice[0].0.to_owned(),
+            }),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Labels {
     /// The labels of `pairs` in any order; pairs with an empty name or value are left out.
     ///
@@ -52,10 +64,7 @@ impl Labels {
     ) -> Result<Self, DuplicateLabel> {
         let mut pairs: Vec<(&str, &str)> = pairs.into_iter().filter(is_there).collect();
         pairs.sort_unstable_by(|a, b| a.0.cmp(b.0));
-        if let Some(twice) = pairs.windows(2).find(|two| two[0].0 == two[1].0) {
-            let name = twice[0].0.to_owned();
-            return Err(DuplicateLabel { name });
-        }
+        DuplicateLabel::find(&pairs)?;
         Ok(Self::from_sorted(&pairs))
     }
 
@@ -76,7 +85,7 @@ impl Labels {
     }
 
     /// `pairs` must be sorted, unique and without empty texts.
-    fn from_sorted(pairs: &[(&str, &str)]) -> Self {
+    pub(crate) fn from_sorted(pairs: &[(&str, &str)]) -> Self {
         let length = pairs.iter().map(|(n, v)| n.len() + v.len()).sum();
         let mut text = String::with_capacity(length);
         let mut ends = Vec::with_capacity(pairs.len() * 2);
@@ -181,7 +190,8 @@ impl Labels {
     }
 }
 
-fn is_there(pair: &(&str, &str)) -> bool {
+/// Whether the pair is a label at all.
+pub(crate) fn is_there(pair: &(&str, &str)) -> bool {
     !pair.0.is_empty() && !pair.1.is_empty()
 }
 

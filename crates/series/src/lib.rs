@@ -22,6 +22,7 @@ mod bits;
 mod body;
 mod chunk;
 mod error;
+mod given;
 mod index;
 mod labels;
 mod matcher;

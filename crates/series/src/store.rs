@@ -18,10 +18,14 @@ use parking_lot::RwLock;
 use crate::Error;
 use crate::body::Taken;
 use crate::chunk::{Chunk, Samples};
+use crate::given::Given;
 use crate::index::{Entry, Index, SeriesId};
 use crate::labels::{Labels, METRIC_NAME};
 use crate::matcher::Matcher;
 use crate::watch::{Touched, WatchId};
+
+/// Characters of a series' text in an error.
+const SHOWN_CHARS: usize = 200;
 
 /// What a store may hold.
 #[derive(Debug, Clone)]
@@ -50,6 +54,40 @@ impl Default for StoreOptions {
             label_name_bytes_max: 512,
             label_value_bytes_max: 4_096,
         }
+    }
+}
+
+impl StoreOptions {
+    /// Which limit a series of `count` labels breaks; `labels` are the first of them at least.
+    pub(crate) fn check<'a>(
+        &self,
+        count: usize,
+        labels: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Result<(), Error> {
+        if count > self.labels_max {
+            return Err(Error::TooManyLabels {
+                labels: cut(labels),
+                count,
+                limit: self.labels_max,
+            });
+        }
+        for (name, value) in labels {
+            if name.len() > self.label_name_bytes_max {
+                return Err(Error::LabelNameTooLong {
+                    name: name.chars().take(40).collect(),
+                    length: name.len(),
+                    limit: self.label_name_bytes_max,
+                });
+            }
+            if value.len() > self.label_value_bytes_max {
+                return Err(Error::LabelValueTooLong {
+                    name: name.to_owned(),
+                    length: value.len(),
+                    limit: self.label_value_bytes_max,
+                });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -244,11 +282,21 @@ impl Store {
         self.entry(labels).map(|entry| entry.id)
     }
 
+    /// Like [`resolve`](Self::resolve), for labels of which nothing is copied unless they are good.
+    pub(crate) fn resolve_given(&self, mut given: Given<'_>) -> Result<SeriesId, Error> {
+        given
+            .limited(&self.options)
+            .inspect_err(|_| self.count(&self.counts.series_refused))?;
+        given.sound()?;
+        self.resolve(&given.build())
+    }
+
     fn entry(&self, labels: &Labels) -> Result<Arc<Entry>, Error> {
         if let Some(entry) = self.index.read().find(labels) {
             return Ok(Arc::clone(entry));
         }
-        self.check_limits(labels)
+        self.options
+            .check(labels.len(), labels.iter())
             .inspect_err(|_| self.count(&self.counts.series_refused))?;
         let mut index = self.index.write();
         if let Some(entry) = index.find(labels) {
@@ -257,7 +305,7 @@ impl Store {
         if index.len() >= self.options.series_max {
             self.count(&self.counts.series_refused);
             return Err(Error::TooManySeries {
-                labels: cut(labels),
+                labels: cut(labels.iter()),
                 limit: self.options.series_max,
             });
         }
@@ -265,34 +313,6 @@ impl Store {
         self.generation.fetch_add(1, Relaxed);
         self.count(&self.counts.series_created);
         Ok(entry)
-    }
-
-    fn check_limits(&self, labels: &Labels) -> Result<(), Error> {
-        let options = &self.options;
-        if labels.len() > options.labels_max {
-            return Err(Error::TooManyLabels {
-                labels: cut(labels),
-                count: labels.len(),
-                limit: options.labels_max,
-            });
-        }
-        for (name, value) in labels {
-            if name.len() > options.label_name_bytes_max {
-                return Err(Error::LabelNameTooLong {
-                    name: name.chars().take(40).collect(),
-                    length: name.len(),
-                    limit: options.label_name_bytes_max,
-                });
-            }
-            if value.len() > options.label_value_bytes_max {
-                return Err(Error::LabelValueTooLong {
-                    name: name.to_owned(),
-                    length: value.len(),
-                    limit: options.label_value_bytes_max,
-                });
-            }
-        }
-        Ok(())
     }
 
     /// Takes in one sample of the series of `labels`.
@@ -572,11 +592,26 @@ fn overlaps(series: &SeriesRef, from: Timestamp, to: Timestamp) -> bool {
     bounds.is_some_and(|(first, last)| first <= to.millis() && last >= from.millis())
 }
 
-/// A series' text, short enough for an error.
-pub(crate) fn cut(labels: &Labels) -> String {
-    let text = labels.to_string();
-    match text.char_indices().nth(200) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+/// A series' text, short enough for an error; of labels that are long or many only the start is looked at.
+pub(crate) fn cut<'a>(labels: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let mut chars = 0;
+    let mut few = Vec::new();
+    for (name, value) in labels {
+        if chars <= SHOWN_CHARS || name == METRIC_NAME {
+            let pair = (start(name), start(value));
+            chars += pair.0.chars().count() + pair.1.chars().count();
+            few.push(pair);
+        }
     }
+    few.sort_unstable();
+    let text = Labels::from_sorted(&few).to_string();
+    match start(&text) {
+        cut if cut.len() < text.len() => format!("{cut}…"),
+        _ => text,
+    }
+}
+
+fn start(text: &str) -> &str {
+    let end = text.char_indices().nth(SHOWN_CHARS).map(|(end, _)| end);
+    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }

@@ -10,7 +10,7 @@ use super::v2::{RequestV2, SeriesV2};
 use super::wire::WireError;
 use crate::Error;
 use crate::index::SeriesId;
-use crate::store::{Appended, Store, cut};
+use crate::store::{Appended, Store};
 use crate::watch::Touched;
 
 /// Symbol tables remembered. One per steady sender; the one not used for longest goes first.
@@ -133,15 +133,8 @@ impl Table {
         series: &SeriesV2<'_>,
         applied: &mut Applied,
     ) -> Option<SeriesId> {
-        let labels = request.labels(series).map_err(Error::from);
-        let resolved = labels.and_then(|labels| {
-            if labels.metric_name().is_none() {
-                let labels = cut(&labels);
-                return Err(Error::NoMetricName { labels });
-            }
-            store.resolve(&labels)
-        });
-        match resolved {
+        let given = request.given(series, store.options());
+        match store.resolve_given(given) {
             Ok(id) => {
                 self.series.insert(series.refs().into(), id);
                 Some(id)

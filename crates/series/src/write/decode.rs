@@ -10,10 +10,17 @@
 use model::Timestamp;
 
 use super::v2::RequestV2;
-use super::wire::{Fields, WireError, read_sample};
+use super::wire::{Fields, WireError, read_sample, read_samples};
 use crate::Error;
+use crate::given::Given;
 use crate::labels::Labels;
-use crate::store::cut;
+use crate::store::StoreOptions;
+
+/// Most bytes that the good series of a request may take in memory, as [`Decoded::bytes`] counts them.
+pub const DECODED_BYTES_MAX: usize = 64 << 20;
+
+/// What each of them takes beside its texts and samples: the blocks of its labels, and its place in the list.
+pub const SERIES_BYTES: usize = 200;
 
 /// Refusals told in full; the rest is only counted.
 const REFUSALS_TOLD: usize = 10;
@@ -25,6 +32,8 @@ pub struct Decoded {
     pub series: Vec<(Labels, Vec<(Timestamp, f64)>)>,
     /// Samples in `series`.
     pub samples: usize,
+    /// What the good series take in memory, about.
+    pub bytes: usize,
     /// Histograms, which Lantern does not keep.
     pub histograms: usize,
     /// Exemplars, which Lantern does not keep.
@@ -44,74 +53,92 @@ pub struct Refused {
     pub reason: Error,
 }
 
-impl Decoded {
-    fn take(
-        &mut self,
-        index: usize,
-        labels: Result<Labels, Error>,
-        samples: Vec<(Timestamp, f64)>,
-    ) {
-        match labels.and_then(named) {
-            Ok(labels) if !samples.is_empty() => {
-                self.samples += samples.len();
-                self.series.push((labels, samples));
-            }
-            Ok(_) => (),
-            Err(reason) => {
-                self.refused_count += 1;
-                if self.refused.len() < REFUSALS_TOLD {
-                    self.refused.push(Refused { index, reason });
-                }
-            }
-        }
-    }
+/// A series that was read and not copied.
+#[derive(Debug)]
+struct Found<'a> {
+    index: usize,
+    labels: Given<'a>,
+    /// How many samples there are.
+    count: usize,
+    bytes: &'a [u8],
 }
 
-fn named(labels: Labels) -> Result<Labels, Error> {
-    if labels.metric_name().is_none() {
-        return Err(Error::NoMetricName {
-            labels: cut(&labels),
-        });
+impl Decoded {
+    /// Takes a series if it is good; nothing of it is copied before that is known, and that there is room.
+    fn take(&mut self, mut found: Found<'_>, limits: &StoreOptions) -> Result<(), WireError> {
+        let labels = &mut found.labels;
+        if let Err(reason) = labels.limited(limits).and_then(|()| labels.sound()) {
+            self.refuse(found.index, reason);
+            return Ok(());
+        }
+        if found.count == 0 {
+            return Ok(());
+        }
+        self.bytes += SERIES_BYTES + labels.bytes() + found.count * size_of::<(Timestamp, f64)>();
+        if self.bytes > DECODED_BYTES_MAX {
+            return Err(WireError::Heavy);
+        }
+        let mut samples = Vec::with_capacity(found.count);
+        samples.extend(read_samples(found.bytes));
+        self.samples += samples.len();
+        self.series.push((labels.build(), samples));
+        Ok(())
     }
-    Ok(labels)
+
+    fn refuse(&mut self, index: usize, reason: Error) {
+        self.refused_count += 1;
+        if self.refused.len() < REFUSALS_TOLD {
+            self.refused.push(Refused { index, reason });
+        }
+    }
 }
 
 /// Reads a remote-write 1.0 request (after [`decompress`](super::decompress)).
 ///
 /// # Errors
-/// [`WireError`] when it is no such message; series that are wrong one by one are in
+/// [`WireError`] when it is no such message or takes more than [`DECODED_BYTES_MAX`]; series that are wrong one by one are in
 /// [`Decoded::refused`].
 pub fn decode_v1(bytes: &[u8]) -> Result<Decoded, WireError> {
+    let limits = StoreOptions::default();
     let mut decoded = Decoded::default();
     let mut fields = Fields::new(bytes);
     let mut index = 0;
     while let Some((field, value)) = fields.next()? {
         if field == 1 {
-            read_series_v1(value.bytes(field)?, index, &mut decoded)?;
+            let found = read_series_v1(value.bytes(field)?, index, &limits, &mut decoded)?;
+            decoded.take(found, &limits)?;
             index += 1;
         }
     }
     Ok(decoded)
 }
 
-fn read_series_v1(bytes: &[u8], index: usize, decoded: &mut Decoded) -> Result<(), WireError> {
-    let mut labels = Vec::with_capacity(8);
-    let mut samples = Vec::new();
+fn read_series_v1<'a>(
+    bytes: &'a [u8],
+    index: usize,
+    limits: &StoreOptions,
+    decoded: &mut Decoded,
+) -> Result<Found<'a>, WireError> {
+    let mut found = Found {
+        index,
+        labels: Given::new(limits),
+        count: 0,
+        bytes,
+    };
     let mut fields = Fields::new(bytes);
     while let Some((field, value)) = fields.next()? {
         match field {
-            1 => labels.push(read_label(value.bytes(field)?)?),
+            1 => found.labels.push(read_label(value.bytes(field)?)?),
             2 => {
-                let (timestamp, value) = read_sample(value.bytes(field)?)?;
-                samples.push((Timestamp::from_millis(timestamp), value));
+                read_sample(value.bytes(field)?)?;
+                found.count += 1;
             }
             3 => decoded.exemplars += 1,
             4 => decoded.histograms += 1,
             _ => (),
         }
     }
-    decoded.take(index, Labels::new(labels).map_err(Error::from), samples);
-    Ok(())
+    Ok(found)
 }
 
 fn read_label(bytes: &[u8]) -> Result<(&str, &str), WireError> {
@@ -130,17 +157,23 @@ fn read_label(bytes: &[u8]) -> Result<(&str, &str), WireError> {
 /// Reads a remote-write 2.0 request (after [`decompress`](super::decompress)).
 ///
 /// # Errors
-/// [`WireError`] when it is no such message or refers to symbols that are not there; series that are
-/// wrong one by one are in [`Decoded::refused`].
+/// [`WireError`] when it is no such message, refers to symbols that are not there, or takes more than
+/// [`DECODED_BYTES_MAX`]; series that are wrong one by one are in [`Decoded::refused`].
 pub fn decode_v2(bytes: &[u8]) -> Result<Decoded, WireError> {
     let request = RequestV2::parse(bytes)?;
+    let limits = StoreOptions::default();
     let mut decoded = Decoded::default();
     for series in request.series() {
         let series = series?;
         decoded.histograms += series.histograms;
         decoded.exemplars += series.exemplars;
-        let labels = request.labels(&series).map_err(Error::from);
-        decoded.take(series.index, labels, series.samples().collect());
+        let found = Found {
+            index: series.index,
+            labels: request.given(&series, &limits),
+            count: series.samples_len(),
+            bytes: series.bytes(),
+        };
+        decoded.take(found, &limits)?;
     }
     Ok(decoded)
 }

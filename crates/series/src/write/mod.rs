@@ -17,7 +17,7 @@ mod v2;
 mod wire;
 
 pub use apply::{Applied, Applier};
-pub use decode::{Decoded, Refused, decode_v1, decode_v2};
+pub use decode::{DECODED_BYTES_MAX, Decoded, Refused, SERIES_BYTES, decode_v1, decode_v2};
 pub use encode::encode_v2;
 pub use snappy::{BODY_BYTES_MAX, compress, decompress, inflated_len};
 pub use v2::{RequestV2, SeriesV2};

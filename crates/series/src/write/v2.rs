@@ -11,8 +11,15 @@ use std::hash::{BuildHasher, Hasher};
 
 use model::Timestamp;
 
-use super::wire::{Fields, Value, WireError, read_sample, read_varint};
-use crate::labels::{DuplicateLabel, Labels};
+use super::DECODED_BYTES_MAX;
+use super::wire::{Fields, Value, WireError, read_sample, read_samples, read_varint};
+use crate::given::Given;
+use crate::store::StoreOptions;
+
+/// Most symbols of a request: a table of them takes no more than what they are used for may.
+const SYMBOLS_MAX: usize = DECODED_BYTES_MAX / size_of::<&str>();
+/// Most label references of one series, likewise.
+const REFS_MAX: usize = DECODED_BYTES_MAX / size_of::<u32>();
 
 /// A 2.0 request over borrowed bytes: its symbols, and its series one after the other.
 #[derive(Debug, Clone)]
@@ -32,6 +39,8 @@ pub struct SeriesV2<'a> {
     /// Exemplars it carries, which Lantern does not keep.
     pub exemplars: usize,
     refs: Vec<u32>,
+    /// How many samples there are.
+    count: usize,
     bytes: &'a [u8],
 }
 
@@ -39,8 +48,8 @@ impl<'a> RequestV2<'a> {
     /// Reads the symbol table of `bytes`.
     ///
     /// # Errors
-    /// [`WireError`] when the outer message is malformed or the first symbol is not empty. A request
-    /// without symbols is fine as long as no series wants one.
+    /// [`WireError`] when the outer message is malformed, the first symbol is not empty, or there are very
+    /// many. A request without symbols is fine as long as no series wants one.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WireError> {
         let mut fields = Fields::new(bytes);
         let mut symbols = Vec::new();
@@ -51,6 +60,9 @@ impl<'a> RequestV2<'a> {
                     let symbol = value.text(field)?;
                     hasher.write(symbol.as_bytes());
                     hasher.write_usize(symbol.len());
+                    if symbols.len() >= SYMBOLS_MAX {
+                        return Err(WireError::Heavy);
+                    }
                     symbols.push(symbol);
                 }
                 5 => drop(value.bytes(field)?),
@@ -103,18 +115,14 @@ impl<'a> RequestV2<'a> {
         })
     }
 
-    /// The labels of one of its series.
-    ///
-    /// # Errors
-    /// [`DuplicateLabel`] when a name comes twice.
-    pub fn labels(&self, series: &SeriesV2<'_>) -> Result<Labels, DuplicateLabel> {
+    /// The labels of one of its series, not copied.
+    pub(crate) fn given(&self, series: &SeriesV2<'_>, limits: &StoreOptions) -> Given<'a> {
         let symbol = |at: u32| self.symbols.get(at as usize).copied().unwrap_or_default();
-        Labels::new(
-            series
-                .refs
-                .chunks_exact(2)
-                .map(|two| (symbol(two[0]), symbol(two[1]))),
-        )
+        let mut given = Given::new(limits);
+        for two in series.refs.chunks_exact(2) {
+            given.push((symbol(two[0]), symbol(two[1])));
+        }
+        given
     }
 }
 
@@ -125,13 +133,17 @@ impl<'a> SeriesV2<'a> {
             histograms: 0,
             exemplars: 0,
             refs: Vec::with_capacity(16),
+            count: 0,
             bytes,
         };
         let mut fields = Fields::new(bytes);
         while let Some((field, value)) = fields.next()? {
             match field {
                 1 => series.read_refs(value)?,
-                2 => drop(read_sample(value.bytes(field)?)?),
+                2 => {
+                    read_sample(value.bytes(field)?)?;
+                    series.count += 1;
+                }
                 3 => series.histograms += 1,
                 4 => series.exemplars += 1,
                 _ => (),
@@ -152,15 +164,21 @@ impl<'a> SeriesV2<'a> {
 
     /// References come packed or, from old encoders, one by one.
     fn read_refs(&mut self, value: Value<'a>) -> Result<(), WireError> {
-        let mut push = |number: u64| self.refs.push(u32::try_from(number).unwrap_or(u32::MAX));
+        let mut push = |number: u64| {
+            if self.refs.len() >= REFS_MAX {
+                return Err(WireError::Heavy);
+            }
+            self.refs.push(u32::try_from(number).unwrap_or(u32::MAX));
+            Ok(())
+        };
         match value {
-            Value::Varint(number) => push(number),
+            Value::Varint(number) => push(number)?,
             Value::Bytes(packed) => {
                 let mut position = 0;
                 while position < packed.len() {
                     let (number, length) =
                         read_varint(&packed[position..]).map_err(|fault| fault.at(1, position))?;
-                    push(number);
+                    push(number)?;
                     position += length;
                 }
             }
@@ -176,16 +194,16 @@ impl<'a> SeriesV2<'a> {
 
     /// The samples in the order they come.
     pub fn samples(&self) -> impl Iterator<Item = (Timestamp, f64)> + use<'a> {
-        let mut fields = Fields::new(self.bytes);
-        std::iter::from_fn(move || {
-            // The series was read to its end once, so nothing is broken now.
-            while let Ok(Some((field, value))) = fields.next() {
-                if let (2, Value::Bytes(bytes)) = (field, value) {
-                    let (timestamp, value) = read_sample(bytes).ok()?;
-                    return Some((Timestamp::from_millis(timestamp), value));
-                }
-            }
-            None
-        })
+        read_samples(self.bytes)
+    }
+
+    /// How many samples there are.
+    pub fn samples_len(&self) -> usize {
+        self.count
+    }
+
+    /// The message it was read from.
+    pub(crate) fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 }

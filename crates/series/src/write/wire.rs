@@ -2,6 +2,10 @@
 //!
 //! Unknown fields are skipped, as protobuf wants. Groups are refused.
 
+use model::Timestamp;
+
+use super::DECODED_BYTES_MAX;
+
 /// Why bytes are no remote-write request. The sender is to blame.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -67,6 +71,12 @@ pub enum WireError {
         /// Bytes it may have.
         limit: usize,
     },
+    /// The request takes more memory than is allowed.
+    #[error(
+        "the request takes more than {} MiB of memory once it is decoded: send it in parts, or with shorter labels",
+        DECODED_BYTES_MAX >> 20
+    )]
+    Heavy,
 }
 
 /// A value of one field of a protobuf message.
@@ -237,6 +247,20 @@ pub(crate) fn read_sample(bytes: &[u8]) -> Result<(i64, f64), WireError> {
         }
     }
     Ok((timestamp, number))
+}
+
+/// The samples of a series of either version, field 2, which was read to its end once and is not broken.
+pub(crate) fn read_samples(series: &[u8]) -> impl Iterator<Item = (Timestamp, f64)> {
+    let mut fields = Fields::new(series);
+    std::iter::from_fn(move || {
+        while let Ok(Some((field, value))) = fields.next() {
+            if let (2, Value::Bytes(bytes)) = (field, value) {
+                let (timestamp, value) = read_sample(bytes).ok()?;
+                return Some((Timestamp::from_millis(timestamp), value));
+            }
+        }
+        None
+    })
 }
 
 pub(crate) fn put_varint(out: &mut Vec<u8>, mut value: u64) {

@@ -4,9 +4,10 @@ use model::Timestamp;
 use proptest::prelude::*;
 use prost::Message;
 use series::write::{
-    Applier, RequestV2, WireError, compress, decode_v1, decode_v2, decompress, encode_v2,
+    Applier, DECODED_BYTES_MAX, Decoded, RequestV2, SERIES_BYTES, WireError, compress, decode_v1,
+    decode_v2, decompress, encode_v2,
 };
-use series::{Labels, Matcher, STALE_NAN, Store, StoreOptions, Touched, is_stale};
+use series::{Error, Labels, Matcher, STALE_NAN, Store, StoreOptions, Touched, is_stale};
 
 #[derive(Clone, PartialEq, Message)]
 struct V1Request {
@@ -58,6 +59,13 @@ struct V2Series {
     samples: Vec<Sample>,
     #[prost(bytes = "vec", repeated, tag = "3")]
     histograms: Vec<Vec<u8>>,
+}
+
+/// A request of series that are written by hand.
+#[derive(Clone, PartialEq, Message)]
+struct Outer {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    timeseries: Vec<Vec<u8>>,
 }
 
 fn label(name: &str, value: &str) -> V1Label {
@@ -171,6 +179,179 @@ fn version_2_requests_that_lie_are_refused() {
     assert!(matches!(error(&[0x22, 1, 0xff]), WireError::NotUtf8 { .. }));
 }
 
+/// What the good series of a request take, counted anew.
+fn taken(decoded: &Decoded) -> usize {
+    let of = |(labels, samples): &(Labels, Vec<(Timestamp, f64)>)| {
+        SERIES_BYTES + labels.text_len() + labels.len() * 8 + samples.capacity() * 16
+    };
+    decoded.series.iter().map(of).sum()
+}
+
+/// Series of one sample each, which all have the labels of the first.
+fn alike(symbols: Vec<String>, labels_refs: &[u32], count: usize) -> Vec<u8> {
+    let series = V2Series {
+        labels_refs: labels_refs.to_vec(),
+        samples: vec![sample(1, 1.0)],
+        ..V2Series::default()
+    };
+    let timeseries = vec![series; count];
+    V2Request {
+        symbols,
+        timeseries,
+    }
+    .encode_to_vec()
+}
+
+/// A series of as many and as long labels as may be, whose values are all one text.
+fn widest() -> (Vec<String>, Vec<u32>) {
+    let mut symbols = texts(&["", "__name__"]);
+    symbols.push("x".repeat(4_096));
+    symbols.extend((3..66).map(|number| format!("name{number}")));
+    let names = std::iter::once(1).chain(3..66);
+    (symbols, names.flat_map(|name| [name, 2]).collect())
+}
+
+#[test]
+fn a_long_text_that_many_series_refer_to_is_not_copied_for_each() {
+    let mut symbols = texts(&["", "__name__"]);
+    symbols.push("x".repeat(1 << 20));
+    for (refs, said) in [
+        ([1, 2], "the value of label '__name__' has 1048576 bytes"),
+        ([2, 1], "has 1048576 bytes, at most 512 are allowed"),
+    ] {
+        let decoded = decode_v2(&alike(symbols.clone(), &refs, 4_000)).unwrap();
+        assert_eq!((decoded.refused_count, decoded.refused.len()), (4_000, 10));
+        assert_eq!((decoded.series.len(), decoded.bytes), (0, 0));
+        let reason = decoded.refused[0].reason.to_string();
+        assert!(reason.contains(said), "{reason}");
+    }
+}
+
+#[test]
+fn long_names_are_not_compared() {
+    // They differ in their last byte only: to sort them is to read all of them, many times over.
+    let mut symbols = texts(&["", "value"]);
+    symbols.extend((b'a'..=b'z').map(|last| "x".repeat(1 << 19) + &char::from(last).to_string()));
+    let refs: Vec<u32> = (0..100).flat_map(|label| [2 + label * 7 % 26, 1]).collect();
+    let few = refs.get(..40).unwrap_or_default();
+    for (refs, said) in [(&*refs, "has 100 labels"), (few, "has 524289 bytes")] {
+        let decoded = decode_v2(&alike(symbols.clone(), refs, 1_000)).unwrap();
+        assert_eq!((decoded.refused_count, decoded.bytes), (1_000, 0));
+        let reason = decoded.refused[0].reason.to_string();
+        assert!(reason.contains(said) && reason.len() < 400, "{reason}");
+    }
+}
+
+#[test]
+fn what_the_good_series_of_a_request_take_is_bounded() {
+    let (symbols, refs) = widest();
+    let one = decode_v2(&alike(symbols.clone(), &refs, 1)).unwrap().bytes;
+    assert!(one > 64 * 4_096, "{one}");
+    let fit = DECODED_BYTES_MAX / one;
+    let decoded = decode_v2(&alike(symbols.clone(), &refs, fit)).unwrap();
+    assert_eq!((decoded.series.len(), decoded.bytes), (fit, fit * one));
+    assert_eq!(decoded.bytes, taken(&decoded));
+    let error = decode_v2(&alike(symbols, &refs, fit + 1)).unwrap_err();
+    assert_eq!(error, WireError::Heavy);
+    let text = error.to_string();
+    assert!(
+        text.contains("64 MiB") && text.contains("in parts"),
+        "{text}"
+    );
+}
+
+#[test]
+fn samples_of_two_bytes_are_bounded_by_what_they_become() {
+    let label = [b"\x0a\x08__name__".as_slice(), b"\x12\x02up"].concat();
+    let series = |samples: usize| {
+        let label = [&[0x0a, u8::try_from(label.len()).unwrap()], &*label].concat();
+        [label, [0x12, 0].repeat(samples)].concat()
+    };
+    let request = |samples| {
+        let timeseries = vec![series(samples)];
+        Outer { timeseries }.encode_to_vec()
+    };
+    let most = (DECODED_BYTES_MAX - SERIES_BYTES) / 16 - 2;
+    let decoded = decode_v1(&request(most)).unwrap();
+    assert_eq!((decoded.samples, decoded.bytes), (most, taken(&decoded)));
+    assert_eq!(decode_v1(&request(most + 2)).unwrap_err(), WireError::Heavy);
+}
+
+#[test]
+fn version_1_labels_have_the_limits_of_the_store() {
+    let series = |labels: Vec<V1Label>| V1Series {
+        labels,
+        samples: vec![sample(1, 1.0)],
+        ..V1Series::default()
+    };
+    let with = |more: Vec<V1Label>| series([vec![label("__name__", "up")], more].concat());
+    let many = |count: usize| with((0..count).map(|n| label(&format!("l{n}"), "v")).collect());
+    let request = V1Request {
+        timeseries: vec![
+            many(63),
+            many(64),
+            with(vec![label(&"n".repeat(512), &"v".repeat(4_096))]),
+            with(vec![label(&"n".repeat(513), "v")]),
+            with(vec![label("n", &"v".repeat(4_097))]),
+            // Labels that are not there are not counted.
+            with(vec![label("", ""); 100_000]),
+        ],
+    };
+    let decoded = decode_v1(&request.encode_to_vec()).unwrap();
+    assert_eq!((decoded.series.len(), decoded.refused_count), (3, 3));
+    assert_eq!(decoded.bytes, taken(&decoded));
+    let [many, name, value] = &decoded.refused[..] else {
+        panic!("{:?}", decoded.refused);
+    };
+    assert_eq!([many.index, name.index, value.index], [1, 3, 4]);
+    assert!(matches!(
+        many.reason,
+        Error::TooManyLabels { count: 65, .. }
+    ));
+    let text = many.reason.to_string();
+    assert!(
+        text.starts_with(r#"series up{l0="v", l1="v""#) && text.contains("…"),
+        "{text}"
+    );
+    assert!(matches!(name.reason, Error::LabelNameTooLong { .. }));
+    assert!(matches!(value.reason, Error::LabelValueTooLong { .. }));
+}
+
+#[test]
+fn tables_of_very_many_symbols_and_references_are_refused() {
+    let symbols = [0x22, 0].repeat(DECODED_BYTES_MAX / 16 + 1);
+    assert_eq!(decode_v2(&symbols).unwrap_err(), WireError::Heavy);
+    let series = V2Series {
+        labels_refs: vec![0; DECODED_BYTES_MAX / 4 + 2],
+        ..V2Series::default()
+    };
+    let timeseries = vec![series];
+    let request = V2Request {
+        timeseries,
+        symbols: texts(&[""]),
+    };
+    let request = request.encode_to_vec();
+    assert_eq!(decode_v2(&request).unwrap_err(), WireError::Heavy);
+}
+
+#[test]
+fn an_applier_has_the_limits_of_its_store() {
+    let store = Store::new(StoreOptions {
+        label_value_bytes_max: 4,
+        ..StoreOptions::default()
+    });
+    let record = alike(texts(&["", "__name__", "upper"]), &[1, 2], 3);
+    let applied = Applier::new()
+        .apply(&store, &record, &mut Touched::new())
+        .unwrap();
+    assert_eq!((applied.stored, applied.refused), (0, 3));
+    assert!(matches!(
+        applied.first_refusal,
+        Some(Error::LabelValueTooLong { .. })
+    ));
+    assert_eq!(store.counters().series_refused, 3);
+}
+
 #[test]
 fn an_applier_follows_its_series() {
     let store = Store::new(StoreOptions::default());
@@ -230,7 +411,9 @@ proptest! {
     #[test]
     fn what_is_encoded_is_decoded(series in series()) {
         let bytes = encode_v2(&series);
-        prop_assert_eq!(bits(&decode_v2(&bytes).unwrap().series), bits(&series));
+        let decoded = decode_v2(&bytes).unwrap();
+        prop_assert_eq!(bits(&decoded.series), bits(&series));
+        prop_assert_eq!(decoded.bytes, taken(&decoded));
         // And prost reads the same.
         let request = V2Request::decode(bytes.as_slice()).unwrap();
         prop_assert_eq!(request.timeseries.len(), series.len());
@@ -246,8 +429,7 @@ proptest! {
         drop(decompress(&bytes));
         if let Ok(request) = RequestV2::parse(&bytes) {
             for series in request.series().flatten() {
-                drop(request.labels(&series));
-                series.samples().for_each(drop);
+                assert_eq!(series.samples().count(), series.samples_len());
             }
         }
     }
