@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
-use series::{Labels, METRIC_NAME, StoreOptions};
+use series::{Labels, METRIC_NAME, StoreOptions, format_value};
 
 use crate::name;
 
@@ -35,8 +35,8 @@ pub(crate) struct Resource {
 impl Resource {
     pub(crate) fn new(attributes: &[KeyValue]) -> Self {
         let identifying = [SERVICE_NAME, SERVICE_NAMESPACE, SERVICE_INSTANCE];
-        let (who, rest): (Vec<_>, Vec<_>) = attributes
-            .iter()
+        let (who, rest): (Vec<_>, Vec<_>) = by_key(attributes)
+            .into_iter()
             .partition(|pair| identifying.contains(&pair.key.as_str()));
         let mut pairs = Pairs::new();
         // One that is too long is left out: the others are still worth to be joined.
@@ -60,10 +60,7 @@ impl Resource {
             return Err(format!("more than {most} labels"));
         }
         let mut pairs = Pairs::new();
-        // In the order of the keys, so that values which are joined always are in the same order.
-        let mut attributes: Vec<_> = attributes.iter().collect();
-        attributes.sort_by(|one, other| one.key.cmp(&other.key));
-        for attribute in attributes {
+        for attribute in by_key(attributes) {
             insert(&mut pairs, attribute)?;
         }
         pairs.extend(identity.clone());
@@ -80,6 +77,13 @@ impl Resource {
         labels.extend(identity.clone());
         Some(named(&labels, "target_info", None))
     }
+}
+
+/// In the order of the keys: what is joined, and what is left out, does not depend on the order they came in.
+fn by_key(attributes: &[KeyValue]) -> Vec<&KeyValue> {
+    let mut attributes: Vec<_> = attributes.iter().collect();
+    attributes.sort_by(|one, other| one.key.cmp(&other.key));
+    attributes
 }
 
 /// The limits that the store has by default.
@@ -146,7 +150,7 @@ fn too_long() -> OverLimit {
     format!("an attribute's value has more than {most} bytes")
 }
 
-/// A value as text: what is no text is written as JSON, bytes as base64.
+/// A value as text: bytes as base64, lists as JSON, everything as OpenTelemetry's collector does it.
 fn text(value: Option<&AnyValue>) -> Result<String, OverLimit> {
     // Looked at before anything is copied.
     let value = value.and_then(|value| value.value.as_ref());
@@ -157,7 +161,16 @@ fn text(value: Option<&AnyValue>) -> Result<String, OverLimit> {
         None => String::new(),
         Some(Value::StringValue(text)) => text.clone(),
         Some(Value::BytesValue(bytes)) => STANDARD.encode(bytes),
-        Some(value) => json(value).to_string(),
+        Some(Value::DoubleValue(number)) => match float(*number) {
+            Some(text) => text,
+            // Odd, but it is the label that Prometheus has.
+            None => format!("json: unsupported value: {}", format_value(*number)),
+        },
+        Some(value) => {
+            let mut out = String::new();
+            // A list with a number that JSON does not have is no text there.
+            json(Some(value), &mut out).map_or_else(String::new, |()| out)
+        }
     })
 }
 
@@ -184,26 +197,57 @@ fn size(value: &Value) -> usize {
     }
 }
 
-fn json(value: &Value) -> serde_json::Value {
-    let of = |value: Option<&Value>| value.map_or(serde_json::Value::Null, json);
+/// Appends a value as JSON; `None` when JSON cannot say it.
+fn json(value: Option<&Value>, out: &mut String) -> Option<()> {
     match value {
-        Value::StringValue(text) => text.as_str().into(),
-        Value::BoolValue(is) => (*is).into(),
-        Value::IntValue(number) => (*number).into(),
-        Value::DoubleValue(number) => (*number).into(),
-        Value::BytesValue(bytes) => STANDARD.encode(bytes).into(),
-        Value::ArrayValue(list) => {
-            let values = list.values.iter();
-            values.map(|value| of(value.value.as_ref())).collect()
+        // Only profiles have the table that the last is a place in.
+        None | Some(Value::StringValueStrindex(_)) => out.push_str("null"),
+        Some(Value::StringValue(text)) => quoted(text, out),
+        Some(Value::BoolValue(is)) => out.push_str(if *is { "true" } else { "false" }),
+        Some(Value::IntValue(number)) => out.push_str(&number.to_string()),
+        Some(Value::DoubleValue(number)) => out.push_str(&float(*number)?),
+        Some(Value::BytesValue(bytes)) => quoted(&STANDARD.encode(bytes), out),
+        Some(Value::ArrayValue(list)) => {
+            out.push('[');
+            for (place, value) in list.values.iter().enumerate() {
+                separate(place, out);
+                json(value.value.as_ref(), out)?;
+            }
+            out.push(']');
         }
-        Value::KvlistValue(list) => {
+        Some(Value::KvlistValue(list)) => {
             let pairs = list.values.iter().map(|pair| {
                 let value = pair.value.as_ref().and_then(|value| value.value.as_ref());
-                (pair.key.clone(), of(value))
+                (&*pair.key, value)
             });
-            serde_json::Value::Object(pairs.collect())
+            let pairs: BTreeMap<&str, Option<&Value>> = pairs.collect();
+            out.push('{');
+            for (place, (key, value)) in pairs.into_iter().enumerate() {
+                separate(place, out);
+                quoted(key, out);
+                out.push(':');
+                json(value, out)?;
+            }
+            out.push('}');
         }
-        // Only profiles have the table this is a place in.
-        Value::StringValueStrindex(_) => serde_json::Value::Null,
     }
+    Some(())
+}
+
+fn separate(place: usize, out: &mut String) {
+    if place > 0 {
+        out.push(',');
+    }
+}
+
+fn quoted(text: &str, out: &mut String) {
+    out.push_str(&serde_json::Value::from(text).to_string());
+}
+
+/// A number as Go's JSON has it, which is what the query API writes, but for small exponents; `None` for those JSON does not
+/// have.
+fn float(value: f64) -> Option<String> {
+    value
+        .is_finite()
+        .then(|| format_value(value).replace("e-0", "e-"))
 }

@@ -25,11 +25,13 @@
 mod attributes;
 mod name;
 mod points;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod weight;
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use model::Timestamp;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -40,8 +42,20 @@ use series::{Labels, same_value};
 /// Most bytes that a request may take in memory once it is decoded.
 pub const DECODED_BYTES_MAX: usize = 128 << 20;
 
-/// Most bytes that a request may become: 16 for each sample and the names and values of its labels, each time they are needed.
+/// Most bytes that a request may become: 16 for each sample, the names and values of its labels, each time they are needed,
+/// and what a series takes beside them.
 pub const OUTPUT_BYTES_MAX: usize = 32 << 20;
+
+/// Bytes that a new series takes beside its text and the ends of its labels: the counts and pointers its labels share (56),
+/// room for the four samples a list begins with (64), its place in the list of series, which may have room for twice as many
+/// (64), and what an allocator adds to each of four pieces (16).
+const SERIES_BYTES: usize = 256;
+
+/// Bytes that a noted point takes beside its text: the same for its labels, and its place in the set.
+const NOTE_BYTES: usize = 192;
+
+/// Characters of a name that a reason repeats.
+const REPEATED_CHARS: usize = 100;
 
 /// Why a request cannot be taken at all.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +111,18 @@ pub fn decode(bytes: &[u8]) -> Result<ExportMetricsServiceRequest, Error> {
     Ok(ExportMetricsServiceRequest::decode(bytes)?)
 }
 
+/// The most that a request may take once it is decoded, worked out from its bytes, and what one does take: the first is
+/// never less. For those who check that; [`decode`] keeps to it.
+///
+/// # Errors
+/// As [`decode`], but whatever it takes.
+#[doc(hidden)]
+pub fn weigh(bytes: &[u8]) -> Result<(usize, usize), Error> {
+    let most = weight::weight(bytes, usize::MAX)?;
+    let request = ExportMetricsServiceRequest::decode(bytes)?;
+    Ok((most, taken::taken(&request)))
+}
+
 /// Turns a request into series. Points that cannot be taken are counted, the others are taken.
 ///
 /// # Errors
@@ -121,19 +147,25 @@ pub fn translate(request: &ExportMetricsServiceRequest) -> Result<Translated, Er
 #[derive(Debug, Default)]
 struct Collector {
     places: HashMap<Labels, usize>,
+    /// Histograms and summaries there were.
+    noted: HashSet<(Labels, Timestamp)>,
     out: Translated,
 }
 
 impl Collector {
+    /// Notes a point of many samples before any of them is added; `false` when it was there.
+    fn note(&mut self, labels: Labels, at: Timestamp) -> Result<bool, Error> {
+        self.grow(NOTE_BYTES + label_bytes(&labels))?;
+        Ok(self.noted.insert((labels, at)))
+    }
+
     fn add(&mut self, labels: Labels, at: Timestamp, value: f64) -> Result<(), Error> {
         // The labels were built, whether they are new or not: that is the work that is bounded here.
-        self.out.bytes += size_of::<(Timestamp, f64)>() + size_of::<Labels>() + labels.text_len();
-        if self.out.bytes > OUTPUT_BYTES_MAX {
-            return Err(Error::TooLarge);
-        }
+        self.grow(size_of::<(Timestamp, f64)>() + size_of::<Labels>() + labels.text_len())?;
         let place = if let Some(place) = self.places.get(&labels) {
             *place
         } else {
+            self.grow(SERIES_BYTES + label_bytes(&labels))?;
             self.out.series.push((labels.clone(), Vec::new()));
             let place = self.out.series.len() - 1;
             self.places.insert(labels, place);
@@ -141,6 +173,14 @@ impl Collector {
         };
         if let Some((_, samples)) = self.out.series.get_mut(place) {
             samples.push((at, value));
+        }
+        Ok(())
+    }
+
+    fn grow(&mut self, bytes: usize) -> Result<(), Error> {
+        self.out.bytes += bytes;
+        if self.out.bytes > OUTPUT_BYTES_MAX {
+            return Err(Error::TooLarge);
         }
         Ok(())
     }
@@ -164,12 +204,26 @@ impl Collector {
             });
             self.refuse(lost, || {
                 format!(
-                    "series {labels} has two values at one time: scopes are not told apart, nor names \
-                     that differ only in signs"
+                    "series {} has two values at one time: scopes are not told apart, nor names \
+                     that differ only in signs",
+                    shortened(&labels.to_string())
                 )
             });
         }
         self.out.series = series;
         self.out
+    }
+}
+
+/// Bytes of labels: their text, and where each name and each value ends.
+fn label_bytes(labels: &Labels) -> usize {
+    labels.text_len() + 2 * size_of::<u32>() * labels.len()
+}
+
+/// What a reason repeats of a text: a sender hears which one it was, but not all of it again.
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(REPEATED_CHARS) {
+        Some(_) => Cow::Owned(text.chars().take(REPEATED_CHARS).chain(['…']).collect()),
+        None => Cow::Borrowed(text),
     }
 }

@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     Other,
 }
 
-/// Units as UCUM writes them, and as Prometheus spells them out.
+/// Units as UCUM writes them, and as Prometheus spells them out, the odd ones too: boards ask for those names.
 const UNITS: &[(&str, &str)] = &[
     ("d", "days"),
     ("h", "hours"),
@@ -27,9 +27,8 @@ const UNITS: &[(&str, &str)] = &[
     ("KiBy", "kibibytes"),
     ("MiBy", "mebibytes"),
     ("GiBy", "gibibytes"),
-    ("TiBy", "tebibytes"),
+    ("TiBy", "tibibytes"),
     ("KBy", "kilobytes"),
-    ("kBy", "kilobytes"),
     ("MBy", "megabytes"),
     ("GBy", "gigabytes"),
     ("TBy", "terabytes"),
@@ -62,17 +61,19 @@ pub(crate) fn metric(name: &str, unit: &str, kind: Kind) -> String {
     if words.is_empty() {
         return String::new();
     }
-    let unit = unit.trim();
     let (main, per) = unit.split_once('/').unwrap_or((unit, ""));
-    for word in spelled(main, UNITS) {
-        if !words.contains(&word) {
-            words.push(word);
-        }
+    let (main, per) = (spelled(main, UNITS), spelled(per, PER));
+    if !main.is_empty() && !words.contains(&main) {
+        // An underscore at the end stays when nothing follows, as in Prometheus.
+        let main = if per.is_empty() {
+            &*main
+        } else {
+            main.trim_end_matches('_')
+        };
+        words.push(main.to_owned());
     }
-    let per = spelled(per, PER);
     if !per.is_empty() {
-        words.push("per".to_owned());
-        words.extend(per);
+        words.push(format!("per_{}", per.trim_end_matches('_')));
     }
     match kind {
         Kind::Counter => to_the_end(&mut words, "total"),
@@ -88,20 +89,27 @@ pub(crate) fn metric(name: &str, unit: &str, kind: Kind) -> String {
 
 /// What may stand in a metric's name, without what separates it.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    text.split(|c: char| !c.is_ascii_alphanumeric() && c != ':')
-        .filter(|word| !word.is_empty())
+    text.split(|c| !is_plain(c)).filter(|word| !word.is_empty())
 }
 
-/// A unit in words; none for annotations such as `{request}`.
-fn spelled(unit: &str, known: &[(&str, &str)]) -> Vec<String> {
+fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == ':'
+}
+
+/// A unit as one word, which may have underscores inside and at its end; none for annotations such as `{request}`.
+fn spelled(unit: &str, known: &[(&str, &str)]) -> String {
     let unit = unit.trim();
     if unit.contains(['{', '}']) {
-        return Vec::new();
+        return String::new();
     }
     let found = known.iter().find(|(short, _)| *short == unit);
-    words(found.map_or(unit, |(_, long)| long))
-        .map(str::to_owned)
-        .collect()
+    let unit = found.map_or(unit, |(_, long)| long);
+    let end = if unit.ends_with(is_plain) { "" } else { "_" };
+    let words: Vec<_> = words(unit).collect();
+    if words.is_empty() {
+        return String::new();
+    }
+    words.join("_") + end
 }
 
 fn to_the_end(words: &mut Vec<String>, word: &str) {

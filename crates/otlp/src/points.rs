@@ -1,5 +1,7 @@
 //! Data points as samples.
 
+use std::iter::repeat;
+
 use model::Timestamp;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
@@ -12,10 +14,15 @@ use series::{STALE_NAN, StoreOptions, format_value};
 
 use crate::attributes::{Pairs, Resource, named};
 use crate::name::{self, Kind};
-use crate::{Collector, Error};
+use crate::{Collector, Error, shortened};
 
 /// The longest of `_bucket`, `_count`, `_sum`.
 const SUFFIX_BYTES_MAX: usize = 7;
+
+/// Labels that the samples of one histogram or summary differ by.
+const BUCKET: &str = "le";
+const QUANTILE: &str = "quantile";
+const OWN: [&str; 2] = [BUCKET, QUANTILE];
 
 /// Adds the samples of a metric; answers when its newest was taken.
 pub(crate) fn translate(
@@ -35,23 +42,6 @@ pub(crate) fn translate(
         Data::Summary(summary) => (Kind::Other, summary.data_points.len()),
     };
     let name = name::metric(&metric.name, &metric.unit, kind);
-    if name.is_empty() {
-        to.refuse(points, || {
-            format!(
-                "metric \"{}\": a name needs a letter or a digit",
-                metric.name
-            )
-        });
-        return Ok(None);
-    }
-    let most = StoreOptions::default().label_value_bytes_max - SUFFIX_BYTES_MAX;
-    if name.len() > most {
-        let begin: String = metric.name.chars().take(100).collect();
-        to.refuse(points, || {
-            format!("metric \"{begin}…\": its name has more than {most} bytes")
-        });
-        return Ok(None);
-    }
     let mut adding = Adding {
         metric,
         name,
@@ -59,6 +49,9 @@ pub(crate) fn translate(
         to,
         newest: None,
     };
+    if !adding.is_named(points) {
+        return Ok(None);
+    }
     match data {
         Data::Gauge(gauge) => {
             for point in &gauge.data_points {
@@ -104,8 +97,20 @@ struct Adding<'a> {
 impl Adding<'_> {
     fn refuse(&mut self, points: usize, reason: impl FnOnce() -> String) {
         let metric = &self.metric.name;
-        self.to
-            .refuse(points, || format!("metric \"{metric}\": {}", reason()));
+        self.to.refuse(points, || {
+            format!("metric \"{}\": {}", shortened(metric), reason())
+        });
+    }
+
+    fn is_named(&mut self, points: usize) -> bool {
+        let most = StoreOptions::default().label_value_bytes_max - SUFFIX_BYTES_MAX;
+        let length = self.name.len();
+        if length == 0 {
+            self.refuse(points, || "a name needs a letter or a digit".to_owned());
+        } else if length > most {
+            self.refuse(points, || format!("its name has more than {most} bytes"));
+        }
+        (1..=most).contains(&length)
     }
 
     fn is_cumulative(&mut self, temporality: i32, points: usize) -> bool {
@@ -138,6 +143,26 @@ impl Adding<'_> {
         let millis = i64::try_from(nanoseconds / 1_000_000).unwrap_or(i64::MAX);
         let at = Timestamp::from_millis(millis);
         Some((at, labels))
+    }
+
+    /// Whether this is the first histogram or summary of its series at its time; refuses it if not. Of two, samples of both
+    /// would make up one that nobody measured.
+    fn is_first(&mut self, labels: &Pairs, at: Timestamp) -> Result<bool, Error> {
+        // Its samples have names for these of their own.
+        let rest = labels
+            .iter()
+            .filter(|(name, _)| !OWN.contains(&name.as_str()));
+        let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
+        let series = named(&rest.collect(), &self.name, None);
+        let first = self.to.note(series, at)?;
+        if !first {
+            self.refuse(1, || {
+                "two histograms or summaries of one series at one time: scopes are not told apart, nor \
+                 names that differ only in signs"
+                    .to_owned()
+            });
+        }
+        Ok(first)
     }
 
     fn add(
@@ -177,47 +202,32 @@ impl Adding<'_> {
         let Some((at, labels)) = self.begin(point.time_unix_nano, &point.attributes) else {
             return Ok(());
         };
-        let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
-        let agree = (bounds.is_empty() && counts.is_empty()) || bounds.len() + 1 == counts.len();
-        if !agree {
-            let (bounds, counts) = (bounds.len(), counts.len());
-            self.refuse(1, || {
-                format!("{bounds} bounds need one count more, not {counts}")
-            });
-            return Ok(());
-        }
-        let sum = counts
-            .iter()
-            .fold(0_u64, |sum, count| sum.saturating_add(*count));
-        if !counts.is_empty() && sum != point.count {
-            let count = point.count;
-            self.refuse(1, || {
-                format!("a histogram of {count} values has {sum} in its buckets")
-            });
-            return Ok(());
-        }
-        let ascend =
-            bounds.iter().all(|bound| !bound.is_nan()) && bounds.is_sorted_by(|a, b| a < b);
-        if !ascend {
-            self.refuse(1, || "the bounds of a histogram do not ascend".to_owned());
-            return Ok(());
-        }
         let stale = is_stale(point.flags);
+        // What ends a series need not count anything.
+        if let (false, Some(reason)) = (stale, contradiction(point)) {
+            self.refuse(1, || reason);
+            return Ok(());
+        }
+        if !self.is_first(&labels, at)? {
+            return Ok(());
+        }
         let or_stale = |value: f64| if stale { STALE_NAN } else { value };
         let mut below = 0_u64;
-        for (bound, count) in bounds.iter().zip(counts) {
-            below = below.saturating_add(*count);
+        let counts = point.bucket_counts.iter().copied().chain(repeat(0));
+        for (bound, count) in point.explicit_bounds.iter().zip(counts) {
+            below = below.saturating_add(count);
             // The last bucket is the one that holds everything, whether a bound says so or not.
             if bound.is_finite() {
-                let le = format_value(*bound);
-                let le = Some(("le", le.as_str()));
+                let le = plain(*bound);
+                let le = Some((BUCKET, le.as_str()));
                 self.add(&labels, "_bucket", le, at, or_stale(below as f64))?;
             }
         }
         let all = or_stale(point.count as f64);
-        self.add(&labels, "_bucket", Some(("le", "+Inf")), at, all)?;
+        self.add(&labels, "_bucket", Some((BUCKET, "+Inf")), at, all)?;
         self.add(&labels, "_count", None, at, all)?;
-        match point.sum {
+        // One that ends does not say whether it had a sum.
+        match point.sum.or(stale.then_some(STALE_NAN)) {
             Some(sum) => self.add(&labels, "_sum", None, at, or_stale(sum)),
             None => Ok(()),
         }
@@ -227,15 +237,47 @@ impl Adding<'_> {
         let Some((at, labels)) = self.begin(point.time_unix_nano, &point.attributes) else {
             return Ok(());
         };
+        if !self.is_first(&labels, at)? {
+            return Ok(());
+        }
         let stale = is_stale(point.flags);
         let or_stale = |value: f64| if stale { STALE_NAN } else { value };
         for quantile in &point.quantile_values {
-            let text = format_value(quantile.quantile);
-            let more = Some(("quantile", text.as_str()));
+            let text = plain(quantile.quantile);
+            let more = Some((QUANTILE, text.as_str()));
             self.add(&labels, "", more, at, or_stale(quantile.value))?;
         }
         self.add(&labels, "_count", None, at, or_stale(point.count as f64))?;
         self.add(&labels, "_sum", None, at, or_stale(point.sum))
+    }
+}
+
+/// What a histogram says against itself.
+fn contradiction(point: &HistogramDataPoint) -> Option<String> {
+    let (bounds, counts) = (&point.explicit_bounds, &point.bucket_counts);
+    let (bounds_len, counts_len) = (bounds.len(), counts.len());
+    if (bounds_len, counts_len) != (0, 0) && bounds_len + 1 != counts_len {
+        return Some(format!(
+            "{bounds_len} bounds need one count more, not {counts_len}"
+        ));
+    }
+    let sum = counts.iter().fold(0_u64, |sum, n| sum.saturating_add(*n));
+    if !counts.is_empty() && sum != point.count {
+        let count = point.count;
+        return Some(format!(
+            "a histogram of {count} values has {sum} in its buckets"
+        ));
+    }
+    let ascend = bounds.iter().all(|bound| !bound.is_nan()) && bounds.is_sorted_by(|a, b| a < b);
+    (!ascend).then(|| "the bounds of a histogram do not ascend".to_owned())
+}
+
+/// A number as Prometheus writes it in labels: never with an exponent.
+fn plain(value: f64) -> String {
+    if value.is_finite() {
+        value.to_string()
+    } else {
+        format_value(value)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whole requests through [`translate`], names by table, and what is refused before it costs anything.
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value;
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
@@ -171,6 +171,73 @@ fn names_say_the_unit_once_and_what_counts_ends_in_total() {
 }
 
 #[test]
+fn units_are_spelled_as_prometheus_spells_them() {
+    for (unit, expected) in [
+        ("d", "x_days"),
+        ("h", "x_hours"),
+        ("min", "x_minutes"),
+        ("s", "x_seconds"),
+        ("ms", "x_milliseconds"),
+        ("us", "x_microseconds"),
+        ("ns", "x_nanoseconds"),
+        ("By", "x_bytes"),
+        ("KiBy", "x_kibibytes"),
+        ("MiBy", "x_mebibytes"),
+        ("GiBy", "x_gibibytes"),
+        ("TiBy", "x_tibibytes"),
+        ("KBy", "x_kilobytes"),
+        ("kBy", "x_kBy"),
+        ("MBy", "x_megabytes"),
+        ("GBy", "x_gigabytes"),
+        ("TBy", "x_terabytes"),
+        ("m", "x_meters"),
+        ("V", "x_volts"),
+        ("A", "x_amperes"),
+        ("J", "x_joules"),
+        ("W", "x_watts"),
+        ("g", "x_grams"),
+        ("Cel", "x_celsius"),
+        ("Hz", "x_hertz"),
+        ("%", "x_percent"),
+        ("1", "x"),
+        ("", "x"),
+        ("By/s", "x_bytes_per_second"),
+        ("By/m", "x_bytes_per_minute"),
+        ("By/h", "x_bytes_per_hour"),
+        ("By/d", "x_bytes_per_day"),
+        ("By/w", "x_bytes_per_week"),
+        ("By/mo", "x_bytes_per_month"),
+        ("By/y", "x_bytes_per_year"),
+        ("By/min", "x_bytes_per_min"),
+        ("1/s", "x_per_second"),
+        ("/s", "x_per_second"),
+        ("s/", "x_seconds"),
+        (" By / s ", "x_bytes_per_second"),
+        ("By/s/m", "x_bytes_per_s_m"),
+        ("{packet}/{frame}", "x"),
+        ("m^2", "x_m_2"),
+        ("__a..b", "x_a_b"),
+        ("[degF]", "x_degF_"),
+        ("[degF]/[x]", "x_degF_per_x"),
+        ("/[x]", "x_per_x"),
+        ("°", "x"),
+        ("°/s", "x_per_second"),
+        ("s/°", "x_seconds"),
+        ("x", "x"),
+    ] {
+        assert_eq!(metric("x", unit, Kind::Other), expected, "{unit}");
+    }
+    // A unit is one word, whatever it holds.
+    for (name, unit, expected) in [
+        ("cpu_usage", "cpu.cores", "cpu_usage_cpu_cores"),
+        ("cpu.cores", "cpu.cores", "cpu_cores_cpu_cores"),
+        ("rate.per.second", "{op}/s", "rate_per_second_per_second"),
+    ] {
+        assert_eq!(metric(name, unit, Kind::Gauge), expected);
+    }
+}
+
+#[test]
 fn labels_are_plain_and_never_reserved() {
     for (key, expected) in [
         ("http.status_code", "http_status_code"),
@@ -212,6 +279,105 @@ fn the_sender_is_job_and_instance_and_the_rest_is_told_once() {
         let found = translated(resource, vec![of("a", "", gauge(vec![number(1.0, &[])]))]);
         assert_eq!(found.series.len(), 1);
     }
+}
+
+#[test]
+fn what_is_said_of_a_sender_does_not_depend_on_its_order() {
+    let mut resource = vec![
+        text("service.name", "shop"),
+        text("a.b", "2"),
+        text("a-b", "1"),
+    ];
+    resource.extend((0..100).map(|n| text(&format!("more.{n}"), "x")));
+    let info = |resource: &[KeyValue]| {
+        let found = translated(resource, vec![of("a", "", gauge(vec![number(1.0, &[])]))]);
+        found.series[1].0.clone()
+    };
+    let one = info(&resource);
+    resource.reverse();
+    assert_eq!(info(&resource), one);
+    assert_eq!(one.get("a_b"), Some("1;2"));
+}
+
+#[test]
+fn numbers_in_attributes_are_written_as_the_collector_writes_them() {
+    let list = |value| {
+        Any::ArrayValue(ArrayValue {
+            values: vec![any(Any::DoubleValue(value))],
+        })
+    };
+    for (value, expected) in [
+        (1.0, "1"),
+        (-0.5, "-0.5"),
+        (1e-6, "0.000001"),
+        (1e-7, "1e-7"),
+        (-1.5e-9, "-1.5e-9"),
+        (1e-10, "1e-10"),
+        (1e16, "10000000000000000"),
+        (1e20, "100000000000000000000"),
+        (1e21, "1e+21"),
+        (f64::MAX, "1.7976931348623157e+308"),
+        (5e-324, "5e-324"),
+    ] {
+        let attributes = [
+            pair("one", Any::DoubleValue(value)),
+            pair("list", list(value)),
+        ];
+        let found = translated(
+            &[],
+            vec![of("a", "", gauge(vec![number(1.0, &attributes)]))],
+        );
+        let labels = &found.series[0].0;
+        assert_eq!(labels.get("one"), Some(expected));
+        assert_eq!(labels.get("list"), Some(&*format!("[{expected}]")));
+    }
+    for (value, expected) in [
+        (f64::NAN, "NaN"),
+        (f64::INFINITY, "+Inf"),
+        (-f64::INFINITY, "-Inf"),
+    ] {
+        let attributes = [
+            pair("one", Any::DoubleValue(value)),
+            pair("list", list(value)),
+        ];
+        let found = translated(
+            &[],
+            vec![of("a", "", gauge(vec![number(1.0, &attributes)]))],
+        );
+        let labels = &found.series[0].0;
+        assert_eq!(
+            labels.get("one"),
+            Some(&*format!("json: unsupported value: {expected}"))
+        );
+        assert_eq!(labels.get("list"), None);
+    }
+}
+
+#[test]
+fn maps_are_written_with_their_keys_in_order() {
+    let inner = KeyValueList {
+        values: vec![pair("x\"y", Any::BytesValue(vec![0, 255]))],
+    };
+    let map = KeyValueList {
+        values: vec![
+            pair("b", Any::KvlistValue(inner)),
+            pair("a", Any::BoolValue(false)),
+            pair("a", Any::IntValue(-7)),
+            KeyValue {
+                key: "c".to_owned(),
+                ..KeyValue::default()
+            },
+        ],
+    };
+    let attributes = [pair("map", Any::KvlistValue(map))];
+    let found = translated(
+        &[],
+        vec![of("a", "", gauge(vec![number(1.0, &attributes)]))],
+    );
+    assert_eq!(
+        found.series[0].0.get("map"),
+        Some(r#"{"a":-7,"b":{"x\"y":"AP8="},"c":null}"#)
+    );
 }
 
 #[test]
@@ -273,6 +439,198 @@ fn a_histogram_is_running_counts_up_to_infinity() {
             "open_seconds_count 2",
         ]
     );
+}
+
+/// The values of a label, in the order of the series.
+fn values_of<'a>(found: &'a Translated, label: &str) -> Vec<&'a str> {
+    found
+        .series
+        .iter()
+        .filter_map(|(labels, _)| labels.get(label))
+        .collect()
+}
+
+#[test]
+fn bounds_and_quantiles_have_no_exponent() {
+    let bounds = [-f64::MAX, 1e-7, 1.0, 1e16, 1e22];
+    let found = translated(&[], vec![of("a", "", histogram(&bounds, &[0; 6], None))]);
+    let largest = format!("-17976931348623157{}", "0".repeat(292));
+    let expected = [
+        &*largest,
+        "0.0000001",
+        "1",
+        "10000000000000000",
+        "10000000000000000000000",
+        "+Inf",
+    ];
+    assert_eq!(values_of(&found, "le"), expected);
+    let quantiles = [
+        0.0,
+        1e-7,
+        0.999,
+        1.0,
+        f64::NAN,
+        f64::INFINITY,
+        -f64::INFINITY,
+    ];
+    let found = translated(&[], vec![of("a", "", summary(&quantiles))]);
+    assert_eq!(
+        values_of(&found, "quantile"),
+        ["0", "0.0000001", "0.999", "1", "NaN", "+Inf", "-Inf"]
+    );
+}
+
+/// A summary whose values are its quantiles.
+fn summary(quantiles: &[f64]) -> Data {
+    let values = quantiles.iter().map(|quantile| ValueAtQuantile {
+        quantile: *quantile,
+        value: *quantile,
+    });
+    let point = SummaryDataPoint {
+        time_unix_nano: AT,
+        count: 1,
+        quantile_values: values.collect(),
+        ..SummaryDataPoint::default()
+    };
+    Data::Summary(Summary {
+        data_points: vec![point],
+    })
+}
+
+/// The data with these attributes at its points.
+fn with(mut data: Data, attributes: &[KeyValue]) -> Data {
+    match &mut data {
+        Data::Histogram(found) => found.data_points[0].attributes = attributes.to_vec(),
+        Data::Summary(found) => found.data_points[0].attributes = attributes.to_vec(),
+        _ => panic!("no such points here"),
+    }
+    data
+}
+
+#[test]
+fn two_histograms_at_one_time_are_not_mixed() {
+    let (one, other) = (
+        histogram(&[1.0], &[5, 5], Some(9.0)),
+        histogram(&[2.0], &[1, 0], None),
+    );
+    let bounds: Vec<f64> = (0..10).map(f64::from).collect();
+    let many = histogram(&bounds, &[1; 11], None);
+    let mut asked = request(&[], vec![of("a.b", "", one.clone())]);
+    // Another scope, and another name that becomes the same.
+    let another = ScopeMetrics {
+        metrics: vec![
+            of("a.b", "", other.clone()),
+            of("a_b", "", many),
+            of("a.b", "", summary(&[0.5])),
+        ],
+        ..ScopeMetrics::default()
+    };
+    asked.resource_metrics[0].scope_metrics.push(another);
+    let found = translate(&asked).unwrap();
+    let expected = [
+        r#"a_b_bucket{le="1"} 5"#,
+        r#"a_b_bucket{le="+Inf"} 10"#,
+        "a_b_count 10",
+        "a_b_sum 9",
+    ];
+    assert_eq!(lines(&found), expected);
+    assert_eq!(found.refused, 3);
+    let reason = found.reason.unwrap();
+    assert!(
+        reason.contains("\"a.b\"") && reason.contains("one time"),
+        "{reason}"
+    );
+    // What tells the samples of one apart does not tell two apart.
+    let alike = ["1", "2"].map(|le| of("a", "", with(one.clone(), &[text("le", le)])));
+    assert_eq!(translated(&[], alike.to_vec()).refused, 1);
+    let alike = ["1", "2"].map(|q| of("a", "", with(summary(&[0.5]), &[text("quantile", q)])));
+    assert_eq!(translated(&[], alike.to_vec()).refused, 1);
+    // Two summaries, of which one has a quantile the other does not have.
+    let found = translated(
+        &[],
+        vec![
+            of("a", "", summary(&[0.5])),
+            of("a", "", summary(&[0.9, 1.0])),
+        ],
+    );
+    assert_eq!(
+        (values_of(&found, "quantile"), found.refused),
+        (vec!["0.5"], 1)
+    );
+    // Other attributes, another time: other points.
+    let mut later = other.clone();
+    if let Data::Histogram(later) = &mut later {
+        later.data_points[0].time_unix_nano += 1_000_000;
+    }
+    let apart = [one, with(other, &[text("k", "v")]), later].map(|data| of("a", "", data));
+    assert_eq!(translated(&[], apart.to_vec()).refused, 0);
+}
+
+#[test]
+fn a_histogram_that_ends_need_not_count_anything() {
+    for (bounds, counts, count) in [
+        (&[1.0, 2.0][..], &[][..], 0),
+        (&[1.0, 2.0], &[0, 0, 0], 7),
+        (&[1.0, 2.0], &[0], 0),
+        (&[2.0, f64::NAN, 1.0], &[], 0),
+    ] {
+        let mut data = histogram(bounds, counts, None);
+        if let Data::Histogram(found) = &mut data {
+            found.data_points[0].flags = 1;
+            found.data_points[0].count = count;
+        }
+        let found = translated(&[], vec![of("a", "", data)]);
+        assert_eq!((found.refused, &found.reason), (0, &None));
+        let mut names: Vec<_> = found
+            .series
+            .iter()
+            .map(|(labels, _)| labels.to_string())
+            .collect();
+        names.sort();
+        let expected = [
+            r#"a_bucket{le="+Inf"}"#,
+            r#"a_bucket{le="1"}"#,
+            r#"a_bucket{le="2"}"#,
+            "a_count",
+            "a_sum",
+        ];
+        assert_eq!(names, expected);
+        for (labels, samples) in &found.series {
+            assert!(samples.len() == 1 && is_stale(samples[0].1), "{labels}");
+        }
+    }
+}
+
+#[test]
+fn reasons_repeat_the_beginning_of_a_name_only() {
+    let points = || vec![number(1.0, &[])];
+    for name in [
+        ".".repeat(8 << 20),
+        "度".repeat(1 << 20),
+        "x".repeat(1 << 20),
+    ] {
+        let long = of(&name, "", gauge(points()));
+        let reason = translated(&[], vec![long]).reason.unwrap();
+        assert!(reason.len() < 400, "{}", reason.len());
+        let begin: String = name.chars().take(100).collect();
+        assert!(reason.contains(&format!("\"{begin}…\"")), "{reason}");
+    }
+    for (length, end) in [(100, ""), (101, "…")] {
+        let metric = of(&"度".repeat(length), "", gauge(points()));
+        let reason = translated(&[], vec![metric]).reason.unwrap();
+        assert!(
+            reason.contains(&format!("{}{end}\":", "度".repeat(100))),
+            "{reason}"
+        );
+    }
+    let name = "x".repeat(4_000);
+    let delta = of(&name, "", sum(DELTA, true, points()));
+    assert!(translated(&[], vec![delta]).reason.unwrap().len() < 400);
+    let twice = |value| of(&name, "", gauge(vec![number(value, &[])]));
+    let reason = translated(&[], vec![twice(1.0), twice(2.0)])
+        .reason
+        .unwrap();
+    assert!(reason.len() < 400, "{}", reason.len());
 }
 
 #[test]
@@ -486,6 +844,46 @@ fn a_small_request_cannot_ask_for_very_much() {
     assert!(found.series.is_empty());
 }
 
+/// What series take in memory: counts, pointers and ends of their labels, texts, and the room of lists.
+fn memory(found: &Translated) -> usize {
+    let each = found.series.iter().map(|(labels, samples)| {
+        let labels = 56 + labels.text_len() + 8 * labels.len();
+        labels + samples.capacity() * size_of::<(Timestamp, f64)>()
+    });
+    found.series.capacity() * size_of::<(Labels, Vec<(Timestamp, f64)>)>() + each.sum::<usize>()
+}
+
+#[test]
+fn what_is_counted_is_no_less_than_what_series_take() {
+    let pairs: Vec<_> = (0..60).map(|n| text(&format!("k{n}"), "v")).collect();
+    for attributes in [&pairs[..0], &pairs] {
+        for count in [1, 2, 100, 129, 1_025] {
+            let numbers =
+                (0..count).map(|n| of(&format!("a{n}"), "", gauge(vec![number(1.0, attributes)])));
+            let found = translated(&[], numbers.collect());
+            assert_eq!(found.series.len(), count);
+            assert!(
+                found.bytes >= memory(&found),
+                "{} of {}",
+                found.bytes,
+                memory(&found)
+            );
+            let points = (1..=count).map(|n| NumberDataPoint {
+                time_unix_nano: AT + n as u64 * 1_000_000,
+                ..number(1.0, attributes)
+            });
+            let found = translated(&[], vec![of("a", "", gauge(points.collect()))]);
+            assert_eq!(found.series[0].1.len(), count);
+            assert!(
+                found.bytes >= memory(&found),
+                "{} of {}",
+                found.bytes,
+                memory(&found)
+            );
+        }
+    }
+}
+
 /// A field that holds `inner`.
 fn nested(field: u8, inner: &[u8]) -> Vec<u8> {
     let mut bytes = vec![field << 3 | 2];
@@ -514,26 +912,84 @@ fn what_is_small_on_the_wire_and_large_in_memory_is_refused_before_it_is_decoded
     assert!(decode(&nested(1, &nested(2, b"\x0a"))).is_err());
 }
 
+/// One message in another, by fields from the outside in.
+fn chain(fields: &[u8], innermost: &[u8]) -> Vec<u8> {
+    let begin = innermost.to_vec();
+    fields
+        .iter()
+        .rev()
+        .fold(begin, |inner, field| nested(*field, &inner))
+}
+
 #[test]
 fn what_is_weighed_is_no_less_than_what_decoding_takes() {
-    let thousand = |points| request(&[], vec![of("a", "", gauge(points))]);
-    for (request, least) in [
-        (
-            thousand(vec![number(1.0, &[]); 1_000]),
-            size_of::<NumberDataPoint>(),
-        ),
-        (
-            request(&vec![text("k", "v"); 1_000], vec![]),
-            size_of::<KeyValue>(),
-        ),
-        (
-            request(&[], vec![Metric::default(); 1_000]),
-            size_of::<Metric>(),
-        ),
-    ] {
-        let weighed = weight::weight(&request.encode_to_vec(), usize::MAX).unwrap();
-        assert!(weighed >= 1_000 * least, "{weighed} for {least} each");
+    let (count, bound, text) = ([0x31; 9], [0x39; 9], [0x1a, 1, b'x']);
+    // A list of each kind, by the way to it and an item.
+    let pairs: [&[u8]; 11] = [
+        &[1, 1, 1],
+        &[1, 2, 1, 3],
+        &[1, 2, 2, 12],
+        &[1, 2, 2, 5, 1, 7],
+        &[1, 2, 2, 7, 1, 7],
+        &[1, 2, 2, 9, 1, 9],
+        &[1, 2, 2, 10, 1, 1],
+        &[1, 2, 2, 11, 1, 7],
+        &[1, 2, 2, 5, 1, 5, 7],
+        &[1, 2, 2, 10, 1, 11, 7],
+        &[1, 1, 1, 2, 6, 1],
+    ];
+    let others: [(&[u8], &[u8]); 18] = [
+        (&[], &[0x0a, 0]),
+        (&[1], &[0x12, 0]),
+        (&[1, 1], &[0x1a, 0]),
+        (&[1, 1, 3], &text),
+        (&[1, 1, 3], &[0x22, 1, b'x']),
+        (&[1, 2], &[0x12, 0]),
+        (&[1, 2, 2, 5], &[0x0a, 0]),
+        (&[1, 2, 2, 9], &[0x0a, 0]),
+        (&[1, 2, 2, 10], &[0x0a, 0]),
+        (&[1, 2, 2, 11], &[0x0a, 0]),
+        (&[1, 2, 2, 5, 1], &[0x2a, 0]),
+        (&[1, 2, 2, 9, 1], &[0x42, 0]),
+        (&[1, 2, 2, 9, 1], &count),
+        (&[1, 2, 2, 9, 1], &bound),
+        (&[1, 2, 2, 10, 1, 8], &[0x10, 1]),
+        (&[1, 2, 2, 10, 1, 9], &[0x12, 1, 1]),
+        (&[1, 2, 2, 11, 1], &[0x32, 0]),
+        (&[1, 1, 1, 2, 5], &[0x0a, 0]),
+    ];
+    let lists = pairs
+        .iter()
+        .map(|way| (&way[..way.len() - 1], nested(way[way.len() - 1], &[])));
+    let lists = lists.chain(others.map(|(way, item)| (way, item.to_vec())));
+    for (way, item) in lists {
+        for items in [1, 2, 4, 5, 9, 129] {
+            // The same list in as many messages as fill the room of their own list almost.
+            let one = chain(way.get(1..).unwrap_or_default(), &item.repeat(items));
+            let bytes = match way.first() {
+                Some(field) => nested(*field, &one).repeat(129),
+                None => one,
+            };
+            let (most, taken) = weigh(&bytes).unwrap();
+            assert!(taken >= items, "{way:?} holds no list");
+            assert!(
+                most >= taken,
+                "{way:?}, {items} of {item:02x?}: {taken} are more than {most}"
+            );
+        }
     }
+}
+
+#[test]
+fn lists_of_one_in_lists_of_one_are_weighed_with_the_room_they_have() {
+    // An exponential histogram with an attribute, and an exemplar with one.
+    let point = [nested(1, &[]), nested(11, &nested(7, &[]))].concat();
+    let bytes = chain(&[1, 2, 2, 10, 1], &point).repeat(80_000);
+    assert!(bytes.len() < 2 << 20, "{}", bytes.len());
+    let (most, taken) = weigh(&bytes).unwrap();
+    assert!(taken > DECODED_BYTES_MAX, "{taken}");
+    assert!(most >= taken, "{most} for {taken}");
+    assert!(matches!(decode(&bytes), Err(Error::Heavy)));
 }
 
 proptest! {

@@ -5,14 +5,16 @@
 
 use std::mem::size_of;
 
-use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, InstrumentationScope, KeyValue};
-use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, EntityRef, KeyValue};
 use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
     Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint,
     ResourceMetrics, ScopeMetrics, SummaryDataPoint,
 };
 use series::write::{Fields, Value, WireError};
+
+/// Items that a list has room for as soon as it holds one.
+const ROOM_FIRST: usize = 4;
 
 /// Deeper than prost goes.
 const DEPTH_MAX: u32 = 100;
@@ -81,18 +83,27 @@ impl Kind {
         })
     }
 
-    /// Bytes of one, as it stands in a list.
-    fn size(self) -> usize {
-        match self {
+    /// Bytes of an item of the list that a field of this one is; `None` when the field is no list.
+    fn item(self, field: u32) -> Option<usize> {
+        match (self, field) {
+            (Self::Explicit, 6 | 7) | (Self::Buckets, 2) => Some(size_of::<u64>()),
+            (Self::Entity, 3 | 4) => Some(size_of::<String>()),
+            // There is one, as a part of what holds it.
+            (Self::Pair, 2) => None,
+            _ => self.child(field)?.size(),
+        }
+    }
+
+    /// Bytes of one, where they come in lists.
+    fn size(self) -> Option<usize> {
+        Some(match self {
             Self::Sender => size_of::<ResourceMetrics>(),
             Self::Entity => size_of::<EntityRef>(),
             Self::ScopeMetrics => size_of::<ScopeMetrics>(),
-            Self::Scope => size_of::<InstrumentationScope>(),
             Self::Metric => size_of::<Metric>(),
             Self::Number => size_of::<NumberDataPoint>(),
             Self::Explicit => size_of::<HistogramDataPoint>(),
             Self::ExponentialPoint => size_of::<ExponentialHistogramDataPoint>(),
-            Self::Buckets => size_of::<Buckets>(),
             Self::SummaryPoint => size_of::<SummaryDataPoint>(),
             Self::Quantile => size_of::<ValueAtQuantile>(),
             Self::Exemplar => size_of::<Exemplar>(),
@@ -101,14 +112,16 @@ impl Kind {
             // Part of what holds them.
             Self::Request
             | Self::Resource
+            | Self::Scope
+            | Self::Buckets
             | Self::Gauge
             | Self::Sum
             | Self::Histogram
             | Self::Exponential
             | Self::Summary
             | Self::List
-            | Self::Pairs => 0,
-        }
+            | Self::Pairs => return None,
+        })
     }
 }
 
@@ -127,23 +140,34 @@ fn add(
     sum: &mut usize,
 ) -> Result<(), WireError> {
     let mut fields = Fields::new(bytes);
+    let mut begun = 0;
     while *sum <= limit
         && let Some((field, value)) = fields.next()?
     {
-        match (value, kind.child(field)) {
-            (Value::Bytes(inner), Some(child)) => {
-                // Lists have room for twice as many.
-                *sum += 2 * child.size();
-                // What is nested deeper is refused by the decoder.
-                if depth > 0 {
-                    add(child, inner, depth - 1, limit, sum)?;
-                }
-            }
+        let first = is_first(&mut begun, field);
+        let item = kind.item(field).unwrap_or(0);
+        // A list begins with room for four, and has room for twice as many as it holds later.
+        *sum += if first { ROOM_FIRST * item } else { 2 * item };
+        // Other numbers have their place in what holds them.
+        let Value::Bytes(inner) = value else {
+            continue;
+        };
+        match kind.child(field) {
+            // What is nested deeper is refused by the decoder.
+            Some(_) if depth == 0 => (),
+            Some(child) => add(child, inner, depth - 1, limit, sum)?,
             // Numbers of one byte each become eight.
-            (Value::Bytes(packed), None) if kind == Kind::Buckets => *sum += 16 * packed.len(),
-            (Value::Bytes(text), None) => *sum += 2 * (size_of::<String>() + text.len()),
-            _ => *sum += 2 * size_of::<u64>(),
+            None if kind == Kind::Buckets => *sum += 16 * inner.len(),
+            None => *sum += 2 * (size_of::<String>() + inner.len()),
         }
     }
     Ok(())
+}
+
+/// Whether a field comes for the first time in its message. Fields above those that are lists do not matter.
+fn is_first(begun: &mut u32, field: u32) -> bool {
+    let bit = 1_u32.checked_shl(field).unwrap_or(0);
+    let first = *begun & bit == 0;
+    *begun |= bit;
+    first
 }
