@@ -209,7 +209,7 @@ const GAP_BYTES: ByteSize = ByteSize::from_mib(4);
 /// both only after they were synced, and their writes are passed over. Doing it again changes nothing.
 ///
 /// What stands before a write is in its segment or in the journal. So a gap before it is no longer than a frame that rotted, or than what
-/// the segment lost since; a write behind a longer one ([`GAP_BYTES`]; what the journal's files hold, if that is more, which is
+/// the segment lost since; a write behind a longer one (4 MiB; what the journal's files hold, if that is more, which is
 /// `journal_bytes`) says a place where it hardly was, under which a file could grow to any length. It is passed over, and stays
 /// promised, so the log tells of it as lost. Answers how many were: the journal's files have the only copy of them.
 ///
