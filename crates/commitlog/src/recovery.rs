@@ -298,7 +298,7 @@ impl<'a> Recoverer<'a> {
             return Ok((segment, file));
         }
         // The log is new, or promised records at its end are gone: go on after them.
-        if end < self.proven && !names.is_empty() {
+        if end < self.proven {
             let at = self.segments.last();
             let missing = Damage {
                 segment: at.map_or(end, |segment| segment.base()),

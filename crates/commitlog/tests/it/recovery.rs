@@ -207,6 +207,25 @@ fn the_newest_segment_missing_is_damage_too() {
 }
 
 #[test]
+fn all_segments_missing_is_damage_once() {
+    let disk = SimDisk::new(1);
+    let (mut log, _) = open(&disk, small());
+    fill(&mut log, &["a", "b", "c"]);
+    log.close().unwrap();
+    disk.remove_file(&segment(0)).unwrap();
+    disk.restart();
+    let (log, report) = open(&disk, small());
+    assert_eq!(report.damage.len(), 1, "{report:?}");
+    assert_eq!(dump(&log.reader()), "0..3!");
+    drop(log);
+    disk.restart();
+    let (mut log, report) = open(&disk, small());
+    assert_eq!(report.changed(), None);
+    fill(&mut log, &["d"]);
+    assert_eq!(dump(&log.reader()), "0..3! 3=d");
+}
+
+#[test]
 fn files_of_another_log_are_refused() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, small());
