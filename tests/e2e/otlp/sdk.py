@@ -80,9 +80,13 @@ print("a counter, a histogram, an up-down counter, a gauge and the resource, as 
 
 # Deltas are refused and told; the SDK logs it as a partial success and does not send them again.
 deltas = provider("deltas", preferred_temporality={Counter: AggregationTemporality.DELTA})
-deltas.get_meter("shop").create_counter("shop.deltas").add(1)
+shop = deltas.get_meter("shop")
+shop.create_counter("shop.deltas").add(1)
+shop.create_up_down_counter("shop.beside").add(1)
 assert deltas.force_flush(), "a partial success is a success"
 deltas.shutdown()
+# What came in the same request is there, so the deltas would be, too.
+assert value("shop_beside") == 1
 answer = requests.get(f"http://{server}/api/v1/query", params={"query": "shop_deltas_total"}, timeout=5).json()
 assert answer["data"]["result"] == [], answer
 print("deltas are refused, without an error for the sender")
