@@ -221,7 +221,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
             AbortedIndex::decode(&mut fields)?,
         )
     };
-    fields.0.is_empty().then_some(Checkpoint {
+    let checkpoint = Checkpoint {
         clean: clean != 0,
         log_start,
         recovery,
@@ -230,7 +230,28 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Checkpoint> {
         producers,
         transactions,
         aborted,
-    })
+    };
+    (fields.0.is_empty() && checkpoint.can_be()).then_some(checkpoint)
+}
+
+impl Checkpoint {
+    /// Whether a log can have been like this. A checksum is right for whatever was written under it; a log start behind the log's
+    /// end, taken at its word, would remove records.
+    fn can_be(&self) -> bool {
+        let segments = self.segments.iter();
+        let mut at = Offset::ZERO;
+        let in_order = segments
+            .map(|(name, summary)| (name.base, summary.next))
+            .all(|(base, next)| {
+                let follows = at <= base && base <= next;
+                at = next;
+                follows
+            });
+        in_order
+            && self.log_start <= self.recovery
+            && at <= self.recovery
+            && self.damage.iter().all(|damage| damage.from <= damage.until)
+    }
 }
 
 /// What a look for the checkpoint found.
@@ -294,6 +315,17 @@ mod tests {
             (read.log_start, read.recovery),
             (Offset::new(2), Offset::new(9))
         );
+    }
+
+    #[test]
+    fn what_no_log_can_have_been_is_not_believed() {
+        // Behind magic, version and clean: the log start, the recovery offset, the count, the first segment.
+        for (at, value) in [(9, 10_u64), (17, 8), (29, 6), (37, 6)] {
+            let mut other = wire::unseal(&written()).unwrap().to_vec();
+            other[at..at + 8].copy_from_slice(&value.to_le_bytes());
+            wire::seal(&mut other);
+            assert!(decode(&other).is_none(), "{value} at {at}");
+        }
     }
 
     #[test]
