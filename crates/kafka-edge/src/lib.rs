@@ -12,7 +12,7 @@
 //! metrics bridge needs nothing but a Kafka producer. The other `lantern.*` topics hold Lantern's
 //! own state and refuse writers.
 //!
-//! Not served yet: SASL, transactions by KIP-890, the newer group protocols (KIP-848, share groups).
+//! Not served yet: SASL, transactions by KIP-890, share groups.
 //!
 //! ```no_run
 //! # async fn example(
@@ -43,6 +43,7 @@ mod metrics;
 mod options;
 mod pressure;
 mod service;
+mod threads;
 
 pub use error::Error;
 pub use options::{Advertised, Options, RATE_MIN};
