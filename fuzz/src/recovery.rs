@@ -61,6 +61,9 @@ pub fn check(data: &[u8]) {
     disk.restart();
     let again = EmbeddedBroker::open(options(disk.shared())).expect("it opened before");
     for log in &again.recovery().touched {
+        if cannot_remember(&left, &log.partition) {
+            continue;
+        }
         let changed = log
             .log
             .as_ref()
@@ -75,6 +78,21 @@ pub fn check(data: &[u8]) {
         assert!(after.get(path) == Some(bytes), "{} changed", path.display());
     }
     assert_eq!(after.len(), left.len(), "files came");
+}
+
+/// Whether there is a directory where a checkpoint is written: what a start finds out is told by the next one again.
+fn cannot_remember(files: &Files, at: &TopicPartition) -> bool {
+    let (topic, number) = (at.topic.as_str(), at.partition.get().to_string());
+    files.keys().any(|path| {
+        let mut parts = path.iter().skip(3).map(|part| part.to_string_lossy());
+        let of_it = parts.next().is_some_and(|part| part == topic)
+            && parts.nth(1).is_some_and(|part| part == number);
+        of_it
+            && parts
+                .next()
+                .is_some_and(|part| part.starts_with("checkpoint"))
+            && parts.next().is_some()
+    })
 }
 
 fn lay(disk: &SimDisk, files: &Files) {

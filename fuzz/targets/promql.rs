@@ -11,7 +11,10 @@ fuzz_target!(|text: &str| {
     }
     if let Ok(expr) = promql::parse(text) {
         let store = Store::new(StoreOptions::default());
-        let options = promql::Options { samples_max: 100_000, ..promql::Options::default() };
+        let options = promql::Options {
+            samples_max: 100_000,
+            ..promql::Options::default()
+        };
         let _ = promql::instant(&expr, &store, Default::default(), &options);
     }
 });

@@ -29,7 +29,9 @@ fuzz_target!(|data: &[u8]| {
 fn check(batch: &CheckedBatch) {
     let valid = validate_records(batch).is_ok();
     // A small limit: the fuzzer would spend its time inflating.
-    let Ok(records) = batch.records_within(1 << 20) else { return };
+    let Ok(records) = batch.records_within(1 << 20) else {
+        return;
+    };
     let mut count = 0;
     for record in records.iter() {
         match record {
@@ -40,10 +42,16 @@ fn check(batch: &CheckedBatch) {
                 }
             }
             Err(error) => {
-                assert!(!valid, "validation accepted what iteration refuses: {error}");
+                assert!(
+                    !valid,
+                    "validation accepted what iteration refuses: {error}"
+                );
                 return;
             }
         }
     }
-    assert!(!valid || count == batch.record_count(), "a valid batch has as many records as it says");
+    assert!(
+        !valid || count == batch.record_count(),
+        "a valid batch has as many records as it says"
+    );
 }

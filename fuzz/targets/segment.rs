@@ -15,7 +15,10 @@ fuzz_target!(|data: &[u8]| {
         batch[..8].copy_from_slice(&0_u64.to_be_bytes());
         batch[16] = 2;
         let length = u32::from_be_bytes([batch[8], batch[9], batch[10], batch[11]]) as usize;
-        let Some(end) = length.checked_add(12).filter(|end| (21..=batch.len()).contains(end)) else {
+        let Some(end) = length
+            .checked_add(12)
+            .filter(|end| (21..=batch.len()).contains(end))
+        else {
             break;
         };
         let crc = crc32c::crc32c(&batch[21..end]);
