@@ -4,10 +4,11 @@
 //! of its own, and the server's resident memory is read from `/proc`. At no moment may it exceed
 //! [`RSS_MAX`], and no call of the bystander may take longer than [`SERVED_WITHIN`].
 //!
-//! `watch` has the bystander, `bombs` what inflates. Not here: what single bad requests are answered
+//! `watch` has the bystander, `bombs` what inflates, `metrics` what grows when it is decoded. Not here: what single bad requests are answered
 //! with (`kafka-edge/tests/it/hostile.rs`).
 
 mod bombs;
+mod metrics;
 mod watch;
 
 use std::fs;
