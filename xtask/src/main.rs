@@ -31,7 +31,9 @@ usage: cargo xtask COMMAND
   bench NAME      run a benchmark; `cargo xtask bench` names them
   soak [--duration 1h]
                   load for a long time, see that memory stays flat, write docs/benchmarks/soak.md
-  nightly         10,000 seeds of the simulation, 1,000 kills under load, long fuzzing
+  nightly [PART …]
+                  what takes hours, or parts of it: properties (more cases), simulation (10,000 seeds), kills (1,000 under
+                  load), suites (of librdkafka and franz-go), fuzz (15 minutes a target)
   setup           install what the tests need (Debian, npm and PyPI packages)
 
 example: cargo xtask test fmt clippy unit
@@ -48,7 +50,7 @@ fn main() -> ExitCode {
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["bench", rest @ ..] => bench::run(rest),
         ["soak", rest @ ..] => bench::soak(rest),
-        ["nightly"] => nightly::run(),
+        ["nightly", parts @ ..] => nightly::run(parts),
         ["setup"] => setup::all(),
         ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

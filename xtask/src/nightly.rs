@@ -16,20 +16,32 @@ const FUZZ_SECONDS: &str = "900";
 /// A name, and what is done.
 type Part = (&'static str, fn() -> Result<()>);
 
-pub(crate) fn run() -> Result<()> {
-    let parts: [Part; 5] = [
-        ("properties", properties),
-        ("simulation", simulate),
-        ("kills", kill),
-        ("suites", foreign),
-        ("fuzz", || fuzz::run(&[FUZZ_SECONDS])),
-    ];
+const PARTS: [Part; 5] = [
+    ("properties", properties),
+    ("simulation", simulate),
+    ("kills", kill),
+    ("suites", foreign),
+    ("fuzz", || fuzz::run(&[FUZZ_SECONDS])),
+];
+
+/// All parts, or those of these names.
+pub(crate) fn run(names: &[&str]) -> Result<()> {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| PARTS.iter().all(|(part, _)| part != *name))
+    {
+        let all = PARTS.map(|(part, _)| part).join(", ");
+        bail!("there is no part '{unknown}': there are {all}");
+    }
     let mut failed = Vec::new();
-    for (name, part) in parts {
+    for (name, part) in PARTS
+        .iter()
+        .filter(|(part, _)| names.is_empty() || names.contains(part))
+    {
         println!("\n==> {name}");
         if let Err(error) = part() {
             eprintln!("{name}: {error:#}");
-            failed.push(name);
+            failed.push(*name);
         }
     }
     if !failed.is_empty() {

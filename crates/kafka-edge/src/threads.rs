@@ -29,6 +29,9 @@ use crate::connection::Connection;
 use crate::context::Shared;
 use bell::Bell;
 
+/// Threads that cold reads of all connections may block at once, as many as a runtime of tokio's allows by itself.
+const BLOCKED_MAX: usize = 512;
+
 /// The threads of an endpoint. Dropped, they end.
 #[derive(Debug)]
 pub(crate) struct Threads {
@@ -55,7 +58,10 @@ impl Threads {
             _until: until.clone().drop_guard(),
         };
         for number in 0..count {
-            let runtime = Builder::new_current_thread().enable_all().build()?;
+            let runtime = Builder::new_current_thread()
+                .enable_all()
+                .max_blocking_threads((BLOCKED_MAX / count).max(1))
+                .build()?;
             let thread = Thread {
                 runtime: runtime.handle().clone(),
                 bell: Arc::default(),

@@ -150,7 +150,7 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     let folder = root().join("target/suites").join(name);
     ensure!(
         folder.join("made-of.txt").is_file(),
-        "the tests of {name} are missing: run `cargo xtask setup`"
+        "the tests of {name} are missing: run `cargo xtask setup` (for librdkafka and franz-go: `cargo xtask nightly suites`)"
     );
     Ok(fs::canonicalize(folder)?)
 }
