@@ -29,13 +29,6 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// The threads that connections are served on cannot be started.
-    #[error("cannot start the threads that serve Kafka clients")]
-    Threads {
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
     /// `run` was called before `bind`.
     #[error("the Kafka endpoint was not bound to an address before it was run")]
     NotBound,

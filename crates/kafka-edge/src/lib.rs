@@ -43,7 +43,6 @@ mod metrics;
 mod options;
 mod pressure;
 mod service;
-mod threads;
 
 pub use error::Error;
 pub use options::{Advertised, Options, RATE_MIN};

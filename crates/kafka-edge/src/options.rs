@@ -46,9 +46,6 @@ pub struct Options {
     /// Most connections; further ones are closed at once (`max.connections`). Default 12,000:
     /// an idle one costs some ten KiB.
     pub connections_max: usize,
-    /// Threads that serve connections (`num.network.threads`), each those it was given when they came. With 0 the runtime that
-    /// runs the service serves them. Default one for each processor.
-    pub threads: usize,
     /// Requests of one connection that were read and not answered; when full, it is not read.
     /// Default 128.
     pub requests_in_flight_max: usize,
@@ -61,9 +58,6 @@ pub struct Options {
     /// Time that requests in progress get to finish when the endpoint stops. Default 5 s.
     pub drain: Duration,
 }
-
-/// More threads than any machine has a use for.
-const THREADS_MAX: usize = 1_024;
 
 /// The slowest peer that is waited for, in bytes per second beyond
 /// [`Options::stall_timeout`].
@@ -95,7 +89,6 @@ impl Default for Options {
             fetch_bytes_max: ByteSize::from_mib(32),
             fetch_wait_max: Duration::from_secs(30),
             connections_max: 12_000,
-            threads: std::thread::available_parallelism().map_or(1, usize::from),
             requests_in_flight_max: 128,
             idle_timeout: Duration::from_mins(10),
             stall_timeout: Duration::from_secs(30),
@@ -153,13 +146,6 @@ impl Options {
             "connections_max cannot be 0".to_owned(),
         );
         check(
-            self.threads <= THREADS_MAX,
-            format!(
-                "threads is {}, it must be from 0 to {THREADS_MAX}",
-                self.threads
-            ),
-        );
-        check(
             self.requests_in_flight_max > 0,
             "requests_in_flight_max cannot be 0".to_owned(),
         );
@@ -180,11 +166,10 @@ mod tests {
         let bad = Options {
             partitions_default: 0,
             connections_max: 0,
-            threads: 2_000,
             request_memory: ByteSize::from_mib(100),
             fetch_bytes_max: ByteSize::from_gib(1),
             ..Options::default()
         };
-        assert_eq!(bad.validate().len(), 5, "{:?}", bad.validate());
+        assert_eq!(bad.validate().len(), 4, "{:?}", bad.validate());
     }
 }

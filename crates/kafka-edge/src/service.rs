@@ -1,4 +1,4 @@
-//! Listens, starts a task per connection (on its thread, see `threads`), and ends them.
+//! Listens, starts a task per connection, and ends them.
 //!
 //! Invariants: at most `connections_max` connections; a panic in one ends only that one and is
 //! counted; after `drain` nothing is left running. Not here: what a connection does (`connection`).
@@ -18,10 +18,10 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::connection::Connection;
 use crate::context::Shared;
 use crate::events::{Panicked, TooMany};
 use crate::metrics::{Memory, Metrics};
-use crate::threads::Threads;
 use crate::{Error, Options};
 
 /// How long to wait before accepting again when the machine has no more files or memory.
@@ -31,14 +31,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub struct Service {
     shared: Arc<Shared>,
-    bound: Option<Bound>,
-}
-
-/// Where connections come from and go to.
-#[derive(Debug)]
-struct Bound {
-    listener: TcpListener,
-    threads: Threads,
+    listener: Option<TcpListener>,
 }
 
 impl Service {
@@ -61,7 +54,7 @@ impl Service {
         }
         Ok(Self {
             shared: Arc::new(Shared::new(options, broker, groups, clock)),
-            bound: None,
+            listener: None,
         })
     }
 
@@ -95,7 +88,7 @@ impl Service {
     /// wait in the backlog.
     ///
     /// # Errors
-    /// [`Error::AddressTaken`], [`Error::Listen`], [`Error::Threads`].
+    /// [`Error::AddressTaken`], [`Error::Listen`].
     pub async fn bind(&mut self) -> Result<SocketAddr, Error> {
         let address = self.shared.options.listen;
         let failed = |source: std::io::Error| {
@@ -107,9 +100,7 @@ impl Service {
         };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let local = listener.local_addr().map_err(failed)?;
-        let threads = Threads::start(self.shared.options.threads);
-        let threads = threads.map_err(|source| Error::Threads { source })?;
-        self.bound = Some(Bound { listener, threads });
+        self.listener = Some(listener);
         info!(address = %local, "Listening for Kafka clients.");
         Ok(local)
     }
@@ -119,7 +110,7 @@ impl Service {
     /// # Errors
     /// [`Error::NotBound`].
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Some(Bound { listener, threads }) = self.bound else {
+        let Some(listener) = self.listener else {
             return Err(Error::NotBound);
         };
         let shared = self.shared;
@@ -130,7 +121,7 @@ impl Service {
                 () = stop.cancelled() => break,
                 Some(ended) = tasks.join_next() => reap(&shared.metrics, ended),
                 accepted = listener.accept() => match accepted {
-                    Ok((stream, peer)) => admit(&shared, &threads, &mut tasks, stream, peer, &stop),
+                    Ok((stream, peer)) => admit(&shared, &mut tasks, stream, peer, &stop),
                     Err(error) => {
                         warn!(%error, "Cannot accept a Kafka connection; trying again shortly.");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -157,7 +148,6 @@ impl Service {
 
 fn admit(
     shared: &Arc<Shared>,
-    threads: &Threads,
     tasks: &mut JoinSet<()>,
     stream: TcpStream,
     peer: SocketAddr,
@@ -168,12 +158,10 @@ fn admit(
         TooMany { peer, limit }.happened(&shared.metrics);
         return;
     }
-    if let Err(error) = threads.serve(tasks, shared, stream, peer, stop) {
-        warn!(%peer, %error, "A Kafka connection cannot be watched; closed.");
-        return;
-    }
     shared.metrics.accepted.inc();
     shared.metrics.connections.inc();
+    let connection = Connection::new(Arc::clone(shared), stream, peer, stop.clone());
+    tasks.spawn(connection.run());
 }
 
 fn reap(metrics: &Metrics, ended: Result<(), JoinError>) {

@@ -74,6 +74,7 @@ impl EmbeddedBroker {
         match shared.options.drive {
             Drive::Manual => manual = Some(writer),
             Drive::Threads => {
+                shared.bell.hang();
                 threads.push(spawn("lantern-writer", move || writer.run())?);
                 let learner = Arc::clone(&shared);
                 threads.push(spawn("lantern-delays", move || delays::learn(&learner))?);
@@ -218,6 +219,7 @@ fn end(
         // A panic of the thread was counted where it was fenced.
         let _ended = thread.join();
     }
+    shared.bell.take_down();
     // Whoever changes topics finishes first.
     let catalog = shared.catalog.lock();
     let mut closed = Ok(());

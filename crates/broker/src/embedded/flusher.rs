@@ -206,15 +206,17 @@ fn answer(shared: &Shared, partition: &Partition) {
     }
     partition.publish_flushed();
     let answered = |waiter: Waiter| waiter.reply.send(Ok(waiter.appended));
-    waiters
-        .into_iter()
-        .filter_map(answered)
-        .for_each(Waker::wake);
+    wake(shared, waiters.into_iter().filter_map(answered));
 }
 
 fn refuse(shared: &Shared, partition: &Partition, error: &Error) {
     shared.refused(partition, error);
     let waiters = partition.take_waiters().into_iter();
     let refused = |waiter: Waiter| waiter.reply.send(Err(partition.refused()));
-    waiters.filter_map(refused).for_each(Waker::wake);
+    wake(shared, waiters.filter_map(refused));
+}
+
+/// Wakes those whose last answer this was, together.
+fn wake(shared: &Shared, answered: impl Iterator<Item = Waker>) {
+    shared.bell.ring(&mut answered.collect());
 }

@@ -14,6 +14,7 @@
 //! who may see what), `feed` (following in memory), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
 //! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `open` (the order in which a data directory comes to life).
 
+mod bell;
 mod beside;
 mod broker;
 mod catalog;
@@ -69,6 +70,7 @@ pub use verify::{
 };
 
 use crate::{Appended, AppendsFuture, Durability, Error};
+use bell::Bell;
 use catalog::Catalog;
 use memory::Memory;
 use metrics::Metrics;
@@ -89,6 +91,8 @@ pub(crate) struct Shared {
     memory: Arc<Memory>,
     topics: ArcSwap<Topics>,
     queue: Queue<Job>,
+    /// Wakes whom the writer answers.
+    bell: Arc<Bell>,
     /// `None` when it is switched off, or broke.
     journal: Mutex<Option<Journal>>,
     catalog: Mutex<Catalog>,

@@ -100,6 +100,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     }
     let shared = Shared {
         queue: Queue::new(options.queue_bytes.as_usize(), options.queue_appends),
+        bell: Arc::default(),
         topics: ArcSwap::from_pointee(topics),
         producer_ids: Mutex::new(ProducerIds {
             next: catalog.producer_ids_until,

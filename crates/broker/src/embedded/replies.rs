@@ -1,7 +1,7 @@
 //! Answers to appends that were queued together: their caller is woken once, when the last is there.
 //!
 //! One allocation for a request of one append: a sheet that has a place for each answer and the caller's waker. Writing an
-//! answer down wakes nobody by itself: whoever answers many does that as it likes.
+//! answer down wakes nobody by itself: whoever answers many collects the wakers and wakes them together (`bell`).
 //!
 //! Invariants: each [`Reply`] gives one answer; one that is dropped says that the broker stops, and wakes the caller
 //! there and then; a caller is woken after its last answer is on the sheet.

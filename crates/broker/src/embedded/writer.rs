@@ -196,7 +196,7 @@ impl Writer {
             }
             written += self.write_run(&partition, run);
         }
-        self.answered.drain(..).for_each(Waker::wake);
+        self.shared.bell.ring(&mut self.answered);
         written
     }
 

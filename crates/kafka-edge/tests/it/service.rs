@@ -10,8 +10,7 @@ use kafka_wire::Api;
 use kafka_wire::messages::{FetchResponse, MetadataRequest, MetadataResponse};
 
 use crate::fetch::{self, Ask};
-use crate::produce;
-use crate::support::{PATIENCE, Server, batch};
+use crate::support::{PATIENCE, Server};
 
 fn service(server: &Server, options: Options) -> Result<Service, Error> {
     let broker: DynBroker = server.broker.clone();
@@ -48,38 +47,6 @@ async fn options_that_cannot_be_are_refused_all_at_once() {
     match service(&server, options) {
         Err(Error::Options { problems }) => assert_eq!(problems.len(), 2),
         other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn connections_are_served_however_many_threads_there_are() {
-    for threads in [0, 1, 3] {
-        let mut server = Server::with(Options {
-            threads,
-            ..Options::default()
-        })
-        .await;
-        server.topic("orders", 1).await;
-        let records = batch(&[b"value"]).into_bytes();
-        let request = produce::request("orders", 0, -1, Some(records));
-        let mut clients = Vec::new();
-        for _ in 0..8 {
-            clients.push(server.client().await);
-        }
-        // All at once, so that the log answers several threads together.
-        for client in &mut clients {
-            client.send(Api::Produce, 9, &request).await;
-        }
-        let mut offsets = Vec::new();
-        for client in &mut clients {
-            let answer = produce::only(client.receive(Api::Produce, 9, 1).await);
-            offsets.push((answer.error_code, answer.base_offset));
-        }
-        offsets.sort_unstable();
-        assert!(offsets.into_iter().eq((0..8).map(|offset| (0, offset))));
-        server.stop.cancel();
-        let ended = tokio::time::timeout(PATIENCE, &mut server.serving);
-        ended.await.unwrap().unwrap().unwrap();
     }
 }
 
