@@ -164,6 +164,7 @@ pub(crate) fn encode(
     transactions.encode(&mut bytes);
     aborted.encode(&mut bytes);
     wire::seal(&mut bytes);
+    debug_assert!(decode(&bytes).is_some(), "the next start believes it");
     bytes
 }
 
