@@ -115,6 +115,7 @@ fn lay(disk: &SimDisk, files: &Files) {
 fn look(disk: &SimDisk) -> Result<Verified, VerifyError> {
     let options = VerifyOptions {
         data_dir: "/data".into(),
+        log_dirs: Vec::new(),
         disk: disk.shared(),
         clock: Arc::new(SimClock::new(NOW)),
         threads: 1,

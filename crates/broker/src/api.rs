@@ -112,8 +112,8 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     /// The marks of one partition now.
     fn marks<'a>(&'a self, of: &'a TopicPartition) -> BrokerFuture<'a, Marks>;
 
-    /// Bytes that a partition's records take where they are kept; none where that is not known.
-    fn size(&self, of: &TopicPartition) -> Option<ByteSize>;
+    /// Where a partition's records are kept, and how many bytes they take; none where that is not known.
+    fn kept(&self, of: &TopicPartition) -> Option<Kept>;
 
     /// A watch on one partition's high watermark: changes whenever more becomes readable.
     ///
@@ -337,6 +337,17 @@ pub struct Fetched {
     pub marks: Marks,
 }
 
+/// Where a partition's records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// The number of the log directory; 0 is the data directory.
+    pub log_dir: u16,
+    /// That log directory is not there: see [`Error::Offline`].
+    pub offline: bool,
+    /// What they take there.
+    pub size: ByteSize,
+}
+
 /// The marks of one partition: `log_start <= last_stable <= high_watermark <= log_end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Marks {
@@ -528,6 +539,14 @@ pub enum Error {
         /// What happened first.
         reason: Arc<str>,
     },
+    /// Its log directory is not there: a disk that died, or was not mounted at the start.
+    #[error("{partition} is out of service: {reason}")]
+    Offline {
+        /// Where.
+        partition: TopicPartition,
+        /// What is missing, and the way out.
+        reason: Arc<str>,
+    },
     /// Stored bytes are not what was written.
     #[error("{partition} is damaged: {reason}")]
     Corrupt {
@@ -568,7 +587,9 @@ impl Error {
     pub const fn recovery(&self) -> Recovery {
         match self {
             Self::DiskFull { .. } | Self::Io { .. } | Self::Stopping => Recovery::Retry,
-            Self::Frozen { .. } | Self::Corrupt { .. } => Recovery::StopPartition,
+            Self::Frozen { .. } | Self::Offline { .. } | Self::Corrupt { .. } => {
+                Recovery::StopPartition
+            }
             Self::UnknownTopic { .. }
             | Self::UnknownPartition { .. }
             | Self::TopicExists { .. }

@@ -154,8 +154,8 @@ impl Asides {
         }
         let length = end.bits().saturating_sub(start.bits());
         let length = u64::try_from(length).unwrap_or(u64::MAX);
-        let size = context.broker.size(&self.at);
-        let large = size.is_some_and(|size| size.bytes() > SLACK_BYTES);
+        let kept = context.broker.kept(&self.at);
+        let large = kept.is_some_and(|kept| kept.size.bytes() > SLACK_BYTES);
         let slack = if large {
             0
         } else {

@@ -41,9 +41,10 @@ impl Coded for BrokerError {
             Self::ControlBatch { .. } | Self::Keyless { .. } => ErrorCode::InvalidRecord,
             Self::Reserved { .. } => ErrorCode::TopicAuthorizationFailed,
             Self::UnknownGroup { .. } => ErrorCode::GroupIdNotFound,
-            Self::DiskFull { .. } | Self::Frozen { .. } | Self::Io { .. } => {
-                ErrorCode::KafkaStorageError
-            }
+            Self::DiskFull { .. }
+            | Self::Frozen { .. }
+            | Self::Offline { .. }
+            | Self::Io { .. } => ErrorCode::KafkaStorageError,
             Self::Corrupt { .. } => ErrorCode::CorruptMessage,
             Self::Stopping => ErrorCode::NotLeaderOrFollower,
         }

@@ -104,6 +104,9 @@ pub(crate) struct VerifyFlags {
     /// The data directory
     #[arg(value_name = "DATA_DIR")]
     pub(crate) data_dir: PathBuf,
+    /// Where a further log directory is now, if not where it was last; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Vec<PathBuf>,
     /// How the report is printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,
@@ -207,6 +210,9 @@ pub(crate) struct UpFlags {
     /// Where the log is kept [default: ./lantern-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Another disk for logs: new partitions are dealt to it and the data directory; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Vec<PathBuf>,
     /// Address for HTTP: boards, query API, remote write; port 0 picks a free one [default: 127.0.0.1:8787]
     #[arg(long, value_name = "ADDR")]
     pub(crate) http: Option<SocketAddr>,

@@ -24,6 +24,8 @@ use crate::transactions::Transactions;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    /// Directories on further disks, for logs.
+    pub(crate) log_dirs: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
     pub(crate) kafka: SocketAddr,
     /// This node's number, as Kafka clients see it.
@@ -101,6 +103,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: "lantern-data".into(),
+            log_dirs: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 8787)),
             kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
             node_id: kafka_edge::Options::default().node_id,
@@ -267,6 +270,10 @@ fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
         }
     };
     put("data_dir", flags.data_dir.as_ref().map(|path| json!(path)));
+    put(
+        "log_dirs",
+        (!flags.log_dir.is_empty()).then(|| json!(flags.log_dir)),
+    );
     put("http", flags.http.map(|address| json!(address)));
     put("kafka", flags.kafka.map(|address| json!(address)));
     put("conf_dir", flags.conf_dir.as_ref().map(|path| json!(path)));
@@ -287,6 +294,14 @@ fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
     given
 }
 
+/// Paths that mean the same from every working directory.
+pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+    let absolute = paths.iter().map(|path| {
+        std::path::absolute(path).with_context(|| format!("cannot use {}", path.display()))
+    });
+    absolute.collect()
+}
+
 fn read_file(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
@@ -305,6 +320,7 @@ fn read_file(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> 
 #[expect(dead_code, reason = "only checks the types of what a file has")]
 struct Partial {
     data_dir: Option<PathBuf>,
+    log_dirs: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
     kafka: Option<SocketAddr>,
     node_id: Option<i32>,

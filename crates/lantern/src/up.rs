@@ -3,6 +3,7 @@
 //! Services start from the ground up and stop from the roof down: first who takes in from outside, then
 //! who works on it, last the broker, which flushes what is written.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -383,6 +384,7 @@ async fn open_broker(
     let data_dir = &config.data_dir;
     let defaults = broker::Options::new(data_dir, disk, Arc::clone(clock), Arc::clone(entropy));
     let options = broker::Options {
+        log_dirs: crate::config::absolute(&config.log_dirs)?,
         journal_bytes: config.journal_size,
         preallocate_bytes: config.preallocate_size,
         clean_interval: config.compaction.interval.get(),
@@ -392,9 +394,19 @@ async fn open_broker(
         ..config.ring_memory.bounds(defaults)
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
+    let flag_of = |dir: &Path| match dir == data_dir {
+        true => "--data-dir",
+        false => "--log-dir",
+    };
     opened.map_err(|error| match error {
-        OpenError::Locked { .. } => anyhow!("{error}: stop it, or choose another with --data-dir"),
-        OpenError::Unwritable { .. } => anyhow!("{error}: choose another with --data-dir"),
+        OpenError::Locked { ref dir, .. } => {
+            let flag = flag_of(dir);
+            anyhow!("{error}: stop it, or choose another with {flag}")
+        }
+        OpenError::Unwritable { ref dir, .. } => {
+            let flag = flag_of(dir);
+            anyhow!("{error}: choose another with {flag}")
+        }
         error => anyhow::Error::new(error).context(format!(
             "cannot use the data directory {}",
             data_dir.display()

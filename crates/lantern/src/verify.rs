@@ -35,6 +35,7 @@ pub(crate) fn run(flags: &VerifyFlags) -> Result<ExitCode> {
     let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
     let options = VerifyOptions {
         data_dir: flags.data_dir.clone(),
+        log_dirs: crate::config::absolute(&flags.log_dir)?,
         disk: RealDisk::shared(),
         clock: Arc::clone(&clock),
         threads: threads.min(THREADS_MAX),

@@ -25,7 +25,7 @@ use crate::clients::Client;
 use crate::clock::LifeClock;
 use crate::journal;
 use crate::weather;
-use crate::world::{DATA, World};
+use crate::world::{DATA, SECOND, World};
 
 /// Longest that a call may take, in simulated time: far beyond any timeout of the broker's.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -269,6 +269,11 @@ fn options(world: &World, clock: &Arc<LifeClock>) -> Options {
     let clock: DynClock = Arc::<LifeClock>::clone(clock);
     let entropy = Arc::new(SeededEntropy::new(dice.below(u64::MAX)));
     Options {
+        log_dirs: dice
+            .of(&[None, Some(SECOND.into())])
+            .iter()
+            .cloned()
+            .collect(),
         // Without a journal, with files that are full after a few rounds, and with roomy ones; a log
         // may also change between them.
         journal_bytes: ByteSize::from_kib(*dice.of(&[0, 4, 4, 16, 64])),

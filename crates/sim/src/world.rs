@@ -15,6 +15,9 @@ use crate::sabotage::{Sabotage, sabotaged};
 /// Where the broker keeps its data.
 pub(crate) const DATA: &str = "/data";
 
+/// A directory for logs on a second disk.
+pub(crate) const SECOND: &str = "/second";
+
 /// Which misfortunes a run may meet. Power cuts and kills are in every run.
 #[derive(Debug, Clone, Copy)]
 #[expect(

@@ -18,6 +18,7 @@ use record::{BatchBuilder, CheckedBatch, Compression};
 use stdx::ByteSize;
 use tokio::sync::watch;
 
+use super::catalog::DATA_DIR;
 use super::feed::RingFeed;
 use super::retention::Bell;
 use super::writer::Writer;
@@ -27,11 +28,11 @@ use super::{
 use super::{cleaner, retention, store, topics};
 use crate::{
     Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, DelayFilter,
-    Delays, Demand, Durability, Error, Feed, Fetched, Found, Marks, Place, ReadLimit, TopicConfig,
-    TopicInfo, TopicSpec, TransactionalLog, Wanted, Wish,
+    Delays, Demand, Durability, Error, Feed, Fetched, Found, Kept, Marks, Place, ReadLimit,
+    TopicConfig, TopicInfo, TopicSpec, TransactionalLog, Wanted, Wish,
 };
 
-/// The broker inside Lantern: durable topics in one directory of this machine.
+/// The broker inside Lantern: durable topics in a directory of this machine, or in several.
 ///
 /// Made by [`EmbeddedBroker::open`], which also starts its threads, and ended by
 /// [`EmbeddedBroker::shutdown`]. Dropping it without a shutdown writes what is queued and leaves no
@@ -42,8 +43,8 @@ pub struct EmbeddedBroker {
     recovery: RecoveryReport,
     /// Taken by whoever ends the broker.
     running: Mutex<Option<Running>>,
-    /// The writer under [`Drive::Manual`].
-    manual: Mutex<Option<Writer>>,
+    /// The writers under [`Drive::Manual`].
+    manual: Mutex<Vec<Writer>>,
 }
 
 /// What must end before the data directory may be opened again.
@@ -51,7 +52,7 @@ pub struct EmbeddedBroker {
 struct Running {
     threads: Vec<JoinHandle<()>>,
     bell: Arc<Bell>,
-    lock: Box<dyn DiskLock>,
+    locks: Vec<Box<dyn DiskLock>>,
 }
 
 impl EmbeddedBroker {
@@ -67,15 +68,29 @@ impl EmbeddedBroker {
         let opened = open::open(options, &mut |_| ())?;
         let shared = Arc::new(opened.shared);
         delays::begin(&shared);
-        let writer = Writer::new(Arc::clone(&shared));
+        let writers = shared.log_dirs.in_use().map(|log_dir| {
+            let number = log_dir.number;
+            (
+                number,
+                Writer::new(Arc::clone(&shared), Arc::clone(log_dir)),
+            )
+        });
+        let writers: Vec<(u16, Writer)> = writers.collect();
         let bell = Arc::new(Bell::default());
         let mut threads = Vec::new();
-        let mut manual = None;
+        let mut manual = Vec::new();
         match shared.options.drive {
-            Drive::Manual => manual = Some(writer),
+            Drive::Manual => manual.extend(writers.into_iter().map(|(_, writer)| writer)),
             Drive::Threads => {
                 shared.bell.hang();
-                threads.push(spawn("lantern-writer", move || writer.run())?);
+                for (number, writer) in writers {
+                    let name = match number {
+                        DATA_DIR => "lantern-writer".to_owned(),
+                        // The system keeps fifteen bytes of it.
+                        _ => format!("lantern-write{number}"),
+                    };
+                    threads.push(spawn(&name, move || writer.run())?);
+                }
                 let learner = Arc::clone(&shared);
                 threads.push(spawn("lantern-delays", move || delays::learn(&learner))?);
                 let (shared, bell) = (Arc::clone(&shared), Arc::clone(&bell));
@@ -94,7 +109,7 @@ impl EmbeddedBroker {
             running: Mutex::new(Some(Running {
                 threads,
                 bell,
-                lock: opened.lock,
+                locks: opened.locks,
             })),
             manual: Mutex::new(manual),
         }))
@@ -146,7 +161,7 @@ impl EmbeddedBroker {
     ///
     /// Only under [`Drive::Manual`]; does nothing otherwise.
     pub fn run_round(&self) -> usize {
-        self.manual.lock().as_mut().map_or(0, Writer::round)
+        self.manual.lock().iter_mut().map(Writer::round).sum()
     }
 
     /// Learns from the log since when records wait that groups have not read, as a thread does after the start;
@@ -180,17 +195,17 @@ impl EmbeddedBroker {
             return Ok(());
         };
         let shared = Arc::clone(&self.shared);
-        let writer = self.manual.lock().take();
-        blocking(&self.shared, move || end(&shared, running, writer, true)).await
+        let writers = std::mem::take(&mut *self.manual.lock());
+        blocking(&self.shared, move || end(&shared, running, writers, true)).await
     }
 }
 
 impl Drop for EmbeddedBroker {
     fn drop(&mut self) {
-        let writer = self.manual.lock().take();
+        let writers = std::mem::take(&mut *self.manual.lock());
         if let Some(running) = self.running.lock().take() {
             // Without the clean mark nothing here can fail in a way anybody could act on.
-            let _ended = end(&self.shared, running, writer, false);
+            let _ended = end(&self.shared, running, writers, false);
         }
     }
 }
@@ -205,19 +220,26 @@ fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<(
 fn end(
     shared: &Shared,
     running: Running,
-    writer: Option<Writer>,
+    mut writers: Vec<Writer>,
     orderly: bool,
 ) -> Result<(), Error> {
     shared.stopping.store(true, Ordering::Release);
-    shared.queue.close();
-    running.bell.ring();
-    if let Some(mut writer) = writer.filter(|_| orderly) {
-        while writer.round() > 0 {}
-        writer.flush_all();
+    for log_dir in shared.log_dirs.in_use() {
+        log_dir.queue.close();
     }
+    running.bell.ring();
+    if orderly {
+        while writers.iter_mut().map(Writer::round).sum::<usize>() > 0 {}
+        writers.iter_mut().for_each(Writer::flush_all);
+    }
+    drop(writers);
     for thread in running.threads {
         // A panic of the thread was counted where it was fenced.
         let _ended = thread.join();
+    }
+    for log_dir in shared.log_dirs.in_use() {
+        // Nobody takes these any more: they are answered, and let go of their partitions.
+        log_dir.queue.drain(&mut Vec::new());
     }
     shared.bell.take_down();
     // Whoever changes topics finishes first.
@@ -235,10 +257,12 @@ fn end(
     }
     if orderly && closed.is_ok() && no_room.is_none() {
         // Every log is synced: the next start has nothing to redo. If this fails it does so in vain.
-        if let Some(journal) = shared.journal.lock().take()
-            && let Err(error) = journal.close()
-        {
-            events::journal_kept(&error);
+        for log_dir in shared.log_dirs.in_use() {
+            if let Some(journal) = log_dir.journal.lock().take()
+                && let Err(error) = journal.close()
+            {
+                events::journal_kept(&error);
+            }
         }
         match store::mark_clean(&shared.options) {
             Err(error) if is_full(&error) => no_room = Some(error),
@@ -252,7 +276,7 @@ fn end(
         events::closed_without_room(&shared.options.data_dir, &error);
     }
     drop(catalog);
-    drop(running.lock);
+    drop(running.locks);
     closed
 }
 
@@ -388,9 +412,14 @@ impl Broker for EmbeddedBroker {
         })
     }
 
-    fn size(&self, of: &TopicPartition) -> Option<ByteSize> {
+    fn kept(&self, of: &TopicPartition) -> Option<Kept> {
         let partition = self.shared.partition(of).ok()?;
-        Some(ByteSize::from_bytes(partition.size_bytes()))
+        let log_dir = partition.log_dir();
+        Some(Kept {
+            log_dir: log_dir.number,
+            offline: log_dir.missing.is_some(),
+            size: ByteSize::from_bytes(partition.size_bytes()),
+        })
     }
 
     fn watch(&self, of: &TopicPartition) -> Result<watch::Receiver<Position>, Error> {

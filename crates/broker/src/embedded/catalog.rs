@@ -26,6 +26,8 @@ pub(crate) struct Catalog {
     pub(crate) topics: BTreeMap<TopicName, TopicEntry>,
     /// Topics that were deleted and whose files may still be there.
     pub(crate) deleting: Vec<(TopicName, TopicId)>,
+    /// Log directories beside the data directory, by number. One that was known once stays known.
+    pub(crate) log_dirs: BTreeMap<u16, LogDirEntry>,
 }
 
 /// One topic of the catalog.
@@ -34,7 +36,22 @@ pub(crate) struct TopicEntry {
     pub(crate) id: TopicId,
     pub(crate) partitions: u32,
     pub(crate) config: TopicConfig,
+    /// The log directory of each partition; of those behind its end, and of all where it is empty, the data directory.
+    pub(crate) places: Vec<u16>,
 }
+
+/// A log directory of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogDirEntry {
+    /// What its mark says, 32 hexadecimal digits.
+    pub(crate) id: String,
+    /// Where it was last.
+    pub(crate) path: String,
+}
+
+/// The number of the data directory among the log directories.
+pub(crate) const DATA_DIR: u16 = 0;
 
 impl TopicEntry {
     pub(crate) fn info(&self, name: &TopicName) -> TopicInfo {
@@ -44,6 +61,12 @@ impl TopicEntry {
             partitions: self.partitions,
             config: self.config.clone(),
         }
+    }
+
+    /// The number of a partition's log directory.
+    pub(crate) fn place(&self, number: u32) -> u16 {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        self.places.get(index).copied().unwrap_or(DATA_DIR)
     }
 }
 
@@ -70,6 +93,12 @@ pub enum CatalogError {
     /// The checksum is right and the content is not.
     #[error("its JSON is not a catalog")]
     Json(#[source] serde_json::Error),
+    /// A log directory in it cannot be.
+    #[error("log directory {number} in it cannot be")]
+    LogDir {
+        /// Its number.
+        number: u16,
+    },
     /// A topic in it cannot be.
     #[error("topic '{topic}' in it cannot be: {reason}")]
     Topic {
@@ -90,6 +119,9 @@ struct Written {
     producer_ids_until: i64,
     topics: Vec<WrittenTopic>,
     deleting: Vec<WrittenDeleting>,
+    /// Not there where all is in the data directory, so that an older Lantern reads on, and refuses what it would not find.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    log_dirs: BTreeMap<u16, LogDirEntry>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -99,6 +131,8 @@ struct WrittenTopic {
     id: String,
     partitions: u32,
     config: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    places: Vec<u16>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -122,6 +156,7 @@ impl Catalog {
                     id: entry.id.to_string(),
                     partitions: entry.partitions,
                     config: entry.config.to_map(),
+                    places: entry.places.clone(),
                 })
                 .collect(),
             deleting: self
@@ -132,6 +167,7 @@ impl Catalog {
                     id: id.to_string(),
                 })
                 .collect(),
+            log_dirs: self.log_dirs.clone(),
         };
         let mut body =
             serde_json::to_vec_pretty(&written).expect("numbers, text and lists are always JSON");
@@ -154,6 +190,9 @@ impl Catalog {
             return Err(CatalogError::Checksum { expected, computed });
         }
         let written: Written = serde_json::from_slice(body).map_err(CatalogError::Json)?;
+        if written.log_dirs.contains_key(&DATA_DIR) {
+            return Err(CatalogError::LogDir { number: DATA_DIR });
+        }
         let mut topics = BTreeMap::new();
         for topic in written.topics {
             let refuse = |reason: String| CatalogError::Topic {
@@ -171,6 +210,14 @@ impl Catalog {
                     topic.partitions
                 )));
             }
+            let known = |number: &u16| *number == DATA_DIR || written.log_dirs.contains_key(number);
+            let placed = u32::try_from(topic.places.len()).unwrap_or(u32::MAX);
+            if placed > topic.partitions || !topic.places.iter().all(known) {
+                return Err(refuse(format!("bad places {:?}", topic.places)));
+            }
+            if topic.name.as_str() == GROUPS_TOPIC && !topic.places.is_empty() {
+                return Err(refuse("its place is the data directory".to_owned()));
+            }
             let entries = topic
                 .config
                 .iter()
@@ -180,6 +227,7 @@ impl Catalog {
                 partitions: topic.partitions,
                 config: TopicConfig::from_entries(&TopicConfig::default(), entries)
                     .map_err(|error| refuse(error.to_string()))?,
+                places: topic.places.clone(),
             };
             topics.insert(topic.name, entry);
         }
@@ -196,7 +244,19 @@ impl Catalog {
             producer_ids_until: written.producer_ids_until,
             topics,
             deleting,
+            log_dirs: written.log_dirs,
         })
+    }
+
+    /// Partitions in each log directory that has any.
+    pub(crate) fn partitions_by_place(&self) -> BTreeMap<u16, usize> {
+        let mut counts = BTreeMap::new();
+        for entry in self.topics.values() {
+            for number in 0..entry.partitions {
+                *counts.entry(entry.place(number)).or_default() += 1;
+            }
+        }
+        counts
     }
 }
 
@@ -242,18 +302,69 @@ mod tests {
                     id: TopicId::from_random([7; 16]),
                     partitions: 3,
                     config,
+                    places: vec![],
                 },
             )]
             .into(),
             deleting: vec![("old".parse().unwrap(), TopicId::from_random([9; 16]))],
+            log_dirs: BTreeMap::new(),
         }
+    }
+
+    fn placed(places: Vec<u16>) -> Catalog {
+        let mut catalog = sample();
+        let dir = LogDirEntry {
+            id: "07".repeat(16),
+            path: "/mnt/b".to_owned(),
+        };
+        catalog.log_dirs.insert(2, dir);
+        for entry in catalog.topics.values_mut() {
+            entry.places.clone_from(&places);
+        }
+        catalog
     }
 
     #[test]
     fn a_catalog_reads_back_as_written() {
-        for catalog in [Catalog::default(), sample()] {
+        for catalog in [Catalog::default(), sample(), placed(vec![2, 0])] {
             assert_eq!(Catalog::decode(&catalog.encode()).unwrap(), catalog);
         }
+    }
+
+    #[test]
+    fn where_all_is_in_one_directory_nothing_is_said_of_others() {
+        let file = String::from_utf8(sample().encode()).unwrap();
+        assert!(
+            !file.contains("log_dirs") && !file.contains("places"),
+            "{file}"
+        );
+    }
+
+    #[test]
+    fn partitions_are_only_where_there_can_be_some() {
+        let catalog = placed(vec![2, 0]);
+        let counts = catalog.partitions_by_place();
+        assert_eq!(
+            counts,
+            BTreeMap::from([(0, 2), (2, 1)]),
+            "the third has no place of its own"
+        );
+        for bad in [vec![1], vec![2, 3], vec![2, 2, 2, 2]] {
+            let error = Catalog::decode(&placed(bad.clone()).encode()).unwrap_err();
+            assert!(error.to_string().contains("bad places"), "{bad:?}: {error}");
+        }
+        let mut moved = placed(vec![2]);
+        let (_, entry) = moved.topics.pop_first().unwrap();
+        let groups = TopicEntry {
+            partitions: 1,
+            ..entry
+        };
+        moved.topics.insert(GROUPS_TOPIC.parse().unwrap(), groups);
+        assert!(Catalog::decode(&moved.encode()).is_err());
+        let mut first = sample();
+        let dir = placed(vec![]).log_dirs[&2].clone();
+        first.log_dirs.insert(DATA_DIR, dir);
+        assert!(Catalog::decode(&first.encode()).is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ pub enum OpenError {
     },
     /// Another process runs on the directory.
     #[error(
-        "the data directory {} is in use by {}",
+        "the directory {} is in use by {}",
         dir.display(),
         holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"))
     )]
@@ -34,7 +34,7 @@ pub enum OpenError {
         holder: Option<u32>,
     },
     /// The directory cannot be created or written.
-    #[error("the data directory {} cannot be written: {source}", dir.display())]
+    #[error("the directory {} cannot be written: {source}", dir.display())]
     Unwritable {
         /// The directory.
         dir: PathBuf,
@@ -54,6 +54,21 @@ pub enum OpenError {
     CatalogMissing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// A directory that is to hold logs is somebody else's.
+    #[error(
+        "the log directory {} belongs to other data: name an empty one",
+        dir.display()
+    )]
+    LogDirForeign {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The catalog could not be told of the log directories.
+    #[error("the log directories cannot be noted: {source}")]
+    LogDirs {
+        /// Why not.
+        source: Error,
     },
     /// Group progress cannot be recovered.
     #[error("group progress cannot be recovered: {source}")]

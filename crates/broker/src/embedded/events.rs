@@ -39,6 +39,13 @@ pub(crate) fn closed_without_room(data_dir: &Path, error: &Error) {
     );
 }
 
+pub(crate) fn log_dir_missing(dir: &Path, partitions: usize, reason: &str) {
+    error!(
+        log_dir = %dir.display(), partitions, reason,
+        "A log directory is missing: its partitions are out of service until a start finds it, everything else goes on."
+    );
+}
+
 pub(crate) fn topic_created(topic: &TopicName, id: TopicId, partitions: u32) {
     info!(%topic, %id, partitions, "Topic created.");
 }

@@ -18,6 +18,7 @@ use std::thread::JoinHandle;
 use parking_lot::{Condvar, Mutex};
 
 use super::journaling::Journaling;
+use super::log_dirs::LogDir;
 use super::partition::Partition;
 use super::writer::Waiter;
 use super::{Drive, Shared, events, groups};
@@ -49,13 +50,13 @@ struct Inside {
 }
 
 impl Flusher {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log_dir: Arc<LogDir>) -> Self {
         let helpers_max = match shared.options.drive {
             Drive::Manual => 0,
             Drive::Threads => shared.options.flush_threads.saturating_sub(1),
         };
         Self {
-            journaling: Journaling::new(Arc::clone(&shared)),
+            journaling: Journaling::new(Arc::clone(&shared), log_dir),
             shared,
             pool: Arc::default(),
             helpers: Vec::new(),

@@ -19,6 +19,7 @@ use std::sync::{Arc, Weak};
 use commitlog::{Journal, JournalError};
 
 use super::beside::Beside;
+use super::log_dirs::LogDir;
 use super::partition::Partition;
 use super::{Shared, events};
 
@@ -28,6 +29,8 @@ const TURNS_MAX: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Journaling {
     shared: Arc<Shared>,
+    /// Whose journal it is.
+    log_dir: Arc<LogDir>,
     /// Partitions with entries in the turn that is written to. Not held: a deleted topic's files must
     /// not stay open until the turn ends.
     members: Vec<Weak<Partition>>,
@@ -37,15 +40,17 @@ pub(crate) struct Journaling {
 /// A turn that ended, and whose entries it has.
 #[derive(Debug)]
 struct FullTurn {
+    log_dir: Arc<LogDir>,
     epoch: u64,
     members: Vec<Weak<Partition>>,
 }
 
 impl Journaling {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log_dir: Arc<LogDir>) -> Self {
         Self {
             settler: Beside::new(Arc::clone(&shared), "lantern-settle", TURNS_MAX, settle),
             shared,
+            log_dir,
             members: Vec::new(),
         }
     }
@@ -61,8 +66,8 @@ impl Journaling {
             // One sync either way, and a flush writes the bytes only once.
             return;
         }
-        let shared = Arc::clone(&self.shared);
-        let mut guard = shared.journal.lock();
+        let log_dir = Arc::clone(&self.log_dir);
+        let mut guard = log_dir.journal.lock();
         let Some(journal) = guard.as_mut() else {
             return;
         };
@@ -124,7 +129,12 @@ impl Journaling {
         let took = clock.monotonic().saturating_sub(start).as_secs_f64();
         if let Some(epoch) = journal.take_full() {
             let members = std::mem::take(&mut self.members);
-            self.settle(journal, FullTurn { epoch, members });
+            let turn = FullTurn {
+                log_dir: Arc::clone(&self.log_dir),
+                epoch,
+                members,
+            };
+            self.settle(journal, turn);
         }
         let committed = committed?;
         let metrics = &self.shared.metrics;
@@ -166,7 +176,7 @@ impl Journaling {
 /// Settles a turn and gives its file back.
 fn settle(shared: &Shared, turn: &FullTurn) {
     if turn.sync_members(shared)
-        && let Some(journal) = shared.journal.lock().as_mut()
+        && let Some(journal) = turn.log_dir.journal.lock().as_mut()
     {
         journal.release(turn.epoch);
     }

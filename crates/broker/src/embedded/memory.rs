@@ -1,20 +1,19 @@
 //! What the partitions of a broker share: to hand batches on in memory the pool of buffers, the bounds of the rings, and
-//! what all of them hold; and the room on the disk for when it is full.
+//! what all of them hold.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use env::{DynClock, Reserve};
+use env::DynClock;
 use stdx::BufferPool;
 
+use super::Options;
 use super::metrics::Metrics;
-use super::{Options, store};
 
 #[derive(Debug)]
 pub(crate) struct Memory {
     pub(crate) pool: BufferPool,
     pub(crate) clock: DynClock,
     pub(crate) metrics: Metrics,
-    pub(crate) reserve: Reserve,
     /// Slots of a ring: at first and at least, and at most.
     pub(crate) slots: (usize, usize),
     /// Bytes of the batches in one ring, at most.
@@ -30,7 +29,6 @@ impl Memory {
             pool: BufferPool::new(options.pool_bytes.as_usize()),
             clock: options.clock.clone(),
             metrics: metrics.clone(),
-            reserve: store::reserve(options),
             slots: (options.ring_slots, options.ring_slots_max),
             ring_bytes: options.ring_bytes.as_usize(),
             rings_bytes: options.rings_bytes.as_usize(),

@@ -264,11 +264,12 @@ impl Collector for Levels {
             let metric = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(metric)
         };
-        let queued = u64::try_from(shared.queue.len()).unwrap_or(u64::MAX);
+        let queued: usize = shared.log_dirs.in_use().map(|dir| dir.queue.len()).sum();
+        let queued = u64::try_from(queued).unwrap_or(u64::MAX);
         gauge(
             &mut encoder,
             "queue_appends",
-            "Appends waiting for the writer",
+            "Appends waiting for a writer",
             queued,
         )?;
         let count = u64::try_from(topics.live.len()).unwrap_or(u64::MAX);

@@ -1,7 +1,7 @@
-//! The embedded broker: all topics in one data directory of this machine.
+//! The embedded broker: all topics in one data directory of this machine, and log directories on further disks.
 //!
 //! ```text
-//!   append ─> queue ─> writer thread ─> commitlog per partition ─> disk
+//!   append ─> queue ─> writer thread ─> commitlog per partition ─> disk       (once for each log directory)
 //!                           │ publish
 //!   follow <── ring ────────┤
 //!   watch  <────────────────┘
@@ -12,7 +12,7 @@
 //!
 //! Read [`EmbeddedBroker`], then `writer` (how appends become durable), `partition` (the marks and
 //! who may see what), `feed` (following in memory), `topics` and `catalog` (what exists), `groups` and `progress` (what consumers
-//! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `open` (the order in which a data directory comes to life).
+//! committed), `delays` (how late they were), `transactional` and `staged` (what counts together or not at all), `retention` and `cleaner` (what goes), `log_dirs` (what there is once for each disk), `open` (the order in which a data directory comes to life).
 
 mod bell;
 mod beside;
@@ -27,6 +27,7 @@ mod flusher;
 mod group_records;
 mod groups;
 mod journaling;
+mod log_dirs;
 mod memory;
 mod metrics;
 mod open;
@@ -49,7 +50,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
-use commitlog::Journal;
 use delay::Places;
 use model::{Offset, TopicName, TopicPartition};
 use parking_lot::{Mutex, MutexGuard};
@@ -72,17 +72,18 @@ pub use verify::{
 use crate::{Appended, AppendsFuture, Durability, Error};
 use bell::Bell;
 use catalog::Catalog;
+use log_dirs::{LogDir, LogDirs};
 use memory::Memory;
 use metrics::Metrics;
 use partition::Partition;
 use progress::Progress;
-use queue::{NotPushed, Queue};
+use queue::NotPushed;
 use topics::{Topic, Topics};
 use writer::Job;
 
 /// What the broker's threads and callers share.
 ///
-/// Lock order: `catalog`, then `journal`, then a partition's own lock, then `progress` or the reserve's; `places`, then a
+/// Lock order: `catalog`, then a log directory's journal, then a partition's own lock, then `progress` or the reserve's; `places`, then a
 /// partition's timeline, never together with `progress`.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -90,11 +91,9 @@ pub(crate) struct Shared {
     metrics: Metrics,
     memory: Arc<Memory>,
     topics: ArcSwap<Topics>,
-    queue: Queue<Job>,
-    /// Wakes whom the writer answers.
+    log_dirs: LogDirs,
+    /// Wakes whom the writers answer.
     bell: Arc<Bell>,
-    /// `None` when it is switched off, or broke.
-    journal: Mutex<Option<Journal>>,
     catalog: Mutex<Catalog>,
     producer_ids: Mutex<ProducerIds>,
     groups: Arc<Partition>,
@@ -110,6 +109,39 @@ pub(crate) struct Shared {
 
 /// An append that may be queued: where to, what, and when it is done.
 type Admitted = (Arc<Partition>, Vec<CheckedBatch>, Durability);
+
+/// Appends on their way to one log directory.
+struct Load {
+    log_dir: Arc<LogDir>,
+    jobs: SmallVec<[Job; 1]>,
+    bytes: usize,
+}
+
+impl Load {
+    /// Queues them; where there is no room, the answer waits for some and does it.
+    fn push(self) -> Option<impl Future<Output = ()> + Send> {
+        let Self {
+            log_dir,
+            mut jobs,
+            bytes,
+        } = self;
+        let count = jobs.len();
+        // The first job carries what all of them cost.
+        let charged = move |cost| {
+            if let Some(first) = jobs.first_mut() {
+                first.cost = cost;
+            }
+            jobs
+        };
+        // Refused jobs drop their replies, which answer for them.
+        match log_dir.queue.try_push(bytes, count, charged) {
+            Ok(()) | Err(NotPushed::Closed) => None,
+            Err(NotPushed::Full(charged)) => Some(async move {
+                let _queued = log_dir.queue.push(bytes, count, charged).await;
+            }),
+        }
+    }
+}
 
 /// Producer ids that may be given out without asking the catalog: `[next, until)`.
 #[derive(Debug, Default)]
@@ -182,13 +214,26 @@ impl Shared {
         appends: impl ExactSizeIterator<Item = Result<Admitted, Result<Appended, Error>>>,
     ) -> AppendsFuture<'_> {
         let (replies, answers) = replies::replies(appends.len());
-        let mut jobs = SmallVec::<[Job; 1]>::new();
-        let mut bytes = 0;
+        let mut loads = SmallVec::<[Load; 1]>::new();
         for (append, reply) in appends.zip(replies) {
             match append {
                 Ok((partition, batches, durability)) => {
-                    bytes += batches.iter().map(CheckedBatch::size).sum::<usize>();
-                    jobs.push(Job {
+                    let bytes = batches.iter().map(CheckedBatch::size).sum::<usize>();
+                    let log_dir = partition.log_dir();
+                    let at = loads
+                        .iter()
+                        .position(|load| Arc::ptr_eq(&load.log_dir, log_dir));
+                    let at = at.unwrap_or_else(|| {
+                        loads.push(Load {
+                            log_dir: Arc::clone(log_dir),
+                            jobs: SmallVec::new(),
+                            bytes: 0,
+                        });
+                        loads.len() - 1
+                    });
+                    let load = &mut loads[at];
+                    load.bytes += bytes;
+                    load.jobs.push(Job {
                         partition,
                         batches: batches.into(),
                         durability,
@@ -202,25 +247,15 @@ impl Shared {
                 }
             }
         }
-        let count = jobs.len();
-        if count == 0 {
+        let waiting: SmallVec<[_; 1]> = loads.into_iter().filter_map(Load::push).collect();
+        if waiting.is_empty() {
             return AppendsFuture::queued(answers);
         }
-        // The first job carries what all of them cost.
-        let charged = move |cost| {
-            if let Some(first) = jobs.first_mut() {
-                first.cost = cost;
-            }
-            jobs
-        };
-        // Refused jobs drop their replies, which answer for them.
-        match self.queue.try_push(bytes, count, charged) {
-            Ok(()) | Err(NotPushed::Closed) => AppendsFuture::queued(answers),
-            Err(NotPushed::Full(charged)) => AppendsFuture::boxed(async move {
-                let _queued = self.queue.push(bytes, count, charged).await;
-                answers.await
-            }),
-        }
+        AppendsFuture::boxed(async move {
+            // At the same time: all of them stand in their lines from the first poll on.
+            futures_util::future::join_all(waiting).await;
+            answers.await
+        })
     }
 
     /// Counts appends of one partition that were written together.

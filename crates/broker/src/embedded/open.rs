@@ -1,7 +1,7 @@
 //! How a data directory comes to life.
 //!
-//! In this order: lock; forget the clean mark; read the catalog and the journal; redo the journal's
-//! entries of each partition and recover it, several at a time; empty the journal; replay group progress; finish deletions that were interrupted; look at directories
+//! In this order: lock; forget the clean mark; read the catalog; find the log directories; read their journals; redo the
+//! journals' entries of each partition and recover it, several at a time; empty the journals; replay group progress; finish deletions that were interrupted; look at directories
 //! the catalog does not name; take room for a full disk. Nothing is served before all of it.
 //!
 //! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
@@ -13,21 +13,21 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use ahash::AHashMap;
 use arc_swap::ArcSwap;
-use commitlog::{Journal, JournalFound, LogId, Write};
-use env::DiskLock;
+use commitlog::{Journal, LogId, Write};
+use env::{DiskLock, Reserve};
 use model::limits::GROUPS_TOPIC;
 use model::{Offset, PartitionId, TopicId, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use stdx::ByteSize;
 use tokio::sync::Semaphore;
 
-use super::catalog::{Catalog, TopicEntry, parse_id};
+use super::catalog::{Catalog, DATA_DIR, TopicEntry, parse_id};
 use super::errors::OpenError;
+use super::log_dirs::{self, LogDir, LogDirs};
 use super::memory::Memory;
 use super::metrics::Metrics;
 use super::partition::{OpenedPartition, Partition, log_id};
 use super::progress::Progress;
-use super::queue::Queue;
 use super::report::{PartitionReport, RecoveryReport};
 use super::topics::{Topic, Topics, finish_deletion};
 use super::{Options, ProducerIds, SEARCHES_MAX, Shared, errors, events, groups, store};
@@ -43,9 +43,9 @@ const REPLAY_BYTES: usize = 1 << 20;
 pub(crate) struct Opened {
     pub(crate) shared: Shared,
     pub(crate) report: RecoveryReport,
-    pub(crate) lock: Box<dyn DiskLock>,
-    /// Entries that stay in the journal until their logs can be opened.
-    pub(crate) kept_entries: usize,
+    pub(crate) locks: Vec<Box<dyn DiskLock>>,
+    /// Entries that stay in a journal until their logs can be opened: where it is, and how many, if any.
+    pub(crate) kept_entries: Vec<(PathBuf, usize)>,
 }
 
 /// What became of one log of the catalog.
@@ -53,6 +53,8 @@ pub(crate) struct Opened {
 pub(crate) struct OpenedLog {
     pub(crate) id: TopicPartition,
     pub(crate) topic: TopicId,
+    /// Its log directory.
+    pub(crate) root: PathBuf,
     pub(crate) dir: PathBuf,
     /// Bytes that the journal brought back, or could not.
     pub(crate) journal_bytes: u64,
@@ -67,31 +69,35 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         return Err(OpenError::Options { problems });
     }
     let start = options.clock.monotonic();
-    let lock = store::lock(&options)?;
+    let lock = store::lock(&options, &options.data_dir)?;
     let clean = store::take_clean_mark(&options)?;
     let metrics = Metrics::new();
     let memory = Arc::new(Memory::new(&options, &metrics));
-    let catalog = load_catalog(&options, &memory)?;
+    let first = LogDir::first(&options);
+    let mut catalog = load_catalog(&options, &first.reserve)?;
+    let (log_dirs, mut locks) = log_dirs::open(&options, &mut catalog, first)?;
+    locks.push(lock);
     let mut report = RecoveryReport {
         clean,
         ..RecoveryReport::default()
     };
-    let (mut journal, mut promised) = read_journal(&options, &mut report)?;
-    let (topics, passed_over) = open_topics(
+    let mut found = Vec::new();
+    for log_dir in log_dirs.in_use() {
+        found.push(Found::read(&options, log_dir, &mut report)?);
+    }
+    let topics = open_topics(
         &options,
         &memory,
+        &log_dirs,
         &catalog,
-        &mut promised,
+        &mut found,
         &mut report,
         note,
     )?;
-    if passed_over > 0 {
-        keep_journal(&mut journal, passed_over, &mut report);
+    let mut kept_entries = Vec::new();
+    for found in found {
+        kept_entries.extend(found.begin(&options, &mut report)?);
     }
-    journal
-        .begin(&promised.writes)
-        .map_err(|source| OpenError::Journal { source })?;
-    let journal = (options.journal_bytes.bytes() > 0).then_some(journal);
     let groups = groups_partition(&topics)?;
     let mut progress = Progress::default();
     if groups.check_readable().is_ok() {
@@ -99,14 +105,13 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
             .map_err(|source| OpenError::Groups { source })?;
     }
     let shared = Shared {
-        queue: Queue::new(options.queue_bytes.as_usize(), options.queue_appends),
+        log_dirs,
         bell: Arc::default(),
         topics: ArcSwap::from_pointee(topics),
         producer_ids: Mutex::new(ProducerIds {
             next: catalog.producer_ids_until,
             until: catalog.producer_ids_until,
         }),
-        journal: Mutex::new(journal),
         catalog: Mutex::new(catalog),
         groups,
         progress: Mutex::new(progress),
@@ -125,37 +130,98 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     look_at_unknown(&shared, &mut report)?;
     // Last, so that it takes no room from what is to be recovered.
     let catalog = shared.catalog.lock().encode().len();
-    store::take_room(&shared.memory.reserve, catalog);
+    for log_dir in shared.log_dirs.in_use() {
+        let catalog = if log_dir.number == DATA_DIR {
+            catalog
+        } else {
+            0
+        };
+        store::take_room(&log_dir.reserve, catalog);
+    }
     report.took = shared.options.clock.monotonic().saturating_sub(start);
     let dir = &shared.options.data_dir;
     events::opened(dir, report.topics, report.partitions, clean, report.took);
     Ok(Opened {
         shared,
         report,
-        lock,
-        kept_entries: promised.writes.len(),
+        locks,
+        kept_entries,
     })
 }
 
-fn read_journal(
-    options: &Options,
-    report: &mut RecoveryReport,
-) -> Result<(Journal, JournalFound), OpenError> {
-    let dir = options.data_dir.join(store::JOURNAL_DIR);
-    let mut secret = [0; 8];
-    options.entropy.fill(&mut secret);
-    let opened = Journal::open(
-        Arc::clone(&options.disk),
-        &dir,
-        options.journal_bytes,
-        u64::from_le_bytes(secret),
-    );
-    let (journal, mut found) = opened.map_err(|source| OpenError::Journal { source })?;
-    for path in &found.damaged {
-        events::journal_damaged(path);
+/// A journal, and what it has for the logs of its directory.
+struct Found {
+    log_dir: Arc<LogDir>,
+    journal: Journal,
+    /// Bytes it holds altogether.
+    file_bytes: ByteSize,
+    writes: Vec<(LogId, Write)>,
+    /// The same by log, while logs are opened.
+    redo: AHashMap<LogId, Vec<Write>>,
+    /// Writes that were not redone.
+    passed_over: AtomicUsize,
+}
+
+impl Found {
+    fn read(
+        options: &Options,
+        log_dir: &Arc<LogDir>,
+        report: &mut RecoveryReport,
+    ) -> Result<Self, OpenError> {
+        let dir = log_dir.root.join(store::JOURNAL_DIR);
+        let mut secret = [0; 8];
+        options.entropy.fill(&mut secret);
+        let opened = Journal::open(
+            Arc::clone(&options.disk),
+            &dir,
+            options.journal_bytes,
+            u64::from_le_bytes(secret),
+        );
+        let (journal, found) = opened.map_err(|source| OpenError::Journal { source })?;
+        for path in &found.damaged {
+            events::journal_damaged(path);
+        }
+        report.journal_damaged.extend(found.damaged);
+        Ok(Self {
+            log_dir: Arc::clone(log_dir),
+            journal,
+            file_bytes: found.file_bytes,
+            writes: found.writes,
+            redo: AHashMap::new(),
+            passed_over: AtomicUsize::new(0),
+        })
     }
-    report.journal_damaged = std::mem::take(&mut found.damaged);
-    Ok((journal, found))
+
+    /// Sorts its writes by log; what is of topics that nobody knows stays: somebody may put the right catalog back.
+    fn sort(&mut self, options: &Options, catalog: &Catalog) -> Result<(), OpenError> {
+        let unknown = unknown_logs(options, &self.log_dir.root, catalog, &self.writes)?;
+        for (log, write) in std::mem::take(&mut self.writes) {
+            if unknown.contains(&log.topic) {
+                self.writes.push((log, write));
+            } else {
+                self.redo.entry(log).or_default().push(write);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins the journal anew with what is left in it; answers how much that is.
+    fn begin(
+        mut self,
+        options: &Options,
+        report: &mut RecoveryReport,
+    ) -> Result<Option<(PathBuf, usize)>, OpenError> {
+        let passed_over = self.passed_over.into_inner();
+        if passed_over > 0 {
+            keep_journal(&mut self.journal, passed_over, report);
+        }
+        self.journal
+            .begin(&self.writes)
+            .map_err(|source| OpenError::Journal { source })?;
+        *self.log_dir.journal.lock() = (options.journal_bytes.bytes() > 0).then_some(self.journal);
+        let dir = self.log_dir.root.join(store::JOURNAL_DIR);
+        Ok((!self.writes.is_empty()).then_some((dir, self.writes.len())))
+    }
 }
 
 /// Keeps the journal's files aside: there are no other copies of what was passed over.
@@ -170,7 +236,7 @@ fn keep_journal(journal: &mut Journal, passed_over: usize, report: &mut Recovery
 }
 
 /// The catalog, made new in a fresh directory, always with the topic of the groups.
-fn load_catalog(options: &Options, memory: &Memory) -> Result<Catalog, OpenError> {
+fn load_catalog(options: &Options, reserve: &Reserve) -> Result<Catalog, OpenError> {
     let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
     let mut catalog = store::load(options)?.unwrap_or_default();
     if catalog.topics.contains_key(&groups) {
@@ -188,50 +254,46 @@ fn load_catalog(options: &Options, memory: &Memory) -> Result<Catalog, OpenError
             batch_bytes: ByteSize::from_mib(16),
             ..TopicConfig::default()
         },
+        places: Vec::new(),
     };
     catalog.topics.insert(groups, entry);
     catalog.generation += 1;
-    store::save(options, &memory.reserve, &catalog)
-        .map_err(|source| OpenError::Groups { source })?;
+    store::save(options, reserve, &catalog).map_err(|source| OpenError::Groups { source })?;
     Ok(catalog)
 }
 
 fn open_topics(
     options: &Options,
     memory: &Arc<Memory>,
+    log_dirs: &LogDirs,
     catalog: &Catalog,
-    promised: &mut JournalFound,
+    found: &mut [Found],
     report: &mut RecoveryReport,
     note: &mut dyn FnMut(OpenedLog),
-) -> Result<(Topics, usize), OpenError> {
-    let mut redo: AHashMap<LogId, Vec<Write>> = AHashMap::new();
-    let unknown = unknown_logs(options, catalog, &promised.writes)?;
-    for (log, write) in std::mem::take(&mut promised.writes) {
-        if unknown.contains(&log.topic) {
-            // Somebody may put the right catalog back.
-            promised.writes.push((log, write));
-        } else {
-            redo.entry(log).or_default().push(write);
-        }
+) -> Result<Topics, OpenError> {
+    for journal in &mut *found {
+        journal.sort(options, catalog)?;
     }
-    let passed_over = &AtomicUsize::new(0);
+    let journals = &*found;
     let work: Vec<Work<'_>> = catalog
         .topics
         .iter()
         .flat_map(|(name, entry)| {
-            let dir = store::topic_dir(options, name, entry.id);
-            let (redo, journal_bytes) = (&redo, promised.file_bytes);
             (0..entry.partitions).map(move |number| {
+                let log_dir = log_dirs.get(entry.place(number));
                 let number = PartitionId::new(number);
-                let writes = redo.get(&log_id(entry.id, number));
+                let id = TopicPartition::new(name.clone(), number);
+                let mut journals = journals.iter();
+                let journal = journals.find(|journal| Arc::ptr_eq(&journal.log_dir, log_dir));
+                let writes = journal.and_then(|found| found.redo.get(&log_id(entry.id, number)));
                 Work {
-                    id: TopicPartition::new(name.clone(), number),
+                    dir: store::partition_dir(&log_dir.root, &id, entry.id),
+                    id,
                     topic: entry.id,
-                    dir: dir.clone(),
+                    log_dir,
                     config: &entry.config,
                     redo: writes.map_or(&[], Vec::as_slice),
-                    journal_bytes,
-                    passed_over,
+                    journal,
                 }
             })
         })
@@ -240,7 +302,7 @@ fn open_topics(
     let (redone, bytes) = redone.fold((0, 0), |(count, bytes), item| {
         (count + 1, bytes + length(item.redo))
     });
-    let mut opened = in_parallel(options, memory, &work)?;
+    let opened = in_parallel(options, memory, &work)?;
     report.topics = catalog.topics.len();
     report.partitions = work.len();
     if redone > 0 {
@@ -249,28 +311,28 @@ fn open_topics(
     let mut topics = Topics::default();
     let mut infos = std::collections::BTreeMap::new();
     let mut live = AHashMap::new();
+    let mut unusable = Vec::new();
+    let mut opened = work.iter().zip(opened);
     for (name, entry) in &catalog.topics {
         let count = usize::try_from(entry.partitions).unwrap_or(usize::MAX);
         let mut partitions = Vec::with_capacity(count);
-        for (id, result) in opened.drain(..count) {
-            let log = log_id(entry.id, id.partition);
+        for (item, (id, result)) in opened.by_ref().take(count) {
             note(OpenedLog {
-                dir: store::topic_dir(options, name, entry.id).join(id.partition.to_string()),
+                root: item.log_dir.root.clone(),
+                dir: item.dir.clone(),
                 topic: entry.id,
-                journal_bytes: redo.get(&log).map_or(0, |writes| length(writes)),
+                journal_bytes: length(item.redo),
                 recovery: match &result {
                     Ok(opened) => Ok(opened.report.clone()),
                     Err(error) => Err(errors::chain(error).into()),
                 },
                 id: id.clone(),
             });
-            if let (Err(_), Some(writes)) = (&result, redo.get(&log)) {
-                // What the journal has of a partition that cannot be used stays in the journal.
-                promised
-                    .writes
-                    .extend(writes.iter().map(|write| (log, write.clone())));
+            if result.is_err() {
+                unusable.push((item.log_dir.number, log_id(entry.id, id.partition)));
             }
-            partitions.push(Arc::new(settle(memory, id, entry.id, result, report)));
+            let partition = settle(memory, item.log_dir, id, entry.id, result, report);
+            partitions.push(Arc::new(partition));
         }
         let info = Arc::new(entry.info(name));
         infos.insert(name.clone(), Arc::clone(&info));
@@ -278,7 +340,21 @@ fn open_topics(
     }
     topics.infos = Arc::new(infos);
     topics.live = live;
-    Ok((topics, passed_over.load(Ordering::Relaxed)))
+    drop(opened);
+    drop(work);
+    for journal in found {
+        // What it has of partitions that cannot be used stays in it.
+        for (_, log) in unusable
+            .iter()
+            .filter(|(number, _)| *number == journal.log_dir.number)
+        {
+            let writes = journal.redo.remove(log).unwrap_or_default();
+            journal
+                .writes
+                .extend(writes.into_iter().map(|write| (*log, write)));
+        }
+    }
+    Ok(topics)
 }
 
 /// Bytes in entries of the journal.
@@ -290,6 +366,7 @@ pub(crate) fn length(writes: &[Write]) -> u64 {
 /// Topics that the journal names and the catalog does not, though they have a directory.
 fn unknown_logs(
     options: &Options,
+    root: &Path,
     catalog: &Catalog,
     promised: &[(LogId, Write)],
 ) -> Result<Vec<[u8; 16]>, OpenError> {
@@ -303,7 +380,7 @@ fn unknown_logs(
     unknown.dedup();
     unknown.retain(|topic| !known(*topic));
     if !unknown.is_empty() {
-        let there = store::topic_dirs(options)?;
+        let there = store::topic_dirs(options, root)?;
         let there: Vec<TopicId> = there.iter().filter_map(|(_, id, _)| parse_id(id)).collect();
         unknown.retain(|topic| there.contains(&TopicId::from_bytes(*topic)));
     }
@@ -317,14 +394,13 @@ fn unknown_logs(
 struct Work<'a> {
     id: TopicPartition,
     topic: TopicId,
+    log_dir: &'a Arc<LogDir>,
     dir: PathBuf,
     config: &'a TopicConfig,
-    /// What the journal has of it.
+    /// The journal of its directory.
+    journal: Option<&'a Found>,
+    /// What that has of it.
     redo: &'a [Write],
-    /// And what it holds altogether.
-    journal_bytes: ByteSize,
-    /// Writes that were not redone.
-    passed_over: &'a AtomicUsize,
 }
 
 impl Work<'_> {
@@ -332,7 +408,7 @@ impl Work<'_> {
         let mut opened = self.try_open(options, memory);
         // What only the journal has was promised, and a disk that was full before a power cut may have no room left for it.
         if opened.as_ref().is_err_and(errors::wants_room)
-            && memory.reserve.release().unwrap_or(false)
+            && self.log_dir.reserve.release().unwrap_or(false)
         {
             opened = self.try_open(options, memory);
         }
@@ -340,12 +416,21 @@ impl Work<'_> {
     }
 
     fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
-        let dir = self.dir.join(self.id.partition.to_string());
-        let passed_over = commitlog::redo(&*options.disk, &dir, self.redo, self.journal_bytes)
-            .map_err(|error| errors::of_log(&self.id, error))?;
-        self.passed_over.fetch_add(passed_over, Ordering::Relaxed);
-        let id = self.id.clone();
-        Partition::open(options, memory, id, self.topic, &self.dir, self.config)
+        if let Some(reason) = &self.log_dir.missing {
+            return Err(Error::Offline {
+                partition: self.id.clone(),
+                reason: Arc::clone(reason),
+            });
+        }
+        if let Some(journal) = self.journal {
+            let redone = commitlog::redo(&*options.disk, &self.dir, self.redo, journal.file_bytes);
+            let passed_over = redone.map_err(|error| errors::of_log(&self.id, error))?;
+            journal
+                .passed_over
+                .fetch_add(passed_over, Ordering::Relaxed);
+        }
+        let (id, log_dir) = (self.id.clone(), self.log_dir);
+        Partition::open(options, memory, log_dir, id, self.topic, self.config)
     }
 }
 
@@ -390,6 +475,7 @@ fn in_parallel(
 /// Takes one partition in, whatever recovery made of it, and notes what must be said.
 fn settle(
     memory: &Arc<Memory>,
+    log_dir: &Arc<LogDir>,
     id: TopicPartition,
     topic: TopicId,
     result: Result<OpenedPartition, Error>,
@@ -408,14 +494,21 @@ fn settle(
             opened.partition
         }
         Err(error) => {
-            let reason: Arc<str> = errors::chain(&error).into();
-            events::partition_unusable(&memory.metrics, &id, &reason);
+            let reason: Arc<str> = match &error {
+                // Said once for all of them.
+                Error::Offline { reason, .. } => Arc::clone(reason),
+                _ => {
+                    let reason: Arc<str> = errors::chain(&error).into();
+                    events::partition_unusable(&memory.metrics, &id, &reason);
+                    reason
+                }
+            };
             report.touched.push(PartitionReport {
                 partition: id.clone(),
                 log: None,
                 unusable: Some(Arc::clone(&reason)),
             });
-            Partition::unusable(memory, id, topic, reason)
+            Partition::unusable(memory, log_dir, id, topic, reason)
         }
     }
 }
@@ -494,7 +587,12 @@ fn finish_deletions(shared: &Shared, report: &mut RecoveryReport) {
 fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), OpenError> {
     let options = &shared.options;
     let catalog = shared.catalog.lock();
-    for (name, id, path) in store::topic_dirs(options)? {
+    let mut dirs = Vec::new();
+    for log_dir in shared.log_dirs.in_use() {
+        let there = store::topic_dirs(options, &log_dir.root)?.into_iter();
+        dirs.extend(there.map(|(name, id, path)| (log_dir, name, id, path)));
+    }
+    for (log_dir, name, id, path) in dirs {
         let known = parse_id(&id).is_some_and(|id| {
             let topic = catalog
                 .topics
@@ -505,7 +603,7 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
         if known {
             continue;
         }
-        if holds_records(shared, &name, &path)? {
+        if holds_records(shared, log_dir, &name, &id, &path)? {
             events::directory_unknown(&path);
             report.unknown_directories.push(path);
         } else if let Err(error) = store::remove_topic_dir(options, &path) {
@@ -516,9 +614,15 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
 }
 
 /// Whether any partition in a directory nobody knows has records; when in doubt it has.
-fn holds_records(shared: &Shared, name: &str, dir: &Path) -> Result<bool, OpenError> {
+fn holds_records(
+    shared: &Shared,
+    log_dir: &Arc<LogDir>,
+    name: &str,
+    id: &str,
+    dir: &Path,
+) -> Result<bool, OpenError> {
     let options = &shared.options;
-    let Ok(name) = TopicName::new(name) else {
+    let (Ok(name), Some(topic)) = (TopicName::new(name), parse_id(id)) else {
         return Ok(true);
     };
     for number in store::names(options, dir)? {
@@ -526,9 +630,8 @@ fn holds_records(shared: &Shared, name: &str, dir: &Path) -> Result<bool, OpenEr
             return Ok(true);
         };
         let id = TopicPartition::new(name.clone(), PartitionId::new(number));
-        let nobody = TopicId::from_bytes([0; 16]);
         let config = TopicConfig::default();
-        match Partition::open(options, &shared.memory, id, nobody, dir, &config) {
+        match Partition::open(options, &shared.memory, log_dir, id, topic, &config) {
             Ok(opened) if opened.partition.end() == Offset::ZERO => (),
             Ok(_) | Err(_) => return Ok(true),
         }

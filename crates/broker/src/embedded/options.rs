@@ -11,11 +11,18 @@ use stdx::ByteSize;
 
 use crate::TopicConfig;
 
+/// A thread each, and more than there are slots for disks in a machine.
+const LOG_DIRS_MAX: usize = 64;
+
 /// How an [`EmbeddedBroker`](crate::EmbeddedBroker) runs.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The directory of all data; created when it is missing.
     pub data_dir: PathBuf,
+    /// Further directories for logs, each on a disk of its own, with a writer and a journal of its own; created when they
+    /// are missing. New partitions go to the directory that has the fewest, this or the data directory. One that has partitions
+    /// is found again where it was, named or not; only named ones get new partitions. Default none, at most 64.
+    pub log_dirs: Vec<PathBuf>,
     /// Where files are.
     pub disk: DynDisk,
     /// What time it is.
@@ -95,6 +102,7 @@ impl Options {
     ) -> Self {
         Self {
             data_dir: data_dir.into(),
+            log_dirs: Vec::new(),
             disk,
             clock,
             entropy,
@@ -144,6 +152,18 @@ impl Options {
                 problems.push(problem);
             }
         };
+        check(
+            self.log_dirs.len() <= LOG_DIRS_MAX,
+            format!(
+                "log_dirs names {}, it may name {LOG_DIRS_MAX}",
+                self.log_dirs.len()
+            ),
+        );
+        for (at, dir) in self.log_dirs.iter().enumerate() {
+            let twice = *dir == self.data_dir || self.log_dirs[..at].contains(dir);
+            let shown = dir.display();
+            check(!twice, format!("log_dirs names {shown} twice"));
+        }
         check(
             self.queue_bytes >= ByteSize::from_kib(1),
             format!(

@@ -25,7 +25,6 @@ mod times;
 mod wanted;
 
 use std::collections::VecDeque;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
@@ -43,9 +42,10 @@ use stable::{STABLE, unstable_of};
 pub(crate) use tally::{Counts, Tally};
 pub(crate) use times::Times;
 
+use super::log_dirs::LogDir;
 use super::memory::Memory;
 use super::writer::Waiter;
-use super::{Options, errors, events};
+use super::{Options, errors, events, store};
 use crate::{Appended, Durability, Error, Marks, TimestampKind, TopicConfig};
 
 #[derive(Debug)]
@@ -60,6 +60,7 @@ pub(crate) struct Partition {
     /// Somebody in this process follows.
     followed: AtomicBool,
     memory: Arc<Memory>,
+    log_dir: Arc<LogDir>,
     log_start: AtomicU64,
     readable: AtomicU64,
     /// The first offset of an open transaction, [`STABLE`] without one. Stored before `readable`, and
@@ -119,12 +120,14 @@ const LAZY_BYTES: u64 = 8 << 20;
 ///   │  └──topic deleted──> Removed
 ///   └──shutdown──> Closed
 /// Unusable: the log could not be opened
+/// Offline: its log directory is not there
 /// ```
 #[derive(Debug, Clone)]
 enum State {
     Open,
     Frozen(Arc<str>),
     Unusable(Arc<str>),
+    Offline(Arc<str>),
     Removed,
     Closed,
 }
@@ -147,16 +150,16 @@ pub(crate) struct Landed {
 }
 
 impl Partition {
-    /// Opens the log in `topic_dir/NUMBER`, creating it when it is missing.
+    /// Opens the log in its place in `log_dir`, creating it when it is missing.
     pub(crate) fn open(
         options: &Options,
         memory: &Arc<Memory>,
+        log_dir: &Arc<LogDir>,
         id: TopicPartition,
         topic: TopicId,
-        topic_dir: &Path,
         config: &TopicConfig,
     ) -> Result<OpenedPartition, Error> {
-        let dir = topic_dir.join(id.partition.to_string());
+        let dir = store::partition_dir(&log_dir.root, &id, topic);
         let opened = Log::open(
             Arc::clone(&options.disk),
             &dir,
@@ -166,7 +169,7 @@ impl Partition {
                     journal_bytes: options.journal_limit(),
                     preallocate_bytes: options.preallocate_bytes,
                     pool: memory.pool.clone(),
-                    reserve: Some(memory.reserve.clone()),
+                    reserve: Some(log_dir.reserve.clone()),
                     ..commitlog::Options::default()
                 },
             ),
@@ -189,6 +192,7 @@ impl Partition {
             staged: Mutex::default(),
             followed: AtomicBool::new(false),
             memory: Arc::clone(memory),
+            log_dir: Arc::clone(log_dir),
             log_start: AtomicU64::new(marks.log_start.get()),
             // Recovery flushed what it kept, so all of it may be seen.
             readable: AtomicU64::new(marks.log_end.get()),
@@ -215,6 +219,7 @@ impl Partition {
     /// A partition whose log could not be opened: every call says why.
     pub(crate) fn unusable(
         memory: &Arc<Memory>,
+        log_dir: &Arc<LogDir>,
         id: TopicPartition,
         topic: TopicId,
         reason: Arc<str>,
@@ -228,7 +233,11 @@ impl Partition {
             reader: None,
             inside: Mutex::new(Inside {
                 log: None,
-                state: State::Unusable(reason),
+                state: if log_dir.missing.is_some() {
+                    State::Offline(reason)
+                } else {
+                    State::Unusable(reason)
+                },
                 waiters: Vec::new(),
                 dirty: false,
                 lazy: false,
@@ -238,6 +247,7 @@ impl Partition {
             staged: Mutex::default(),
             followed: AtomicBool::new(false),
             memory: Arc::clone(memory),
+            log_dir: Arc::clone(log_dir),
             log_start: AtomicU64::new(0),
             readable: AtomicU64::new(0),
             unstable: AtomicU64::new(STABLE),
@@ -252,6 +262,11 @@ impl Partition {
 
     pub(crate) fn id(&self) -> &TopicPartition {
         &self.id
+    }
+
+    /// Where its log is.
+    pub(crate) fn log_dir(&self) -> &Arc<LogDir> {
+        &self.log_dir
     }
 
     /// Whether its records are applied to the state of the groups.
@@ -484,7 +499,7 @@ impl Partition {
         self.log_start.fetch_max(start.get(), Ordering::AcqRel);
         drop(guard);
         // What went may have made room.
-        let _filled = self.memory.reserve.fill();
+        let _filled = self.log_dir.reserve.fill();
         Ok(start)
     }
 
@@ -528,6 +543,10 @@ impl Partition {
                 partition,
                 reason: Arc::clone(reason),
                 until: None,
+            },
+            State::Offline(reason) => Error::Offline {
+                partition,
+                reason: Arc::clone(reason),
             },
             State::Removed => Error::UnknownTopic {
                 topic: self.id.topic.clone(),

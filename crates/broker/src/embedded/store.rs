@@ -1,4 +1,5 @@
-//! The small files of a data directory: lock, catalog, clean mark, and the topic directories.
+//! The small files of a data directory and of further log directories: lock, catalog, clean mark, mark, and the topic
+//! directories.
 //!
 //! Invariants: the catalog is replaced whole and durably, also when the disk is full, in room that was kept for it; only one
 //! broker holds a directory.
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use env::{DiskLock, LockError, Reserve, read_all, write_atomic};
-use model::{TopicId, TopicName};
+use model::{TopicId, TopicName, TopicPartition};
 
 use super::catalog::Catalog;
 use super::{OpenError, Options};
@@ -41,21 +42,29 @@ pub(crate) const JOURNAL_DIR: &str = "journal";
 /// The directories of the topics.
 pub(crate) const TOPICS_DIR: &str = "topics";
 
+/// Says whose a log directory is; not in the data directory.
+pub(crate) const MARK_FILE: &str = "log-dir";
+
+const MARK_FIRST_LINE: &str =
+    "A log directory of Lantern. Its data directory's catalog knows it as\n";
+
+/// A longer mark is none.
+const MARK_BYTES_MAX: usize = 4 << 10;
+
 /// A catalog larger than this is none: 100,000 topics take a quarter of it.
 const CATALOG_BYTES_MAX: usize = 128 << 20;
 
-/// Creates the data directory if it is missing and locks it.
-pub(crate) fn lock(options: &Options) -> Result<Box<dyn DiskLock>, OpenError> {
-    let dir = &options.data_dir;
+/// Creates a directory of data if it is missing and locks it.
+pub(crate) fn lock(options: &Options, dir: &Path) -> Result<Box<dyn DiskLock>, OpenError> {
     let unwritable = |source| OpenError::Unwritable {
-        dir: dir.clone(),
+        dir: dir.to_owned(),
         source,
     };
     options.disk.create_dir_all(dir).map_err(unwritable)?;
     match options.disk.lock(&dir.join(LOCK_FILE)) {
         Ok(lock) => Ok(lock),
         Err(LockError::Held { holder, .. }) => Err(OpenError::Locked {
-            dir: dir.clone(),
+            dir: dir.to_owned(),
             holder,
         }),
         Err(LockError::Io { source, .. }) => Err(unwritable(source)),
@@ -88,9 +97,9 @@ pub(crate) fn save(options: &Options, reserve: &Reserve, catalog: &Catalog) -> R
     })
 }
 
-/// The room for when the disk is full; nothing is taken yet.
-pub(crate) fn reserve(options: &Options) -> Reserve {
-    let path = options.data_dir.join(RESERVE_FILE);
+/// The room for when a directory's disk is full; nothing is taken yet.
+pub(crate) fn reserve(options: &Options, root: &Path) -> Reserve {
+    let path = root.join(RESERVE_FILE);
     Reserve::new(Arc::clone(&options.disk), path, RESERVE_BYTES_MIN)
 }
 
@@ -125,15 +134,44 @@ pub(crate) fn mark_clean(options: &Options) -> Result<(), Error> {
     })
 }
 
-/// Where the logs of a topic are, one directory a partition.
-pub(crate) fn topic_dir(options: &Options, name: &TopicName, id: TopicId) -> PathBuf {
-    let root = options.data_dir.join(TOPICS_DIR);
-    root.join(name.as_str()).join(id.to_string())
+/// Whose a log directory is, by its mark; `None` without one.
+pub(crate) fn read_mark(options: &Options, root: &Path) -> Result<Option<String>, OpenError> {
+    let path = root.join(MARK_FILE);
+    let read = read_all(&*options.disk, &path, MARK_BYTES_MAX);
+    let Some(bytes) = read.map_err(|source| failed(&path, "read", source))? else {
+        return Ok(None);
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    // What cannot be read is nobody's id.
+    let id = text.strip_prefix(MARK_FIRST_LINE).unwrap_or(&text);
+    Ok(Some(id.trim().to_owned()))
 }
 
-/// Directories of topics on the disk: name, id as text, path.
-pub(crate) fn topic_dirs(options: &Options) -> Result<Vec<(String, String, PathBuf)>, OpenError> {
-    let root = options.data_dir.join(TOPICS_DIR);
+/// Marks a log directory.
+pub(crate) fn write_mark(options: &Options, root: &Path, id: &str) -> Result<(), OpenError> {
+    let path = root.join(MARK_FILE);
+    let mark = format!("{MARK_FIRST_LINE}{id}\n");
+    write_atomic(&*options.disk, &path, mark.as_bytes())
+        .map_err(|source| failed(&path, "write", source))
+}
+
+/// Where the logs of a topic are in a log directory, one directory a partition.
+pub(crate) fn topic_dir(root: &Path, name: &TopicName, id: TopicId) -> PathBuf {
+    let topics = root.join(TOPICS_DIR);
+    topics.join(name.as_str()).join(id.to_string())
+}
+
+/// Where the log of a partition is in a log directory.
+pub(crate) fn partition_dir(root: &Path, id: &TopicPartition, topic: TopicId) -> PathBuf {
+    topic_dir(root, &id.topic, topic).join(id.partition.to_string())
+}
+
+/// Directories of topics in a log directory: name, id as text, path.
+pub(crate) fn topic_dirs(
+    options: &Options,
+    root: &Path,
+) -> Result<Vec<(String, String, PathBuf)>, OpenError> {
+    let root = root.join(TOPICS_DIR);
     let mut found = Vec::new();
     for name in names(options, &root)? {
         let dir = root.join(&name);

@@ -7,14 +7,13 @@
 //! All functions here block on the disk; callers run them off the async threads.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ahash::AHashMap;
 use model::limits::{GROUPS_TOPIC, PARTITIONS_MAX};
 use model::{PartitionId, TopicId, TopicName, TopicPartition};
 
-use super::catalog::{Catalog, TopicEntry};
+use super::catalog::{Catalog, DATA_DIR, TopicEntry};
 use super::partition::Partition;
 use super::{Shared, events, store};
 use crate::{Error, TopicConfig, TopicInfo, TopicSpec};
@@ -94,11 +93,6 @@ impl Topics {
     }
 }
 
-/// `DATA_DIR/topics/NAME/UUID`.
-pub(crate) fn topic_dir(shared: &Shared, name: &TopicName, id: TopicId) -> PathBuf {
-    store::topic_dir(&shared.options, name, id)
-}
-
 pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>, Error> {
     check_partitions(&spec.name, spec.partitions)?;
     check_config(&spec.name, &spec.config)?;
@@ -108,14 +102,16 @@ pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>,
     }
     let mut random = [0; 16];
     shared.options.entropy.fill(&mut random);
-    let entry = TopicEntry {
+    let mut entry = TopicEntry {
         id: TopicId::from_random(random),
-        partitions: spec.partitions,
+        partitions: 0,
         config: spec.config,
+        places: Vec::new(),
     };
+    place(shared, &catalog, &mut entry, spec.partitions);
     let id = entry.id;
     let info = Arc::new(entry.info(&spec.name));
-    let opened = open_new(shared, &info, 0..spec.partitions);
+    let opened = open_new(shared, &spec.name, &entry, 0);
     let changed = opened.and_then(|partitions| {
         let mut next = catalog.clone();
         next.topics.insert(spec.name.clone(), entry);
@@ -152,15 +148,14 @@ pub(crate) fn grow(shared: &Shared, name: &TopicName, count: u32) -> Result<Arc<
             reason: "it has at least as many already, and it cannot shrink",
         });
     }
-    let info = Arc::new(TopicInfo {
-        partitions: count,
-        ..TopicInfo::clone(&topic.info)
-    });
-    let new = open_new(shared, &info, now..count)?;
     let mut next = catalog.clone();
-    if let Some(entry) = next.topics.get_mut(name) {
-        entry.partitions = count;
-    }
+    let entry = next.topics.get_mut(name);
+    let entry = entry.ok_or_else(|| Error::UnknownTopic {
+        topic: name.clone(),
+    })?;
+    place(shared, &catalog, entry, count);
+    let info = Arc::new(entry.info(name));
+    let new = open_new(shared, name, entry, now)?;
     replace(shared, &mut catalog, next)?;
     let partitions = topic.partitions.iter().cloned().chain(new).collect();
     let topic = Topic {
@@ -249,27 +244,41 @@ pub(crate) fn finish_deletion(
     let mut next = catalog.clone();
     next.deleting.retain(|(_, deleted)| *deleted != id);
     if let Err(error) = replace(shared, catalog, next) {
-        events::files_left(&topic_dir(shared, name, id), "forget", &error);
+        let dir = store::topic_dir(&shared.options.data_dir, name, id);
+        events::files_left(&dir, "forget", &error);
     }
 }
 
-/// Opens partitions `range` of a topic the catalog does not name yet.
+/// Gives a topic `count` partitions, each a place.
+fn place(shared: &Shared, catalog: &Catalog, entry: &mut TopicEntry, count: u32) {
+    let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let more = index(count - entry.partitions);
+    // Those without a place of their own are in the data directory.
+    entry.places.resize(index(entry.partitions), DATA_DIR);
+    entry.places.extend(shared.log_dirs.place(catalog, more));
+    while entry.places.last() == Some(&DATA_DIR) {
+        entry.places.pop();
+    }
+    entry.partitions = count;
+}
+
+/// Opens the partitions from `first` on of a topic that the catalog does not say to have them yet.
 fn open_new(
     shared: &Shared,
-    info: &TopicInfo,
-    range: std::ops::Range<u32>,
+    name: &TopicName,
+    entry: &TopicEntry,
+    first: u32,
 ) -> Result<Vec<Arc<Partition>>, Error> {
-    let dir = topic_dir(shared, &info.name, info.id);
-    let mut partitions = Vec::with_capacity(range.len());
-    for number in range {
-        let id = TopicPartition::new(info.name.clone(), PartitionId::new(number));
+    let mut partitions = Vec::new();
+    for number in first..entry.partitions {
+        let id = TopicPartition::new(name.clone(), PartitionId::new(number));
         let opened = Partition::open(
             &shared.options,
             &shared.memory,
+            shared.log_dirs.get(entry.place(number)),
             id,
-            info.id,
-            &dir,
-            &info.config,
+            entry.id,
+            &entry.config,
         )?;
         partitions.push(Arc::new(opened.partition));
     }
@@ -283,7 +292,7 @@ pub(crate) fn replace(shared: &Shared, catalog: &mut Catalog, next: Catalog) -> 
         ..next
     };
     let start = shared.options.clock.monotonic();
-    store::save(&shared.options, &shared.memory.reserve, &next)?;
+    store::save(&shared.options, &shared.log_dirs.first().reserve, &next)?;
     let took = shared.options.clock.monotonic().saturating_sub(start);
     shared.metrics.catalog_seconds.observe(took.as_secs_f64());
     *catalog = next;
@@ -291,14 +300,16 @@ pub(crate) fn replace(shared: &Shared, catalog: &mut Catalog, next: Catalog) -> 
 }
 
 fn remove_files(shared: &Shared, name: &TopicName, id: TopicId) -> bool {
-    let dir = topic_dir(shared, name, id);
-    match store::remove_topic_dir(&shared.options, &dir) {
-        Ok(()) => true,
-        Err(error) => {
+    // What is on a disk that is not there goes when it is back.
+    let mut gone = shared.log_dirs.are_complete();
+    for log_dir in shared.log_dirs.in_use() {
+        let dir = store::topic_dir(&log_dir.root, name, id);
+        if let Err(error) = store::remove_topic_dir(&shared.options, &dir) {
             events::files_left(&dir, "remove", &error);
-            false
+            gone = false;
         }
     }
+    gone
 }
 
 /// Checks the values, and that Lantern's own topics are not compacted: their records have no keys, or the

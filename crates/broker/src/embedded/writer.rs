@@ -1,4 +1,4 @@
-//! The one writer of a disk: gathers waiting appends of all partitions, writes them, flushes each
+//! The one writer of a log directory, and so of a disk: gathers waiting appends of all partitions, writes them, flushes each
 //! touched file once, then answers everybody.
 //!
 //! ```text
@@ -33,6 +33,7 @@ use smallvec::SmallVec;
 
 use super::beside::Beside;
 use super::flusher::{self, Flusher};
+use super::log_dirs::LogDir;
 use super::partition::{Landed, LazyFlush, Partition};
 use super::queue::Woken;
 use super::replies::Reply;
@@ -71,6 +72,8 @@ const RUN_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
+    /// Whose logs it writes.
+    log_dir: Arc<LogDir>,
     flusher: Flusher,
     /// Reused from round to round, as are the next three.
     jobs: Vec<Job>,
@@ -96,9 +99,9 @@ struct Lane {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, log_dir: Arc<LogDir>) -> Self {
         Self {
-            flusher: Flusher::new(Arc::clone(&shared)),
+            flusher: Flusher::new(Arc::clone(&shared), Arc::clone(&log_dir)),
             lazily: Beside::new(
                 Arc::clone(&shared),
                 "lantern-lazy",
@@ -106,6 +109,7 @@ impl Writer {
                 flusher::settle,
             ),
             shared,
+            log_dir,
             jobs: Vec::new(),
             batches: Vec::new(),
             waiters: Vec::new(),
@@ -118,7 +122,7 @@ impl Writer {
     /// Writes until the queue is closed and empty, then flushes what is left.
     pub(crate) fn run(mut self) {
         loop {
-            let woken = self.shared.queue.wait(self.next_lazy());
+            let woken = self.log_dir.queue.wait(self.next_lazy());
             if woken == Woken::Closed {
                 break;
             }
@@ -130,10 +134,10 @@ impl Writer {
     /// Gathers, writes, flushes and answers once; answers how many appends there were.
     pub(crate) fn round(&mut self) -> usize {
         let shared = Arc::clone(&self.shared);
-        let options = &shared.options;
+        let (options, log_dir) = (&shared.options, Arc::clone(&self.log_dir));
         let start = options.clock.monotonic();
         let (mut count, mut bytes, mut cost) = (0, 0, 0);
-        while shared.queue.drain(&mut self.jobs) > 0 {
+        while log_dir.queue.drain(&mut self.jobs) > 0 {
             count += self.jobs.len();
             for lane in self.lanes(&mut cost) {
                 bytes += self.write_lane(lane);
@@ -145,10 +149,12 @@ impl Writer {
         }
         self.flusher.flush(&mut self.dirty);
         self.flush_lazy(Some(options.clock.monotonic()));
-        shared.queue.release(cost);
+        log_dir.queue.release(cost);
         if count > 0 {
             shared.metrics.round_appends.observe(count as f64);
-            super::groups::compact_if_due(&shared);
+            if log_dir.number == shared.groups.log_dir().number {
+                super::groups::compact_if_due(&shared);
+            }
         }
         count
     }

@@ -22,6 +22,7 @@ pub(crate) fn look(
 ) -> Result<Verified, VerifyError> {
     let options = VerifyOptions {
         data_dir: "/data".into(),
+        log_dirs: Vec::new(),
         disk: disk.shared(),
         clock: Arc::clone(clock) as env::DynClock,
         threads,
@@ -394,6 +395,7 @@ fn on_the_real_disk_nothing_changes_and_no_lantern_starts_meanwhile() {
     let checked = verify(
         &VerifyOptions {
             data_dir: data.clone(),
+            log_dirs: Vec::new(),
             disk: RealDisk::shared(),
             clock: Arc::new(RealClock::new()),
             threads: 2,

@@ -5,13 +5,12 @@ use std::sync::Arc;
 
 use broker::{
     Broker, BrokerFuture, Capabilities, Commit, Demand, Durability, DynBroker, Error, Fetched,
-    Found, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog, Wanted,
-    Wish,
+    Found, Kept, Marks, Place, ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog,
+    Wanted, Wish,
 };
 use model::{GroupId, Position, TopicName, TopicPartition};
 use parking_lot::Mutex;
 use record::CheckedBatch;
-use stdx::ByteSize;
 use tokio::sync::watch;
 
 /// What is called.
@@ -134,8 +133,8 @@ impl Broker for Faulty {
         self.inner.marks(of)
     }
 
-    fn size(&self, of: &TopicPartition) -> Option<ByteSize> {
-        self.inner.size(of)
+    fn kept(&self, of: &TopicPartition) -> Option<Kept> {
+        self.inner.kept(of)
     }
 
     fn want(&self, of: &TopicPartition, wish: Wish, demand: &Arc<Demand>) -> Result<Wanted, Error> {

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use kafka_wire::Api;
 use kafka_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use kafka_wire::{Api, ErrorCode};
 use model::TopicPartition;
 
 use super::Admin;
@@ -12,7 +12,8 @@ use crate::Error;
 use crate::error::check;
 
 impl Admin {
-    /// Bytes of every partition that this server keeps, over all its disks.
+    /// Bytes of every partition that this server keeps, over all its disks. What is on one that is out of service is not
+    /// known.
     ///
     /// # Errors
     /// [`Error::Refused`]; those of [`crate::Connection::call`].
@@ -23,6 +24,9 @@ impl Admin {
         check(Api::DescribeLogDirs, answer.error_code, None)?;
         let mut sizes = BTreeMap::new();
         for folder in answer.results {
+            if folder.error_code == ErrorCode::KafkaStorageError.code() {
+                continue;
+            }
             check(
                 Api::DescribeLogDirs,
                 folder.error_code,

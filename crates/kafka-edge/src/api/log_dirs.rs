@@ -1,17 +1,19 @@
-//! DescribeLogDirs: how many bytes partitions take. There is one folder, whose path is nobody's business.
+//! DescribeLogDirs: how many bytes partitions take, by log directory, whose path is nobody's business. One that is out of
+//! service has the error that Kafka gives it, and no partitions.
 
 use std::collections::BTreeMap;
 
+use kafka_wire::ErrorCode;
 use kafka_wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use kafka_wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
-use model::{PartitionId, TopicPartition};
+use model::{PartitionId, TopicName, TopicPartition};
 
 use super::metadata::wire_name;
 use crate::context::{Call, partition, text};
 
-/// What the folder is called.
+/// What the data directory is called. The others have their number behind it.
 const FOLDER: &str = "data";
 
 /// Serves DescribeLogDirs, of some partitions or all. Those that do not exist are left out, as Kafka does.
@@ -33,23 +35,52 @@ pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> Describe
             all.collect()
         }
     };
-    let mut topics: BTreeMap<_, Vec<DescribeLogDirsPartition>> = BTreeMap::new();
+    // The data directory is there also when nothing of it was asked for.
+    let mut folders = BTreeMap::from([(0, Folder::default())]);
     for at in asked {
-        let Some(size) = call.broker().size(&at) else {
+        let Some(kept) = call.broker().kept(&at) else {
             continue;
         };
+        let folder: &mut Folder = folders.entry(kept.log_dir).or_default();
+        if kept.offline {
+            folder.offline = true;
+            continue;
+        }
         let one = DescribeLogDirsPartition::default()
             .with_partition_index(i32::try_from(at.partition.get()).unwrap_or(i32::MAX))
-            .with_partition_size(i64::try_from(size.bytes()).unwrap_or(i64::MAX));
-        topics.entry(at.topic).or_default().push(one);
+            .with_partition_size(i64::try_from(kept.size.bytes()).unwrap_or(i64::MAX));
+        folder.topics.entry(at.topic).or_default().push(one);
     }
-    let topics = topics.into_iter().map(|(name, partitions)| {
-        DescribeLogDirsTopic::default()
-            .with_name(wire_name(&name))
-            .with_partitions(partitions)
+    let folders = folders.into_iter().map(|(number, folder)| {
+        let name = match number {
+            0 => FOLDER.to_owned(),
+            _ => format!("{FOLDER}-{number}"),
+        };
+        folder.result(&name)
     });
-    let folder = DescribeLogDirsResult::default()
-        .with_log_dir(text(FOLDER))
-        .with_topics(topics.collect());
-    DescribeLogDirsResponse::default().with_results(vec![folder])
+    DescribeLogDirsResponse::default().with_results(folders.collect())
+}
+
+/// One log directory.
+#[derive(Default)]
+struct Folder {
+    offline: bool,
+    topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>>,
+}
+
+impl Folder {
+    fn result(self, name: &str) -> DescribeLogDirsResult {
+        let topics = self.topics.into_iter().map(|(name, partitions)| {
+            DescribeLogDirsTopic::default()
+                .with_name(wire_name(&name))
+                .with_partitions(partitions)
+        });
+        let result = DescribeLogDirsResult::default()
+            .with_log_dir(text(name))
+            .with_topics(topics.collect());
+        if self.offline {
+            return result.with_error_code(ErrorCode::KafkaStorageError.code());
+        }
+        result
+    }
 }

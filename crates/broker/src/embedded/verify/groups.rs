@@ -48,9 +48,9 @@ fn check_commits(shared: &Shared, into: &mut Verified) {
             into.note(Finding {
                 partition: Some(of.clone()),
                 ..about(
-                    shared
-                        .options
-                        .data_dir
+                    partition
+                        .log_dir()
+                        .root
                         .join(store::TOPICS_DIR)
                         .join(of.topic.as_str()),
                     format!(

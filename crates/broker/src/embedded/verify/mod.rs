@@ -36,11 +36,12 @@ pub use progress::{VerifyProgress, VerifyStage};
 pub use report::{Finding, GroupsVerified, PartitionVerified, StartAction, Verified};
 
 use super::catalog::parse_id;
+use super::log_dirs::LogDir;
 use super::memory::Memory;
 use super::metrics::Metrics;
-use super::open::{self, OpenedLog};
+use super::open::{self, Opened, OpenedLog};
 use super::partition::{Partition, log_id};
-use super::{Drive, OpenError, Options, RecoveryReport, errors, store};
+use super::{Drive, OpenError, Options, errors, store};
 use crate::TopicConfig;
 
 /// What [`verify`] is told.
@@ -48,6 +49,8 @@ use crate::TopicConfig;
 pub struct VerifyOptions {
     /// The directory.
     pub data_dir: PathBuf,
+    /// Where further log directories are now; others are looked for where they were last.
+    pub log_dirs: Vec<PathBuf>,
     /// Where files are.
     pub disk: DynDisk,
     /// What time it is, for memory that expires.
@@ -104,7 +107,8 @@ pub enum VerifyError {
 /// [`VerifyError`] if it was not checked. Whatever is wrong in it is a finding.
 pub fn verify(options: &VerifyOptions, progress: &VerifyProgress) -> Result<Verified, VerifyError> {
     let start = options.clock.monotonic();
-    let _lock = lock(options)?;
+    let roots = roots(options);
+    let _locks = lock(options, &roots)?;
     let mut found = Verified::default();
     let mut dry = commitlog::dry_disk(Arc::clone(&options.disk));
     progress.try_on(&dry);
@@ -114,66 +118,92 @@ pub fn verify(options: &VerifyOptions, progress: &VerifyProgress) -> Result<Veri
         Ok(opened) => {
             found.opens = true;
             found.clean = opened.report.clean;
-            start_findings(
-                options,
-                &dry,
-                &opened.report,
-                opened.kept_entries,
-                &mut found,
-            );
+            start_findings(options, &dry, &opened, &mut found);
             Some(opened)
         }
         Err(error) => {
             note_refusal(options, &error, &mut found);
             dry = commitlog::dry_disk(Arc::clone(&options.disk));
             progress.try_on(&dry);
-            logs = each_directory(&dry_options(options, &dry), &mut found);
+            let dry = dry_options(options, &dry);
+            for root in &roots {
+                logs.extend(each_directory(&dry, root, &mut found));
+            }
             None
         }
     };
     found.journal_bytes = logs.iter().map(|log| log.journal_bytes).sum();
-    note_redo(options, &logs, &mut found);
+    note_redo(&logs, &roots, &mut found);
     // What the start itself appended to the topic of the groups counts too.
     let groups_end = opened.as_ref().map(|opened| opened.shared.groups_end());
     logs::check(options, &dry, &logs, groups_end, progress, &mut found)?;
     if let Some(opened) = &opened {
         groups::check(&opened.shared, &mut found);
     }
-    strangers::look(
-        &*options.disk,
-        &options.data_dir,
-        &options.others,
-        &mut found,
-    );
+    for (at, root) in roots.iter().enumerate() {
+        let (ours, others) = match at {
+            0 => (strangers::IN_DATA_DIR, &*options.others),
+            _ => (strangers::IN_LOG_DIR, &[][..]),
+        };
+        strangers::look(&*options.disk, root, ours, others, &mut found);
+    }
     found.took = options.clock.monotonic().saturating_sub(start);
     Ok(found)
 }
 
+/// The directories there are, the data directory first: the others where they are named or where the catalog had them last,
+/// if their mark is the right one.
+fn roots(options: &VerifyOptions) -> Vec<PathBuf> {
+    let below = below_options(options);
+    // Why it cannot be read is said by the start.
+    let catalog = store::load(&below).ok().flatten();
+    let known = catalog.iter().flat_map(|catalog| catalog.log_dirs.values());
+    let last = known.clone().map(|entry| PathBuf::from(&entry.path));
+    let mut roots = vec![options.data_dir.clone()];
+    for path in options.log_dirs.iter().cloned().chain(last) {
+        let mark = store::read_mark(&below, &path).ok().flatten();
+        let ours = mark
+            .is_some_and(|mark| catalog.is_none() || known.clone().any(|entry| entry.id == mark));
+        if ours && !roots.contains(&path) {
+            roots.push(path);
+        }
+    }
+    roots
+}
+
 /// Keeps a Lantern from starting meanwhile.
-fn lock(options: &VerifyOptions) -> Result<Option<Box<dyn DiskLock>>, VerifyError> {
+fn lock(
+    options: &VerifyOptions,
+    roots: &[PathBuf],
+) -> Result<Vec<Option<Box<dyn DiskLock>>>, VerifyError> {
     let dir = &options.data_dir;
-    let unreadable = |source| VerifyError::Unreadable {
+    let names = options.disk.read_dir(dir);
+    let names = names.map_err(|source| VerifyError::Unreadable {
         dir: dir.clone(),
         source,
-    };
-    let names = options.disk.read_dir(dir).map_err(unreadable)?;
+    })?;
     let ours = [store::CATALOG_FILE, store::TOPICS_DIR];
     if !names.iter().any(|entry| ours.contains(&&*entry.name)) {
         return Err(VerifyError::NotData { dir: dir.clone() });
     }
-    match options.disk.lock_shared(&dir.join(store::LOCK_FILE)) {
+    let lock = |dir: &PathBuf| match options.disk.lock_shared(&dir.join(store::LOCK_FILE)) {
         Ok(lock) => Ok(lock),
         Err(LockError::Held { holder, .. }) => Err(VerifyError::Locked {
             dir: dir.clone(),
             holder,
         }),
-        Err(LockError::Io { source, .. }) => Err(unreadable(source)),
-    }
+        Err(LockError::Io { source, .. }) => Err(VerifyError::Unreadable {
+            dir: dir.clone(),
+            source,
+        }),
+    };
+    roots.iter().map(lock).collect()
 }
 
 /// What a start with the default configuration is told; configuration decides nothing about what is kept.
 fn dry_options(options: &VerifyOptions, dry: &Overlay) -> Options {
     Options {
+        log_dirs: options.log_dirs.clone(),
         drive: match options.threads {
             0 | 1 => Drive::Manual,
             _ => Drive::Threads,
@@ -203,13 +233,8 @@ fn about(path: impl Into<PathBuf>, what: impl Into<String>, start: StartAction) 
 }
 
 /// What a start would do to the directory as a whole.
-fn start_findings(
-    options: &VerifyOptions,
-    dry: &Overlay,
-    report: &RecoveryReport,
-    kept_entries: usize,
-    found: &mut Verified,
-) {
+fn start_findings(options: &VerifyOptions, dry: &Overlay, opened: &Opened, found: &mut Verified) {
+    let report = &opened.report;
     for path in &report.journal_damaged {
         found.note(about(
             path,
@@ -217,10 +242,10 @@ fn start_findings(
             StartAction::SetAside,
         ));
     }
-    if kept_entries > 0 {
+    for (journal, count) in &opened.kept_entries {
         found.note(about(
-            options.data_dir.join(store::JOURNAL_DIR),
-            format!("{kept_entries} entries are of logs that cannot be opened: they stay"),
+            journal,
+            format!("{count} entries are of logs that cannot be opened: they stay"),
             StartAction::Leave,
         ));
     }
@@ -231,7 +256,10 @@ fn start_findings(
             StartAction::Abandon,
         ));
     }
-    for (_, _, path) in store::topic_dirs(&below_options(options)).unwrap_or_default() {
+    let below = below_options(options);
+    let log_dirs = opened.shared.log_dirs.in_use();
+    let there = log_dirs.map(|dir| store::topic_dirs(&below, &dir.root).unwrap_or_default());
+    for (_, _, path) in there.flatten() {
         if !dry.exists(&path).unwrap_or(true) {
             found.note(about(
                 path,
@@ -258,7 +286,9 @@ fn note_refusal(options: &VerifyOptions, error: &OpenError, found: &mut Verified
         | OpenError::CatalogMissing { path }
         | OpenError::Io { path, .. } => path.clone(),
         OpenError::Journal { .. } => options.data_dir.join(store::JOURNAL_DIR),
+        OpenError::LogDirForeign { dir } => dir.clone(),
         OpenError::Groups { .. }
+        | OpenError::LogDirs { .. }
         | OpenError::Options { .. }
         | OpenError::Locked { .. }
         | OpenError::Unwritable { .. }
@@ -267,25 +297,30 @@ fn note_refusal(options: &VerifyOptions, error: &OpenError, found: &mut Verified
     found.note(about(path, errors::chain(error), StartAction::Refuse));
 }
 
-fn note_redo(options: &VerifyOptions, logs: &[OpenedLog], found: &mut Verified) {
-    let partitions = logs.iter().filter(|log| log.journal_bytes > 0).count();
-    if partitions == 0 {
-        return;
+fn note_redo(logs: &[OpenedLog], roots: &[PathBuf], found: &mut Verified) {
+    for root in roots {
+        let of_it = logs.iter().filter(|log| log.root == *root);
+        let redone = of_it.filter(|log| log.journal_bytes > 0);
+        let partitions = redone.clone().count();
+        if partitions == 0 {
+            continue;
+        }
+        let mut finding = about(
+            root.join(store::JOURNAL_DIR),
+            format!("entries of {}", stdx::Counted(partitions, "partition")),
+            StartAction::Redo,
+        );
+        finding.bytes = Some(redone.map(|log| log.journal_bytes).sum());
+        found.note(finding);
     }
-    let mut finding = about(
-        options.data_dir.join(store::JOURNAL_DIR),
-        format!("entries of {}", stdx::Counted(partitions, "partition")),
-        StartAction::Redo,
-    );
-    finding.bytes = Some(found.journal_bytes);
-    found.note(finding);
 }
 
 /// Opens every log there is by its directory, when nobody knows what topics there are.
-fn each_directory(dry: &Options, found: &mut Verified) -> Vec<OpenedLog> {
-    let (mut redo, journal_bytes) = journal_entries(dry, found);
+fn each_directory(dry: &Options, root: &Path, found: &mut Verified) -> Vec<OpenedLog> {
+    let (mut redo, journal_bytes) = journal_entries(dry, root, found);
+    let log_dir = Arc::new(LogDir::at(dry, root));
     let mut logs = Vec::new();
-    for (name, id, path) in store::topic_dirs(dry).unwrap_or_default() {
+    for (name, id, path) in store::topic_dirs(dry, root).unwrap_or_default() {
         let (Ok(name), Some(topic)) = (TopicName::new(&name), parse_id(&id)) else {
             continue;
         };
@@ -299,7 +334,7 @@ fn each_directory(dry: &Options, found: &mut Verified) -> Vec<OpenedLog> {
             let number = PartitionId::new(number);
             let writes = redo.remove(&log_id(topic, number)).unwrap_or_default();
             let id = TopicPartition::new(name.clone(), number);
-            logs.push(open_one(dry, id, topic, &path, &writes, journal_bytes));
+            logs.push(open_one(dry, &log_dir, id, topic, &writes, journal_bytes));
         }
     }
     logs
@@ -307,23 +342,24 @@ fn each_directory(dry: &Options, found: &mut Verified) -> Vec<OpenedLog> {
 
 fn open_one(
     dry: &Options,
+    log_dir: &Arc<LogDir>,
     id: TopicPartition,
     topic: TopicId,
-    topic_dir: &Path,
     writes: &[Write],
     journal_bytes: ByteSize,
 ) -> OpenedLog {
-    let dir = topic_dir.join(id.partition.to_string());
+    let dir = store::partition_dir(&log_dir.root, &id, topic);
     let opened = commitlog::redo(&*dry.disk, &dir, writes, journal_bytes)
         .map_err(|error| errors::of_log(&id, error))
         .and_then(|_passed_over| {
             let memory = Arc::new(Memory::new(dry, &Metrics::new()));
             let config = TopicConfig::default();
-            Partition::open(dry, &memory, id.clone(), topic, topic_dir, &config)
+            Partition::open(dry, &memory, log_dir, id.clone(), topic, &config)
         });
     OpenedLog {
         id,
         topic,
+        root: log_dir.root.clone(),
         dir,
         journal_bytes: open::length(writes),
         recovery: match opened {
@@ -334,8 +370,12 @@ fn open_one(
 }
 
 /// What the journal has of each log, and what it holds altogether.
-fn journal_entries(dry: &Options, found: &mut Verified) -> (AHashMap<LogId, Vec<Write>>, ByteSize) {
-    let dir = dry.data_dir.join(store::JOURNAL_DIR);
+fn journal_entries(
+    dry: &Options,
+    root: &Path,
+    found: &mut Verified,
+) -> (AHashMap<LogId, Vec<Write>>, ByteSize) {
+    let dir = root.join(store::JOURNAL_DIR);
     let mut entries: AHashMap<LogId, Vec<Write>> = AHashMap::new();
     let mut journal_bytes = ByteSize::default();
     match Journal::open(Arc::clone(&dry.disk), &dir, dry.journal_bytes, 0) {

@@ -9,23 +9,36 @@ use env::{Disk, Entry, Open, TEMPORARY_SUFFIX};
 
 use super::report::{Finding, StartAction, Verified};
 use crate::embedded::store::{
-    CATALOG_FILE, CLEAN_FILE, JOURNAL_DIR, LOCK_FILE, RESERVE_FILE, TOPICS_DIR,
+    CATALOG_FILE, CLEAN_FILE, JOURNAL_DIR, LOCK_FILE, MARK_FILE, RESERVE_FILE, TOPICS_DIR,
 };
 
-/// Looks at every name in `data_dir`; `others` are files that somebody above the broker keeps there.
-pub(super) fn look(disk: &dyn Disk, data_dir: &Path, others: &[&str], into: &mut Verified) {
+/// Files of a data directory.
+pub(super) const IN_DATA_DIR: &[&str] = &[LOCK_FILE, CATALOG_FILE, CLEAN_FILE, RESERVE_FILE];
+
+/// Files of another log directory.
+pub(super) const IN_LOG_DIR: &[&str] = &[LOCK_FILE, MARK_FILE, RESERVE_FILE];
+
+/// Looks at every name in a log directory; `ours` are the broker's files, `others` those that somebody above the broker keeps
+/// there.
+pub(super) fn look(
+    disk: &dyn Disk,
+    root: &Path,
+    ours: &[&str],
+    others: &[&str],
+    into: &mut Verified,
+) {
     let mut looker = Looker { disk, into };
-    looker.each(data_dir, |looker, path, entry| {
+    looker.each(root, |looker, path, entry| {
         let name = entry.name.as_str();
-        let file = [LOCK_FILE, CATALOG_FILE, CLEAN_FILE, RESERVE_FILE].contains(&name)
-            || others.contains(&name);
+        let file = ours.contains(&name) || others.contains(&name);
         match (file, entry.is_dir) {
             (true, false) => {}
             (false, true) if name == JOURNAL_DIR => looker.journal(path),
             (false, true) if name == TOPICS_DIR => looker.topics(path),
             _ => {
                 let replaced = name.strip_suffix(TEMPORARY_SUFFIX).unwrap_or_default();
-                let ours = [CATALOG_FILE, CLEAN_FILE].contains(&replaced);
+                let replaced_whole = [CATALOG_FILE, CLEAN_FILE, MARK_FILE];
+                let ours = ours.contains(&replaced) && replaced_whole.contains(&replaced);
                 if ours || others.contains(&replaced) {
                     looker.temporary(path);
                 } else {

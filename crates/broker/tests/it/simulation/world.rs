@@ -131,7 +131,14 @@ impl World {
         let journal_kib = [0, 4, 4, 16, 64][usize::try_from(self.draw(5)).unwrap()];
         let preallocate_kib = [0, 4, 512][usize::try_from(self.draw(3)).unwrap()];
         let partition_bytes = [150, 700, 65_536][usize::try_from(self.draw(3)).unwrap()];
+        // Half of the worlds have a second disk from the start on; it is found again whether it is named or not.
+        let named = self.lives == 1 || self.lives % 3 > 0;
+        let log_dirs = match self.seed % 2 {
+            1 if named => vec!["/second".into()],
+            _ => Vec::new(),
+        };
         let options = Options {
+            log_dirs,
             groups_records_max: 8,
             ring_slots: 3,
             ring_slots_max: 8,

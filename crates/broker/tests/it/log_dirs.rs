@@ -1,0 +1,434 @@
+//! Log directories on further disks: what goes where, what is found again, and what a disk that is missing, slow or somebody
+//! else's does to the others.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use broker::{
+    Append, Appended, Broker, Durability, EmbeddedBroker, Error, OpenError, Options, ReadLimit,
+    TopicSpec, VerifyOptions, VerifyProgress, verify,
+};
+use env::{Disk, Faults, RealClock, RealDisk, SeededEntropy, SimDisk, Survival};
+use model::{Offset, TopicPartition};
+use test_kit::batches::batch;
+
+use crate::gate::{Gate, PATIENCE};
+use crate::support::{at, clock, create, manual, name, now, spec};
+
+fn named(disk: &SimDisk, seed: u64, dirs: &[&str]) -> Options {
+    Options {
+        log_dirs: dirs.iter().map(PathBuf::from).collect(),
+        ..manual(disk.shared(), clock(), seed)
+    }
+}
+
+fn open(disk: &SimDisk, seed: u64, dirs: &[&str]) -> Arc<EmbeddedBroker> {
+    EmbeddedBroker::open(named(disk, seed, dirs)).unwrap()
+}
+
+fn close(broker: Arc<EmbeddedBroker>) {
+    now(&broker, Box::pin(broker.shutdown())).unwrap();
+}
+
+fn refused(disk: &SimDisk, dirs: &[&str]) -> OpenError {
+    EmbeddedBroker::open(named(disk, 9, dirs)).unwrap_err()
+}
+
+/// The log directory of each partition.
+fn places(broker: &EmbeddedBroker, topic: &str) -> Vec<u16> {
+    let info = broker.topic(&name(topic)).unwrap();
+    let numbers = 0..info.partitions;
+    numbers
+        .map(|number| broker.kept(&at(topic, number)).unwrap().log_dir)
+        .collect()
+}
+
+/// One record to each partition, in one call.
+fn append(broker: &EmbeddedBroker, topic: &str, value: &str) -> Vec<Result<Offset, Error>> {
+    let info = broker.topic(&name(topic)).unwrap();
+    let appends = (0..info.partitions).map(|number| Append {
+        to: at(topic, number),
+        batches: vec![batch([value])],
+        durability: Durability::Flushed,
+    });
+    let answers = now(broker, broker.append_each(appends.collect()));
+    let offset = |answer: Result<Appended, Error>| answer.map(|it| it.base_offset);
+    answers.into_iter().map(offset).collect()
+}
+
+fn append_all(broker: &EmbeddedBroker, topic: &str, value: &str) {
+    for answer in append(broker, topic, value) {
+        answer.unwrap();
+    }
+}
+
+/// The values in a partition.
+fn values(broker: &EmbeddedBroker, of: &TopicPartition) -> Vec<String> {
+    let limit = ReadLimit {
+        bytes: 1 << 20,
+        at_least_one: true,
+    };
+    let fetched = now(broker, broker.read(of, Offset::ZERO.into(), limit)).unwrap();
+    let mut values = Vec::new();
+    for batch in record::Batches::new(fetched.batches.to_vec().into()) {
+        let records = batch.unwrap().records().unwrap();
+        for record in &records {
+            let value = record.unwrap().value.unwrap();
+            values.push(String::from_utf8(value.to_vec()).unwrap());
+        }
+    }
+    values
+}
+
+/// What is in a directory, by the simulated disk.
+fn content(disk: &SimDisk, dir: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = disk.content().into_iter();
+    files.filter(|(path, _)| path.starts_with(dir)).collect()
+}
+
+#[test]
+fn partitions_are_dealt_evenly_and_stay_where_they_are() {
+    let disk = SimDisk::new(1);
+    let broker = open(&disk, 1, &["/b", "/c"]);
+    create(&broker, spec("orders", 6));
+    // The data directory has the topic of the groups already.
+    assert_eq!(places(&broker, "orders"), [1, 2, 0, 1, 2, 0]);
+    append_all(&broker, "orders", "first");
+    close(broker);
+    let broker = open(&disk, 2, &[]);
+    assert!(broker.recovery().clean && broker.recovery().is_untouched());
+    append_all(&broker, "orders", "second");
+    for number in 0..6 {
+        assert_eq!(values(&broker, &at("orders", number)), ["first", "second"]);
+    }
+    now(&broker, broker.add_partitions(&name("orders"), 8)).unwrap();
+    let grown = [1, 2, 0, 1, 2, 0, 0, 0];
+    assert_eq!(
+        places(&broker, "orders"),
+        grown,
+        "others are not named any more"
+    );
+    close(broker);
+    let broker = open(&disk, 3, &["/c", "/d"]);
+    assert_eq!(places(&broker, "orders"), grown);
+    create(&broker, spec("later", 4));
+    assert_eq!(
+        places(&broker, "later"),
+        [3, 3, 2, 3],
+        "in what is named now"
+    );
+    for topic in ["orders", "later"] {
+        now(&broker, broker.delete_topic(&name(topic))).unwrap();
+    }
+    close(broker);
+    for dir in ["/b/topics", "/c/topics", "/d/topics"] {
+        assert_eq!(content(&disk, dir), BTreeMap::new());
+    }
+    // An empty one that nobody names is nobody's business, not even when it is gone.
+    disk.remove_dir_all(Path::new("/b")).unwrap();
+    assert!(open(&disk, 4, &["/c"]).recovery().is_untouched());
+}
+
+#[test]
+fn each_disk_has_a_journal_and_a_power_cut_loses_nothing() {
+    for seed in 0..20 {
+        let disk = SimDisk::new(seed);
+        let broker = open(&disk, seed, &["/b"]);
+        create(&broker, spec("orders", 8));
+        for round in 0..5 {
+            append_all(&broker, "orders", &format!("{round}"));
+        }
+        for dir in ["/data/journal", "/b/journal"] {
+            let bytes: usize = content(&disk, dir).values().map(Vec::len).sum();
+            assert!(bytes > 0, "{dir} is used");
+        }
+        disk.crash_with(if seed == 0 {
+            Survival::Nothing
+        } else {
+            Survival::Any
+        });
+        drop(broker);
+        disk.restart();
+        let broker = open(&disk, seed + 100, &["/b"]);
+        for number in 0..8 {
+            let read = values(&broker, &at("orders", number));
+            assert_eq!(read, ["0", "1", "2", "3", "4"], "seed {seed}");
+        }
+    }
+}
+
+/// Cuts the power at every change that the first start with a further directory makes, and the first topic in it.
+#[test]
+fn a_first_start_cut_off_anywhere_is_made_good() {
+    let begin = |disk: &SimDisk, seed| -> Option<()> {
+        let broker = EmbeddedBroker::open(named(disk, seed, &["/b"])).ok()?;
+        now(&broker, broker.create_topic(spec("orders", 4))).ok()?;
+        append(&broker, "orders", "kept")
+            .into_iter()
+            .try_for_each(|answer| answer.ok().map(drop))
+    };
+    for cut in 0.. {
+        let disk = SimDisk::new(cut);
+        disk.set_faults(Faults {
+            power: Some(cut),
+            ..Faults::default()
+        });
+        let whole = begin(&disk, cut).is_some();
+        disk.crash();
+        disk.restart();
+        let broker = open(&disk, cut + 1_000, &["/b"]);
+        assert!(broker.recovery().unknown_directories.is_empty());
+        if whole {
+            assert_eq!(values(&broker, &at("orders", 0)), ["kept"]);
+            assert!(cut > 20, "only {cut} changes");
+            return;
+        }
+        create(&broker, spec("after", 2));
+        let mut two = places(&broker, "after");
+        two.sort_unstable();
+        assert!(two.contains(&1), "cut {cut}: {two:?}");
+        append_all(&broker, "after", "good");
+    }
+}
+
+#[test]
+fn what_belongs_to_others_is_refused_and_not_touched() {
+    let disk = SimDisk::new(1);
+    let other = Options {
+        data_dir: "/other".into(),
+        ..named(&disk, 1, &["/taken"])
+    };
+    let broker = EmbeddedBroker::open(other).unwrap();
+    create(&broker, spec("orders", 2));
+    close(broker);
+    close(open(&disk, 2, &[]));
+    let before = ["/other", "/taken"].map(|dir| content(&disk, dir));
+    for dir in ["/other", "/taken"] {
+        let said = refused(&disk, &[dir]);
+        assert!(matches!(said, OpenError::LogDirForeign { .. }), "{said}");
+        assert!(said.to_string().contains(dir), "{said}");
+    }
+    for (dirs, what) in [
+        (&["/b", "/b"][..], "names /b twice"),
+        (&["/data"][..], "names /data twice"),
+    ] {
+        let said = refused(&disk, dirs);
+        assert!(matches!(said, OpenError::Options { .. }), "{said}");
+        assert!(said.to_string().contains(what), "{said}");
+    }
+    assert_eq!(["/other", "/taken"].map(|dir| content(&disk, dir)), before);
+    assert!(content(&disk, "/b").is_empty());
+    let broker = open(&disk, 3, &["/b"]);
+    let held = EmbeddedBroker::open(Options {
+        data_dir: "/third".into(),
+        ..named(&disk, 4, &["/b"])
+    });
+    assert!(matches!(held.unwrap_err(), OpenError::LogDirForeign { .. }));
+    drop(broker);
+}
+
+/// A data directory and a second one on a real disk, with a topic in both.
+struct Real {
+    root: tempfile::TempDir,
+}
+
+impl Real {
+    fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    fn open(&self, dirs: &[&str]) -> Arc<EmbeddedBroker> {
+        let options = Options {
+            log_dirs: dirs.iter().map(|dir| self.path(dir)).collect(),
+            ..Options::on_disk(self.path("data"))
+        };
+        EmbeddedBroker::open(options).unwrap()
+    }
+
+    fn verify(&self, dirs: &[&str]) -> broker::Verified {
+        let options = VerifyOptions {
+            data_dir: self.path("data"),
+            log_dirs: dirs.iter().map(|dir| self.path(dir)).collect(),
+            disk: RealDisk::shared(),
+            clock: Arc::new(RealClock::new()),
+            threads: 2,
+            others: Vec::new(),
+        };
+        verify(&options, &VerifyProgress::default()).unwrap()
+    }
+
+    fn take_away(&self) {
+        std::fs::rename(self.path("second"), self.path("away")).unwrap();
+    }
+}
+
+async fn add(broker: &EmbeddedBroker, to: &TopicPartition, value: &str) -> Result<Offset, Error> {
+    broker.produce(to, b"key", value.as_bytes()).await
+}
+
+async fn real() -> Real {
+    let real = Real {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let broker = real.open(&["second"]);
+    for topic in ["orders", "gone"] {
+        broker.create_topic(spec(topic, 2)).await.unwrap();
+        assert_eq!(places(&broker, topic).iter().sum::<u16>(), 1, "one each");
+        for number in 0..2 {
+            add(&broker, &at(topic, number), "kept").await.unwrap();
+        }
+    }
+    broker.shutdown().await.unwrap();
+    real
+}
+
+#[tokio::test]
+async fn a_disk_that_is_not_there_takes_only_its_own_partitions_along() {
+    let real = real().await;
+    real.take_away();
+    // A mount point without its disk is an empty directory.
+    std::fs::create_dir(real.path("second")).unwrap();
+    let said = real.verify(&[]);
+    assert!(said.opens && !said.is_sound());
+    for dirs in [&["second"][..], &[]] {
+        let broker = real.open(dirs);
+        let away = places(&broker, "orders")
+            .iter()
+            .position(|dir| *dir == 1)
+            .unwrap();
+        let away = u32::try_from(away).unwrap();
+        let refused = add(&broker, &at("orders", away), "lost").await.unwrap_err();
+        assert!(matches!(refused, Error::Offline { .. }), "{refused}");
+        let second = real.path("second");
+        assert!(
+            refused.to_string().contains(second.to_str().unwrap()),
+            "{refused}"
+        );
+        assert!(broker.kept(&at("orders", away)).unwrap().offline);
+        add(&broker, &at("orders", 1 - away), "more").await.unwrap();
+        // New partitions go where there is something.
+        let new = TopicSpec {
+            partitions: 3,
+            ..spec("new", 1)
+        };
+        match broker.create_topic(new).await {
+            Ok(_) => assert_eq!(places(&broker, "new"), [0, 0, 0]),
+            Err(error) => assert!(matches!(error, Error::TopicExists { .. })),
+        }
+        if broker.topic(&name("gone")).is_some() {
+            broker.delete_topic(&name("gone")).await.unwrap();
+        }
+        broker.shutdown().await.unwrap();
+        assert_eq!(
+            std::fs::read_dir(&second).unwrap().count(),
+            0,
+            "nothing is made in its place"
+        );
+    }
+    // It comes back elsewhere.
+    let said = real.verify(&["away"]);
+    assert!(said.is_sound(), "{:?}", said.findings);
+    let there = real.path("away/topics/gone");
+    assert!(there.exists());
+    let broker = real.open(&["away"]);
+    assert!(!there.exists(), "its deletion is finished");
+    for number in 0..2 {
+        let of = at("orders", number);
+        assert!(!broker.kept(&of).unwrap().offline);
+        add(&broker, &of, "again").await.unwrap();
+    }
+    broker.shutdown().await.unwrap();
+    // And is known by its new name.
+    assert!(real.verify(&[]).is_sound());
+    let broker = real.open(&[]);
+    assert!(broker.recovery().is_untouched());
+    for number in 0..2 {
+        add(&broker, &at("orders", number), "last").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_offline_check_finds_every_disk_and_what_is_wrong_on_it() {
+    let real = real().await;
+    let said = real.verify(&[]);
+    assert!(
+        said.is_sound() && said.findings.is_empty(),
+        "{:?}",
+        said.findings
+    );
+    let orders = said
+        .partitions
+        .iter()
+        .filter(|log| log.id.topic.as_str() == "orders");
+    assert_eq!(orders.map(|log| log.records).collect::<Vec<_>>(), [1, 1]);
+    std::fs::write(real.path("second/stray"), "?").unwrap();
+    let said = real.verify(&[]);
+    let strays: Vec<_> = said
+        .findings
+        .iter()
+        .map(|found| found.path.clone())
+        .collect();
+    assert_eq!(strays, [real.path("second/stray")]);
+    // Without a catalog the directories are looked at one by one; who moved must be named.
+    std::fs::remove_file(real.path("data/catalog")).unwrap();
+    let said = real.verify(&["second"]);
+    assert!(!said.opens);
+    assert_eq!(
+        said.partitions.iter().map(|log| log.records).sum::<u64>(),
+        4
+    );
+    // And while somebody runs on one of them nothing is checked.
+    let lock = RealDisk.lock(&real.path("second/lantern.lock")).unwrap();
+    let options = VerifyOptions {
+        data_dir: real.path("data"),
+        log_dirs: vec![real.path("second")],
+        disk: RealDisk::shared(),
+        clock: Arc::new(RealClock::new()),
+        threads: 1,
+        others: Vec::new(),
+    };
+    let refused = verify(&options, &VerifyProgress::default()).unwrap_err();
+    assert!(refused.to_string().contains("second"), "{refused}");
+    drop(lock);
+}
+
+/// The reason for it all.
+#[tokio::test]
+async fn a_disk_that_takes_its_time_holds_up_no_other() {
+    let gate = Arc::new(Gate::default());
+    let options = Options {
+        log_dirs: vec!["/slow".into()],
+        ..Options::new(
+            "/data",
+            gate.before(|path| path.starts_with("/slow/topics")),
+            Arc::new(RealClock::new()),
+            Arc::new(SeededEntropy::new(1)),
+        )
+    };
+    let broker = EmbeddedBroker::open(options).unwrap();
+    let orders: TopicSpec = spec("orders", 2);
+    broker.create_topic(orders).await.unwrap();
+    let slow = places(&broker, "orders")
+        .iter()
+        .position(|dir| *dir == 1)
+        .unwrap();
+    let slow = u32::try_from(slow).unwrap();
+    let closed = gate.close();
+    let (held, behind) = (Arc::clone(&broker), at("orders", slow));
+    let held = tokio::spawn(async move { add(&held, &behind, "late").await });
+    let waits = Arc::clone(&gate);
+    tokio::task::spawn_blocking(move || waits.somebody_waits())
+        .await
+        .unwrap();
+    for number in 0..100 {
+        let to = at("orders", 1 - slow);
+        let added = tokio::time::timeout(PATIENCE, add(&broker, &to, "now")).await;
+        assert_eq!(added.expect("it is held up").unwrap().get(), number);
+    }
+    assert!(!held.is_finished());
+    drop(closed);
+    let added = tokio::time::timeout(PATIENCE, held).await;
+    assert_eq!(added.unwrap().unwrap().unwrap(), Offset::ZERO);
+    broker.shutdown().await.unwrap();
+}
