@@ -338,10 +338,10 @@ pub struct Fetched {
 }
 
 /// Where a partition's records are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// The number of the log directory; 0 is the data directory.
-    pub log_dir: u16,
+    /// What the log directory is called: `data`, then `data-1` and so on.
+    pub log_dir: Arc<str>,
     /// That log directory is not there: see [`Error::Offline`].
     pub offline: bool,
     /// What they take there.

@@ -32,6 +32,11 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
     let millis = took.as_millis();
     let data = config.data_dir.display();
     let retention = config.series_retention;
+    let logs: String = config
+        .log_dirs
+        .iter()
+        .map(|dir| format!("\n         {}, for logs", dir.display()))
+        .collect();
     // As the user called it, so that the line can be typed as it stands.
     let program = std::env::args()
         .next()
@@ -40,7 +45,7 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
         "Lantern {} is ready after {millis} ms\n\n  \
            HTTP   http://{} (boards, Prometheus, OTLP metrics)\n  \
            Kafka  {}\n  \
-           Data   {data} (samples in memory: {retention})\n  \
+           Data   {data} (samples in memory: {retention}){logs}\n  \
            Loaded {loaded}\n\n\
          Try next:\n  \
            open http://{}\n  \

@@ -2,8 +2,8 @@
 //!
 //! Producers get a retriable error, readers go on, nothing acknowledged is lost, Lantern starts on the
 //! full disk, and goes on taking records as soon as there is room: because somebody else's file went, or because a
-//! client of Kafka deleted a topic or records, or lowered a retention, while others kept asking for the last byte. Mounting needs root; where it is not
-//! possible the test fails and says why.
+//! client of Kafka deleted a topic or records, or lowered a retention, while others kept asking for the last byte. The same with
+//! a disk that holds some of the logs, which is also taken away. Mounting needs root; where it is not possible the test fails and says why.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -47,10 +47,18 @@ impl Mount {
     fn new(image: &Path, at: &Path) -> Result<Self> {
         fs::File::create(image)?.set_len(DISK_BYTES)?;
         fs::create_dir_all(at)?;
-        let (image, path) = (image.to_string_lossy(), at.to_string_lossy());
         // No blocks are set aside for root, who runs this.
-        sh("mkfs.ext4", &["-q", "-F", "-m", "0", &image])
-            .and_then(|()| sh("mount", &["-o", "loop", &image, &path]))
+        sh(
+            "mkfs.ext4",
+            &["-q", "-F", "-m", "0", &image.to_string_lossy()],
+        )?;
+        Self::again(image, at)
+    }
+
+    /// Mounts what was mounted before.
+    fn again(image: &Path, at: &Path) -> Result<Self> {
+        let (image, path) = (image.to_string_lossy(), at.to_string_lossy());
+        sh("mount", &["-o", "loop", &image, &path])
             .context("this test mounts a file system of 64 MiB, for which it must be root and may use loop devices")?;
         Ok(Self { at: at.to_owned() })
     }
@@ -306,4 +314,68 @@ async fn a_full_disk_loses_nothing_and_room_is_used_again() -> Result<()> {
     check(&lantern, &log, 0, &known).await?;
     fill(&lantern, &log, &mut known, &mut next).await?;
     check(&lantern, &log, 0, &known).await
+}
+
+/// What a client sees of a log directory that is full, and then of one whose disk is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_disk_that_is_full_or_gone_takes_only_its_own_partitions_along() -> Result<()> {
+    let folder = e2e::Place::new()?;
+    let (image, disk) = (folder.path("disk.img"), folder.path("disk"));
+    let mount = Mount::new(&image, &disk)?;
+    let second = disk.join("logs");
+    let named = second.to_string_lossy().into_owned();
+    let config = folder.path("lantern.yaml");
+    fs::write(&config, "journal_size: 1MiB\n")?;
+    let config = config.to_string_lossy().into_owned();
+    let flags = ["--no-agent", "--config", &config];
+    let lantern = Lantern::start(&folder, &[&flags[..], &["--log-dir", &named]].concat())?;
+    let admin = Admin::connect(&lantern.kafka).await?;
+    let mut topics = [place("one")?, place("two")?];
+    for topic in &topics {
+        admin.create_topic(&topic.topic, 1).await?;
+    }
+    let is_there =
+        |topic: &TopicPartition| second.join("topics").join(topic.topic.as_str()).exists();
+    topics.sort_by_key(is_there);
+    let [here, there] = topics;
+    ensure!(!is_there(&here) && is_there(&there), "one on each disk");
+    let (mut known_here, mut known_there, mut next) = (Known::new(), Known::new(), 0);
+
+    // Full: refused there, taken here.
+    fill(&lantern, &there, &mut known_there, &mut next).await?;
+    let refused = produce(&lantern, &here, &mut known_here, &mut next, 900).await?;
+    ensure!(refused.is_none(), "the other disk is not full: {refused:?}");
+    check(&lantern, &there, 0, &known_there).await?;
+
+    // Found again after a kill, also by who does not name it.
+    lantern.kill9()?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    check(&lantern, &here, 0, &known_here).await?;
+    check(&lantern, &there, 0, &known_there).await?;
+
+    // Gone: what was on it is refused for now, and nothing is made in its place.
+    lantern.stop()?;
+    drop(mount);
+    let lantern = Lantern::start(&folder, &flags)?;
+    let refused = produce(&lantern, &there, &mut known_there, &mut next, 1).await?;
+    let code = refused.as_ref().and_then(Error::code);
+    ensure!(code == Some(ErrorCode::KafkaStorageError), "{refused:?}");
+    let refused = produce(&lantern, &here, &mut known_here, &mut next, 10).await?;
+    ensure!(refused.is_none(), "{refused:?}");
+    check(&lantern, &here, 0, &known_here).await?;
+    let sizes = Admin::connect(&lantern.kafka).await?.sizes().await?;
+    ensure!(
+        sizes.contains_key(&here) && !sizes.contains_key(&there),
+        "{sizes:?}"
+    );
+    ensure!(!second.exists(), "something was made at {named}");
+    let log = fs::read_to_string(folder.path("log.txt"))?;
+    ensure!(log.contains(&named), "it is not named:\n{log}");
+
+    // Back.
+    lantern.stop()?;
+    let _mount = Mount::again(&image, &disk)?;
+    let lantern = Lantern::start(&folder, &flags)?;
+    check(&lantern, &here, 0, &known_here).await?;
+    check(&lantern, &there, 0, &known_there).await
 }

@@ -72,3 +72,13 @@ async fn a_partition_that_a_listener_cannot_read_fires_until_it_can() {
     feed(&rig, 60, &[(metric, "listener", "billing", &|_| 0.0)]).await;
     assert_eq!(firing(&rig), Vec::<String>::new());
 }
+
+#[tokio::test(start_paused = true)]
+async fn partitions_without_a_disk_fire_at_once_and_until_it_is_back() {
+    let rig = Rig::new(RULES).await;
+    let metric = "lantern_broker_partitions_out_of_service";
+    feed(&rig, 30, &[(metric, "instance", "here", &|_| 2.0)]).await;
+    assert_eq!(firing(&rig), ["LanternPartitionsOutOfService of "]);
+    feed(&rig, 30, &[(metric, "instance", "here", &|_| 0.0)]).await;
+    assert_eq!(firing(&rig), Vec::<String>::new());
+}

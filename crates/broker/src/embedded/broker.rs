@@ -416,7 +416,7 @@ impl Broker for EmbeddedBroker {
         let partition = self.shared.partition(of).ok()?;
         let log_dir = partition.log_dir();
         Some(Kept {
-            log_dir: log_dir.number,
+            log_dir: Arc::clone(&log_dir.name),
             offline: log_dir.missing.is_some(),
             size: ByteSize::from_bytes(partition.size_bytes()),
         })

@@ -215,7 +215,7 @@ impl Catalog {
             if placed > topic.partitions || !topic.places.iter().all(known) {
                 return Err(refuse(format!("bad places {:?}", topic.places)));
             }
-            if topic.name.as_str() == GROUPS_TOPIC && !topic.places.is_empty() {
+            if topic.name.is_internal() && !topic.places.is_empty() {
                 return Err(refuse("its place is the data directory".to_owned()));
             }
             let entries = topic
@@ -248,10 +248,11 @@ impl Catalog {
         })
     }
 
-    /// Partitions in each log directory that has any.
+    /// Partitions in each log directory that has any, without Lantern's own.
     pub(crate) fn partitions_by_place(&self) -> BTreeMap<u16, usize> {
         let mut counts = BTreeMap::new();
-        for entry in self.topics.values() {
+        let topics = self.topics.iter().filter(|(name, _)| !name.is_internal());
+        for (_, entry) in topics {
             for number in 0..entry.partitions {
                 *counts.entry(entry.place(number)).or_default() += 1;
             }

@@ -5,7 +5,7 @@
 //!
 //! **Answer.** What is one a disk is here: the writer's queue, the journal, the reserve. Each partition is in one log
 //! directory for good, the one that had the fewest when it was created; the catalog says which. The data directory is number 0
-//! and has all that there is once: catalog, groups, clean mark.
+//! and has all that there is once: catalog, clean mark, Lantern's own topics.
 //!
 //! ```text
 //! DATA_DIR/  catalog  reserve  journal/  topics/…        number 0
@@ -36,6 +36,8 @@ use super::{OpenError, Options, events, store};
 #[derive(Debug)]
 pub(crate) struct LogDir {
     pub(crate) number: u16,
+    /// What it is called outside, where its path is nobody's business: `data`, `data-1`, and so on.
+    pub(crate) name: Arc<str>,
     pub(crate) root: PathBuf,
     /// Appends to its partitions, for its writer.
     pub(crate) queue: Queue<Job>,
@@ -66,6 +68,10 @@ impl LogDir {
     ) -> Self {
         Self {
             number,
+            name: match number {
+                DATA_DIR => "data".into(),
+                _ => format!("data-{number}").into(),
+            },
             root: root.to_owned(),
             queue: Queue::new(options.queue_bytes.as_usize(), options.queue_appends),
             journal: Mutex::new(None),
@@ -90,6 +96,10 @@ impl LogDirs {
     /// The data directory.
     pub(crate) fn first(&self) -> &Arc<LogDir> {
         &self.0[0]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.0.iter()
     }
 
     /// Those that can be used, the data directory first.

@@ -286,8 +286,29 @@ impl Collector for Levels {
             "Partitions that exist",
             partitions,
         )?;
+        let all = topics.live.values().flat_map(|topic| &topic.partitions);
+        let out = all.filter(|partition| partition.check_readable().is_err());
+        gauge(
+            &mut encoder,
+            "partitions_out_of_service",
+            "Partitions that cannot be read: their log is damaged, or its disk is missing",
+            u64::try_from(out.count()).unwrap_or(u64::MAX),
+        )?;
         let size: u64 = topics.live.values().map(|topic| topic.size_bytes()).sum();
         gauge(&mut encoder, "log_bytes", "Bytes of all logs", size)?;
+        let mut sizes = encoder.encode_descriptor(
+            "log_dir_bytes",
+            "Bytes of the logs in a log directory",
+            None,
+            prometheus_client::metrics::MetricType::Gauge,
+        )?;
+        for log_dir in shared.log_dirs.iter() {
+            let labels = [("log_dir", &*log_dir.name)];
+            let all = topics.live.values().flat_map(|topic| &topic.partitions);
+            let in_it = all.filter(|partition| Arc::ptr_eq(partition.log_dir(), log_dir));
+            let size: u64 = in_it.map(|partition| partition.size_bytes()).sum();
+            ConstGauge::new(size).encode(sizes.encode_family(&labels)?)?;
+        }
 
         let rings = topics.live.values().flat_map(|topic| &topic.partitions);
         let rings = rings.filter_map(|partition| partition.ring_levels());

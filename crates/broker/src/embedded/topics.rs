@@ -108,7 +108,7 @@ pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>,
         config: spec.config,
         places: Vec::new(),
     };
-    place(shared, &catalog, &mut entry, spec.partitions);
+    place(shared, &catalog, &spec.name, &mut entry, spec.partitions);
     let id = entry.id;
     let info = Arc::new(entry.info(&spec.name));
     let opened = open_new(shared, &spec.name, &entry, 0);
@@ -153,7 +153,7 @@ pub(crate) fn grow(shared: &Shared, name: &TopicName, count: u32) -> Result<Arc<
     let entry = entry.ok_or_else(|| Error::UnknownTopic {
         topic: name.clone(),
     })?;
-    place(shared, &catalog, entry, count);
+    place(shared, &catalog, name, entry, count);
     let info = Arc::new(entry.info(name));
     let new = open_new(shared, name, entry, now)?;
     replace(shared, &mut catalog, next)?;
@@ -249,8 +249,12 @@ pub(crate) fn finish_deletion(
     }
 }
 
-/// Gives a topic `count` partitions, each a place.
-fn place(shared: &Shared, catalog: &Catalog, entry: &mut TopicEntry, count: u32) {
+/// Gives a topic `count` partitions, each a place. Lantern's own are in the data directory.
+fn place(shared: &Shared, catalog: &Catalog, name: &TopicName, entry: &mut TopicEntry, count: u32) {
+    if name.is_internal() {
+        entry.partitions = count;
+        return;
+    }
     let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     let more = index(count - entry.partitions);
     // Those without a place of their own are in the data directory.

@@ -35,13 +35,17 @@ fn refused(disk: &SimDisk, dirs: &[&str]) -> OpenError {
     EmbeddedBroker::open(named(disk, 9, dirs)).unwrap_err()
 }
 
-/// The log directory of each partition.
+/// The number of the log directory of each partition.
 fn places(broker: &EmbeddedBroker, topic: &str) -> Vec<u16> {
     let info = broker.topic(&name(topic)).unwrap();
-    let numbers = 0..info.partitions;
-    numbers
-        .map(|number| broker.kept(&at(topic, number)).unwrap().log_dir)
-        .collect()
+    let place = |number| {
+        let kept = broker.kept(&at(topic, number)).unwrap();
+        match kept.log_dir.strip_prefix("data-") {
+            Some(number) => number.parse().unwrap(),
+            None => 0,
+        }
+    };
+    (0..info.partitions).map(place).collect()
 }
 
 /// One record to each partition, in one call.
@@ -92,8 +96,10 @@ fn partitions_are_dealt_evenly_and_stay_where_they_are() {
     let disk = SimDisk::new(1);
     let broker = open(&disk, 1, &["/b", "/c"]);
     create(&broker, spec("orders", 6));
-    // The data directory has the topic of the groups already.
-    assert_eq!(places(&broker, "orders"), [1, 2, 0, 1, 2, 0]);
+    assert_eq!(places(&broker, "orders"), [0, 1, 2, 0, 1, 2]);
+    let own = spec("lantern.own", 3);
+    create(&broker, own);
+    assert_eq!(places(&broker, "lantern.own"), [0, 0, 0], "Lantern's own");
     append_all(&broker, "orders", "first");
     close(broker);
     let broker = open(&disk, 2, &[]);
@@ -103,7 +109,7 @@ fn partitions_are_dealt_evenly_and_stay_where_they_are() {
         assert_eq!(values(&broker, &at("orders", number)), ["first", "second"]);
     }
     now(&broker, broker.add_partitions(&name("orders"), 8)).unwrap();
-    let grown = [1, 2, 0, 1, 2, 0, 0, 0];
+    let grown = [0, 1, 2, 0, 1, 2, 0, 0];
     assert_eq!(
         places(&broker, "orders"),
         grown,

@@ -2,6 +2,7 @@
 //! service has the error that Kafka gives it, and no partitions.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::describe_log_dirs_response::{
@@ -12,9 +13,6 @@ use model::{PartitionId, TopicName, TopicPartition};
 
 use super::metadata::wire_name;
 use crate::context::{Call, partition, text};
-
-/// What the data directory is called. The others have their number behind it.
-const FOLDER: &str = "data";
 
 /// Serves DescribeLogDirs, of some partitions or all. Those that do not exist are left out, as Kafka does.
 pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
@@ -35,13 +33,12 @@ pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> Describe
             all.collect()
         }
     };
-    // The data directory is there also when nothing of it was asked for.
-    let mut folders = BTreeMap::from([(0, Folder::default())]);
+    let mut folders: BTreeMap<Arc<str>, Folder> = BTreeMap::new();
     for at in asked {
         let Some(kept) = call.broker().kept(&at) else {
             continue;
         };
-        let folder: &mut Folder = folders.entry(kept.log_dir).or_default();
+        let folder = folders.entry(kept.log_dir).or_default();
         if kept.offline {
             folder.offline = true;
             continue;
@@ -51,13 +48,9 @@ pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> Describe
             .with_partition_size(i64::try_from(kept.size.bytes()).unwrap_or(i64::MAX));
         folder.topics.entry(at.topic).or_default().push(one);
     }
-    let folders = folders.into_iter().map(|(number, folder)| {
-        let name = match number {
-            0 => FOLDER.to_owned(),
-            _ => format!("{FOLDER}-{number}"),
-        };
-        folder.result(&name)
-    });
+    let folders = folders
+        .into_iter()
+        .map(|(name, folder)| folder.result(&name));
     DescribeLogDirsResponse::default().with_results(folders.collect())
 }
 
