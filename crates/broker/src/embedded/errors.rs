@@ -57,7 +57,7 @@ pub enum OpenError {
     },
     /// A directory that is to hold logs is somebody else's.
     #[error(
-        "the log directory {} belongs to other data: name an empty one",
+        "the log directory {} belongs to a data directory, or is one: name an empty one",
         dir.display()
     )]
     LogDirForeign {

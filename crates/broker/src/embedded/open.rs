@@ -1,7 +1,7 @@
 //! How a data directory comes to life.
 //!
-//! In this order: lock; forget the clean mark; read the catalog; find the log directories; read their journals; redo the
-//! journals' entries of each partition and recover it, several at a time; empty the journals; replay group progress; finish deletions that were interrupted; look at directories
+//! In this order: lock; read the catalog; find the log directories; forget the clean mark; read the journals; redo their
+//! entries of each partition and recover it, several at a time; empty the journals; replay group progress; finish deletions that were interrupted; look at directories
 //! the catalog does not name; take room for a full disk. Nothing is served before all of it.
 //!
 //! Invariants: a damaged partition keeps nobody else from opening; a damaged catalog stops
@@ -70,13 +70,14 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     }
     let start = options.clock.monotonic();
     let lock = store::lock(&options, &options.data_dir)?;
-    let clean = store::take_clean_mark(&options)?;
     let metrics = Metrics::new();
     let memory = Arc::new(Memory::new(&options, &metrics));
     let first = LogDir::first(&options);
-    let mut catalog = load_catalog(&options, &first.reserve)?;
+    let (mut catalog, fresh) = load_catalog(&options, &first.reserve)?;
     let (log_dirs, mut locks) = log_dirs::open(&options, &mut catalog, first)?;
     locks.push(lock);
+    // Not before: a start that is refused changes nothing.
+    let clean = store::take_clean_mark(&options)? || fresh;
     let mut report = RecoveryReport {
         clean,
         ..RecoveryReport::default()
@@ -235,12 +236,14 @@ fn keep_journal(journal: &mut Journal, passed_over: usize, report: &mut Recovery
     }
 }
 
-/// The catalog, made new in a fresh directory, always with the topic of the groups.
-fn load_catalog(options: &Options, reserve: &Reserve) -> Result<Catalog, OpenError> {
+/// The catalog, made new in a fresh directory, always with the topic of the groups; and whether the directory is fresh.
+fn load_catalog(options: &Options, reserve: &Reserve) -> Result<(Catalog, bool), OpenError> {
     let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
-    let mut catalog = store::load(options)?.unwrap_or_default();
+    let loaded = store::load(options)?;
+    let fresh = loaded.is_none();
+    let mut catalog = loaded.unwrap_or_default();
     if catalog.topics.contains_key(&groups) {
-        return Ok(catalog);
+        return Ok((catalog, fresh));
     }
     let mut random = [0; 16];
     options.entropy.fill(&mut random);
@@ -259,7 +262,7 @@ fn load_catalog(options: &Options, reserve: &Reserve) -> Result<Catalog, OpenErr
     catalog.topics.insert(groups, entry);
     catalog.generation += 1;
     store::save(options, reserve, &catalog).map_err(|source| OpenError::Groups { source })?;
-    Ok(catalog)
+    Ok((catalog, fresh))
 }
 
 fn open_topics(

@@ -9,7 +9,7 @@ use model::{TopicName, TopicPartition};
 /// What recovery found in a data directory.
 #[derive(Debug, Clone, Default)]
 pub struct RecoveryReport {
-    /// The last run ended in order.
+    /// The last run ended in order, or there was none.
     pub clean: bool,
     /// Time from locking the directory to being ready.
     pub took: Duration,

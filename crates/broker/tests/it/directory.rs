@@ -13,6 +13,7 @@ use crate::support::{at, clock, create, manual, name, now, options, spec};
 async fn a_locked_directory_is_named_with_its_holder() {
     let disk = SimDisk::new(1);
     let first = EmbeddedBroker::open(options(disk.shared(), clock(), 1)).unwrap();
+    assert!(first.recovery().clean, "nobody was there before");
     let refused = EmbeddedBroker::open(options(disk.shared(), clock(), 2)).unwrap_err();
     let text = refused.to_string();
     assert!(matches!(refused, OpenError::Locked { .. }), "{text}");

@@ -226,6 +226,7 @@ fn what_belongs_to_others_is_refused_and_not_touched() {
     assert_eq!(["/other", "/taken"].map(|dir| content(&disk, dir)), before);
     assert!(content(&disk, "/b").is_empty());
     let broker = open(&disk, 3, &["/b"]);
+    assert!(broker.recovery().clean, "who was refused left no trace");
     let held = EmbeddedBroker::open(Options {
         data_dir: "/third".into(),
         ..named(&disk, 4, &["/b"])
