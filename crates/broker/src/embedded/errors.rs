@@ -100,6 +100,13 @@ pub enum OpenError {
     },
 }
 
+impl OpenError {
+    /// Whether it says that a disk has no room.
+    pub(crate) fn is_full(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if env::is_full(source))
+    }
+}
+
 /// An error and all its causes in one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

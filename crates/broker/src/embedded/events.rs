@@ -11,6 +11,7 @@ use commitlog::{CleanReport, JournalError};
 use model::{TopicId, TopicName, TopicPartition};
 use tracing::{error, info, warn};
 
+use super::OpenError;
 use super::metrics::Metrics;
 use crate::Error;
 
@@ -37,6 +38,10 @@ pub(crate) fn closed_without_room(data_dir: &Path, error: &Error) {
         %error,
         "The data directory is closed, but there was no room to say so: nothing is lost, and the next start takes longer."
     );
+}
+
+pub(crate) fn log_dir_not_marked(dir: &Path, error: &OpenError) {
+    warn!(log_dir = %dir.display(), %error, "The damaged mark of a log directory could not be replaced.");
 }
 
 pub(crate) fn log_dir_missing(dir: &Path, partitions: usize, reason: &str) {

@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 
 use super::catalog::{Catalog, DATA_DIR, LogDirEntry};
 use super::queue::Queue;
+use super::store::Mark;
 use super::writer::Job;
 use super::{OpenError, Options, events, store};
 
@@ -134,7 +135,8 @@ impl LogDirs {
 
 /// What becomes of a directory that was named or is known.
 enum Fate {
-    /// It is locked and used. With a mark that it does not have yet.
+    /// It is locked and used. With a mark that it does not have yet, or that was damaged: an empty mount point has none, and one
+    /// that has some is ours where we left ours.
     Use { mark: bool },
     /// It is left alone.
     Missing(Arc<str>),
@@ -152,7 +154,8 @@ pub(crate) fn open(
     for path in &options.log_dirs {
         let (number, fate) = named(options, &mut next, &used, path)?;
         if fates.insert(number, fate).is_some() {
-            let problem = format!("log_dirs names {} twice", path.display());
+            let shown = path.display();
+            let problem = format!("log_dirs: {shown} has the mark of another one that is named");
             return Err(OpenError::Options {
                 problems: vec![problem],
             });
@@ -163,7 +166,8 @@ pub(crate) fn open(
         // One that is empty and not named any more is nobody's business.
         if used.contains_key(number) && !fates.contains_key(number) {
             let fate = match store::read_mark(options, Path::new(&entry.path)) {
-                Ok(Some(mark)) if mark == entry.id => Fate::Use { mark: false },
+                Ok(Mark::Of(id)) if id == entry.id => Fate::Use { mark: false },
+                Ok(Mark::Damaged) => Fate::Use { mark: true },
                 Ok(_) => Fate::Missing(no_mark(entry)),
                 Err(error) => Fate::Missing(unreadable(&error)),
             };
@@ -193,17 +197,23 @@ pub(crate) fn open(
         let entry = &catalog.log_dirs[&number];
         let root = Path::new(&entry.path);
         let missing = match fate {
-            Fate::Use { mark } => {
-                if mark {
-                    store::write_mark(options, root, &entry.id)?;
+            Fate::Use { mark: true } => match store::write_mark(options, root, &entry.id) {
+                Ok(()) => None,
+                // It was damaged, and is for the next start what it was for this one.
+                Err(error) if used.contains_key(&number) => {
+                    events::log_dir_not_marked(root, &error);
+                    None
                 }
-                None
-            }
-            Fate::Missing(reason) => {
-                events::log_dir_missing(root, used.get(&number).copied().unwrap_or(0), &reason);
-                Some(reason)
-            }
+                // Nothing is in it yet, and nothing comes into it.
+                Err(error) if error.is_full() => Some(unreadable(&error)),
+                Err(error) => return Err(error),
+            },
+            Fate::Use { mark: false } => None,
+            Fate::Missing(reason) => Some(reason),
         };
+        if let Some(reason) = &missing {
+            events::log_dir_missing(root, used.get(&number).copied().unwrap_or(0), reason);
+        }
         let takes_new = takes_new.contains(&number);
         dirs.push(Arc::new(LogDir::new(
             options, number, root, takes_new, missing,
@@ -237,21 +247,22 @@ fn named(
     let text = path.to_str().ok_or_else(|| OpenError::Options {
         problems: vec![format!("log_dirs: {} is not UTF-8", path.display())],
     })?;
-    if let Some(mark) = mark {
-        let known = catalog
-            .log_dirs
-            .iter_mut()
-            .find(|(_, entry)| entry.id == mark);
-        let Some((number, entry)) = known else {
-            return Err(OpenError::LogDirForeign { dir: path.into() });
-        };
-        text.clone_into(&mut entry.path);
-        return Ok((*number, Fate::Use { mark: false }));
-    }
-    if let Some((number, entry)) = known_at(catalog)
-        && used.contains_key(&number)
-    {
-        return Ok((number, Fate::Missing(no_mark(&entry))));
+    let known = known_at(catalog);
+    match (&mark, &known) {
+        (Mark::Of(id), _) => {
+            let mut all = catalog.log_dirs.iter_mut();
+            let Some((number, entry)) = all.find(|(_, entry)| entry.id == *id) else {
+                return Err(OpenError::LogDirForeign { dir: path.into() });
+            };
+            text.clone_into(&mut entry.path);
+            return Ok((*number, Fate::Use { mark: false }));
+        }
+        (Mark::Damaged, Some((number, _))) => return Ok((*number, Fate::Use { mark: true })),
+        (Mark::Damaged, None) => return Err(OpenError::LogDirForeign { dir: path.into() }),
+        (Mark::None, Some((number, entry))) if used.contains_key(number) => {
+            return Ok((*number, Fate::Missing(no_mark(entry))));
+        }
+        (Mark::None, _) => {}
     }
     let taken = options.disk.exists(&path.join(store::CATALOG_FILE));
     let taken =
@@ -259,10 +270,9 @@ fn named(
     if taken {
         return Err(OpenError::LogDirForeign { dir: path.into() });
     }
-    let number = match known_at(catalog) {
-        Some((number, _)) => number,
-        None => catalog.log_dirs.keys().max().copied().unwrap_or(DATA_DIR) + 1,
-    };
+    let free = || (1..).find(|number| !catalog.log_dirs.contains_key(number));
+    let number = known.map(|(number, _)| number).or_else(free);
+    let number = number.expect("there are not so many directories");
     let mut random = [0; 16];
     options.entropy.fill(&mut random);
     let entry = LogDirEntry {

@@ -48,6 +48,9 @@ pub(crate) const MARK_FILE: &str = "log-dir";
 const MARK_FIRST_LINE: &str =
     "A log directory of Lantern. Its data directory's catalog knows it as\n";
 
+/// Digits of the id in it.
+const MARK_ID_DIGITS: usize = 32;
+
 /// A longer mark is none.
 const MARK_BYTES_MAX: usize = 4 << 10;
 
@@ -134,24 +137,43 @@ pub(crate) fn mark_clean(options: &Options) -> Result<(), Error> {
     })
 }
 
-/// Whose a log directory is, by its mark; `None` without one.
-pub(crate) fn read_mark(options: &Options, root: &Path) -> Result<Option<String>, OpenError> {
+/// What a directory's mark says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// There is none.
+    None,
+    /// The id by which its data directory's catalog knows it.
+    Of(String),
+    /// There is one, and it is not legible.
+    Damaged,
+}
+
+/// Whose a log directory is, by its mark.
+pub(crate) fn read_mark(options: &Options, root: &Path) -> Result<Mark, OpenError> {
     let path = root.join(MARK_FILE);
-    let read = read_all(&*options.disk, &path, MARK_BYTES_MAX);
-    let Some(bytes) = read.map_err(|source| failed(&path, "read", source))? else {
-        return Ok(None);
+    let bytes = match read_all(&*options.disk, &path, MARK_BYTES_MAX) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(Mark::None),
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(Mark::Damaged),
+        Err(source) => return Err(failed(&path, "read", source)),
     };
     let text = String::from_utf8_lossy(&bytes);
-    // What cannot be read is nobody's id.
-    let id = text.strip_prefix(MARK_FIRST_LINE).unwrap_or(&text);
-    Ok(Some(id.trim().to_owned()))
+    let id = text.get(MARK_FIRST_LINE.len()..);
+    let id = id.and_then(|rest| rest.get(..MARK_ID_DIGITS));
+    let id = id.filter(|id| mark(id) == *text);
+    Ok(id.map_or(Mark::Damaged, |id| Mark::Of(id.to_owned())))
+}
+
+/// The content of a mark.
+fn mark(id: &str) -> String {
+    let checksum = crc32c::crc32c(id.as_bytes());
+    format!("{MARK_FIRST_LINE}{id} {checksum:08x}\n")
 }
 
 /// Marks a log directory.
 pub(crate) fn write_mark(options: &Options, root: &Path, id: &str) -> Result<(), OpenError> {
     let path = root.join(MARK_FILE);
-    let mark = format!("{MARK_FIRST_LINE}{id}\n");
-    write_atomic(&*options.disk, &path, mark.as_bytes())
+    write_atomic(&*options.disk, &path, mark(id).as_bytes())
         .map_err(|source| failed(&path, "write", source))
 }
 

@@ -235,6 +235,32 @@ fn what_belongs_to_others_is_refused_and_not_touched() {
     drop(broker);
 }
 
+#[test]
+fn a_mark_that_rotted_is_written_again_and_one_that_is_gone_is_not() {
+    let path = Path::new("/b/log-dir");
+    for bit in (0..900).step_by(37) {
+        let disk = SimDisk::new(1);
+        let broker = open(&disk, 1, &["/b"]);
+        create(&broker, spec("orders", 2));
+        append_all(&broker, "orders", "kept");
+        close(broker);
+        let before = content(&disk, "/b");
+        let bits = u64::try_from(before[path].len() * 8).unwrap();
+        assert!(bits > 800, "it has {bits} bits");
+        disk.flip_bit(path, bit % bits).unwrap();
+        let named: &[&str] = if bit % 2 == 0 { &["/b"] } else { &[] };
+        let broker = open(&disk, 2, named);
+        assert!(broker.recovery().is_untouched(), "bit {bit}");
+        assert_eq!(values(&broker, &at("orders", 1)), ["kept"]);
+        assert_eq!(content(&disk, "/b")[path], before[path]);
+        close(broker);
+        disk.remove_file(path).unwrap();
+        let broker = open(&disk, 3, named);
+        assert!(!broker.recovery().is_untouched());
+        assert!(!content(&disk, "/b").contains_key(path));
+    }
+}
+
 /// A data directory and a second one on a real disk, with a topic in both.
 struct Real {
     root: tempfile::TempDir,

@@ -41,6 +41,7 @@ use super::memory::Memory;
 use super::metrics::Metrics;
 use super::open::{self, Opened, OpenedLog};
 use super::partition::{Partition, log_id};
+use super::store::Mark;
 use super::{Drive, OpenError, Options, errors, store};
 use crate::TopicConfig;
 
@@ -161,9 +162,13 @@ fn roots(options: &VerifyOptions) -> Vec<PathBuf> {
     let last = known.clone().map(|entry| PathBuf::from(&entry.path));
     let mut roots = vec![options.data_dir.clone()];
     for path in options.log_dirs.iter().cloned().chain(last) {
-        let mark = store::read_mark(&below, &path).ok().flatten();
-        let ours = mark
-            .is_some_and(|mark| catalog.is_none() || known.clone().any(|entry| entry.id == mark));
+        let ours = match store::read_mark(&below, &path) {
+            Ok(Mark::Of(id)) => catalog.is_none() || known.clone().any(|entry| entry.id == id),
+            Ok(Mark::Damaged) => {
+                catalog.is_none() || known.clone().any(|entry| Path::new(&entry.path) == path)
+            }
+            Ok(Mark::None) | Err(_) => false,
+        };
         if ours && !roots.contains(&path) {
             roots.push(path);
         }
