@@ -95,6 +95,6 @@ pub use tail::{Chunk, take as take_batches};
 pub use transactions::{Enlisted, OpenTransaction};
 pub use trial::{open_bytes, open_journal_bytes};
 pub use verify::{
-    IndexState, SegmentFile, SegmentFinding, SegmentVerified, Verified, dry_disk, segment_files,
-    verify, verify_segment, why_bad,
+    IndexState, SegmentFile, SegmentFinding, SegmentVerified, Verified, dry_disk, is_there,
+    segment_files, verify, verify_segment, why_bad,
 };

@@ -170,6 +170,21 @@ pub fn verify(
     Ok(Verified { opening, segments })
 }
 
+/// Whether there is a log in `dir`: a segment, or what is known of one.
+///
+/// # Errors
+/// [`Error::Io`].
+pub fn is_there(disk: &dyn Disk, dir: &Path) -> Result<bool, Error> {
+    match names::list(disk, dir) {
+        Ok(listing) if !listing.in_force.is_empty() => Ok(true),
+        Ok(_) => disk
+            .exists(&crate::checkpoint::path(dir))
+            .map_err(failed("list", dir)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(failed("list", dir)(source)),
+    }
+}
+
 /// The segments in `dir`, in order, of a log that ends at `log_end`; none when it is missing.
 ///
 /// # Errors

@@ -9,7 +9,7 @@
 //! Invariants: a position is committed before the first record behind it is delivered, so that a restart never
 //! begins elsewhere; nothing is read that has no room; what a source is survives that it cannot be read for a while.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use broker::{Broker, Commit, Error, Place, ReadLimit};
@@ -81,6 +81,8 @@ pub(crate) struct Sources {
     duplicates: HashMap<TopicName, Dedup>,
     sender: mpsc::Sender<(SourceKey, Read)>,
     pub(crate) reads: mpsc::Receiver<(SourceKey, Read)>,
+    /// Partitions that cannot be taken up, for damage or a disk that is missing.
+    without: BTreeSet<TopicPartition>,
     /// Topics that were there, or subscribed to, from the beginning.
     began: bool,
 }
@@ -98,6 +100,7 @@ impl Sources {
             duplicates: HashMap::new(),
             sender,
             reads,
+            without: BTreeSet::new(),
             began: false,
         }
     }
@@ -140,6 +143,8 @@ impl Sources {
                     .map(|name| (name, info.id)),
             );
         }
+        self.without
+            .retain(|name| new.iter().any(|(new, _)| new == name));
         if !new.is_empty() {
             self.begin(context, spec, queue, new).await?;
         }
@@ -163,7 +168,18 @@ impl Sources {
         let mut begins = Vec::new();
         let mut first = Commits::new();
         for (name, topic) in new {
-            let marks = broker.marks(&name).await?;
+            let marks = match broker.marks(&name).await {
+                Ok(marks) => marks,
+                // The others do not wait for it.
+                Err(error @ (Error::Offline { .. } | Error::Corrupt { .. })) => {
+                    if self.without.insert(name.clone()) {
+                        warn!(listener = spec.name, partition = %name, %error, "A listener cannot take up a partition; it goes on with the others.");
+                    }
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            self.without.remove(&name);
             let (position, note) = if let Some(commit) = committed.remove(&name).flatten() {
                 (commit.position, commit.metadata)
             } else {
@@ -348,7 +364,7 @@ impl Sources {
     /// Partitions that cannot be read.
     pub(crate) fn unreadable(&self) -> usize {
         let sources = self.by_name.values();
-        sources.filter(|source| source.unreadable).count()
+        sources.filter(|source| source.unreadable).count() + self.without.len()
     }
 
     /// Lets go of what was read for partitions that have no room; it is read again when they have.

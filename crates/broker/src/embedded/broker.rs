@@ -93,11 +93,14 @@ impl EmbeddedBroker {
                 }
                 let learner = Arc::clone(&shared);
                 threads.push(spawn("lantern-delays", move || delays::learn(&learner))?);
-                let (shared, bell) = (Arc::clone(&shared), Arc::clone(&bell));
                 let (cleaned, clean_bell) = (Arc::clone(&shared), Arc::clone(&bell));
-                threads.push(spawn("lantern-retain", move || {
-                    retention::run(&shared, &bell);
-                })?);
+                for log_dir in shared.log_dirs.in_use() {
+                    let (shared, bell) = (Arc::clone(&shared), Arc::clone(&bell));
+                    let log_dir = Arc::clone(log_dir);
+                    threads.push(spawn("lantern-retain", move || {
+                        retention::run(&shared, &log_dir, &bell);
+                    })?);
+                }
                 threads.push(spawn("lantern-clean", move || {
                     cleaner::run(&cleaned, &clean_bell);
                 })?);
@@ -264,7 +267,14 @@ fn end(
                 events::journal_kept(&error);
             }
         }
-        match store::mark_clean(&shared.options) {
+        // What a missing disk has was not closed.
+        let topics = shared.topics.load();
+        let mut all = topics.live.values().flat_map(|topic| &topic.partitions);
+        let marked = match all.all(|partition| partition.log_dir().missing().is_none()) {
+            true => store::mark_clean(&shared.options),
+            false => Ok(()),
+        };
+        match marked {
             Err(error) if is_full(&error) => no_room = Some(error),
             result => {
                 closed = result;
@@ -417,7 +427,7 @@ impl Broker for EmbeddedBroker {
         let log_dir = partition.log_dir();
         Some(Kept {
             log_dir: Arc::clone(&log_dir.name),
-            offline: log_dir.missing.is_some(),
+            offline: log_dir.missing().is_some(),
             size: ByteSize::from_bytes(partition.size_bytes()),
         })
     }

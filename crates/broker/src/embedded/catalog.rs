@@ -41,13 +41,15 @@ pub(crate) struct TopicEntry {
 }
 
 /// A log directory of the catalog.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LogDirEntry {
     /// What its mark says, 32 hexadecimal digits.
     pub(crate) id: String,
     /// Where it was last.
     pub(crate) path: String,
+    /// It has been marked: without its mark it is not the one it was.
+    pub(crate) marked: bool,
 }
 
 /// The number of the data directory among the log directories.
@@ -317,6 +319,7 @@ mod tests {
         let dir = LogDirEntry {
             id: "07".repeat(16),
             path: "/mnt/b".to_owned(),
+            marked: true,
         };
         catalog.log_dirs.insert(2, dir);
         for entry in catalog.topics.values_mut() {

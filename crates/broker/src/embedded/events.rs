@@ -44,6 +44,21 @@ pub(crate) fn log_dir_not_marked(dir: &Path, error: &OpenError) {
     warn!(log_dir = %dir.display(), %error, "The damaged mark of a log directory could not be replaced.");
 }
 
+pub(crate) fn not_listed(dir: &Path, error: &OpenError) {
+    warn!(log_dir = %dir.display(), %error, "A log directory could not be looked through for what belongs to no topic.");
+}
+
+pub(crate) fn not_placed(topic: &TopicName, dir: &Path, error: &Error) {
+    warn!(%topic, log_dir = %dir.display(), %error, "A log directory takes no new partition: another one does.");
+}
+
+pub(crate) fn log_dir_not_taken_in(dir: &Path, missing: &str) {
+    error!(
+        log_dir = %dir.display(), missing,
+        "A new log directory is not taken in while another one is missing: it may be where that one was."
+    );
+}
+
 pub(crate) fn log_dir_missing(dir: &Path, partitions: usize, reason: &str) {
     error!(
         log_dir = %dir.display(), partitions, reason,

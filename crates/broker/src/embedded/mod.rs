@@ -111,15 +111,15 @@ pub(crate) struct Shared {
 type Admitted = (Arc<Partition>, Vec<CheckedBatch>, Durability);
 
 /// Appends on their way to one log directory.
-struct Load {
-    log_dir: Arc<LogDir>,
+struct Load<'a> {
+    log_dir: &'a LogDir,
     jobs: SmallVec<[Job; 1]>,
     bytes: usize,
 }
 
-impl Load {
+impl<'a> Load<'a> {
     /// Queues them; where there is no room, the answer waits for some and does it.
-    fn push(self) -> Option<impl Future<Output = ()> + Send> {
+    fn push(self) -> Option<impl Future<Output = ()> + Send + 'a> {
         let Self {
             log_dir,
             mut jobs,
@@ -214,18 +214,16 @@ impl Shared {
         appends: impl ExactSizeIterator<Item = Result<Admitted, Result<Appended, Error>>>,
     ) -> AppendsFuture<'_> {
         let (replies, answers) = replies::replies(appends.len());
-        let mut loads = SmallVec::<[Load; 1]>::new();
+        let mut loads = SmallVec::<[Load<'_>; 1]>::new();
         for (append, reply) in appends.zip(replies) {
             match append {
                 Ok((partition, batches, durability)) => {
                     let bytes = batches.iter().map(CheckedBatch::size).sum::<usize>();
-                    let log_dir = partition.log_dir();
-                    let at = loads
-                        .iter()
-                        .position(|load| Arc::ptr_eq(&load.log_dir, log_dir));
+                    let number = partition.log_dir().number;
+                    let at = loads.iter().position(|load| load.log_dir.number == number);
                     let at = at.unwrap_or_else(|| {
                         loads.push(Load {
-                            log_dir: Arc::clone(log_dir),
+                            log_dir: self.log_dirs.get(number),
                             jobs: SmallVec::new(),
                             bytes: 0,
                         });

@@ -72,7 +72,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let lock = store::lock(&options, &options.data_dir)?;
     let metrics = Metrics::new();
     let memory = Arc::new(Memory::new(&options, &metrics));
-    let first = LogDir::first(&options);
+    let first = LogDir::at(&options, &options.data_dir);
     let (mut catalog, fresh) = load_catalog(&options, &first.reserve)?;
     let (log_dirs, mut locks) = log_dirs::open(&options, &mut catalog, first)?;
     locks.push(lock);
@@ -82,9 +82,23 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         clean,
         ..RecoveryReport::default()
     };
+    let partitions = catalog.partitions_by_place();
     let mut found = Vec::new();
-    for log_dir in log_dirs.in_use() {
-        found.push(Found::read(&options, log_dir, &mut report)?);
+    for log_dir in log_dirs.iter().filter(|dir| dir.missing().is_none()) {
+        let read = Found::read(&options, log_dir, &catalog, &mut report);
+        match read {
+            Ok(journal) => found.push(journal),
+            // The others do not wait for it.
+            Err(error) if log_dir.number != DATA_DIR => {
+                let partitions = partitions.get(&log_dir.number).copied().unwrap_or(0);
+                let reason = format!(
+                    "its log directory is out of service: {}",
+                    errors::chain(&error)
+                );
+                log_dir.out_of_service(partitions, reason.into());
+            }
+            Err(error) => return Err(error),
+        }
     }
     let topics = open_topics(
         &options,
@@ -167,6 +181,7 @@ impl Found {
     fn read(
         options: &Options,
         log_dir: &Arc<LogDir>,
+        catalog: &Catalog,
         report: &mut RecoveryReport,
     ) -> Result<Self, OpenError> {
         let dir = log_dir.root.join(store::JOURNAL_DIR);
@@ -183,27 +198,24 @@ impl Found {
             events::journal_damaged(path);
         }
         report.journal_damaged.extend(found.damaged);
-        Ok(Self {
+        let unknown = unknown_logs(options, &log_dir.root, catalog, &found.writes)?;
+        let mut read = Self {
             log_dir: Arc::clone(log_dir),
             journal,
             file_bytes: found.file_bytes,
-            writes: found.writes,
+            writes: Vec::new(),
             redo: AHashMap::new(),
             passed_over: AtomicUsize::new(0),
-        })
-    }
-
-    /// Sorts its writes by log; what is of topics that nobody knows stays: somebody may put the right catalog back.
-    fn sort(&mut self, options: &Options, catalog: &Catalog) -> Result<(), OpenError> {
-        let unknown = unknown_logs(options, &self.log_dir.root, catalog, &self.writes)?;
-        for (log, write) in std::mem::take(&mut self.writes) {
+        };
+        for (log, write) in found.writes {
             if unknown.contains(&log.topic) {
-                self.writes.push((log, write));
+                // Somebody may put the right catalog back.
+                read.writes.push((log, write));
             } else {
-                self.redo.entry(log).or_default().push(write);
+                read.redo.entry(log).or_default().push(write);
             }
         }
-        Ok(())
+        Ok(read)
     }
 
     /// Begins the journal anew with what is left in it; answers how much that is.
@@ -216,12 +228,13 @@ impl Found {
         if passed_over > 0 {
             keep_journal(&mut self.journal, passed_over, report);
         }
+        let dir = self.log_dir.root.join(store::JOURNAL_DIR);
+        let kept = (!self.writes.is_empty()).then_some((dir, self.writes.len()));
         self.journal
             .begin(&self.writes)
             .map_err(|source| OpenError::Journal { source })?;
         *self.log_dir.journal.lock() = (options.journal_bytes.bytes() > 0).then_some(self.journal);
-        let dir = self.log_dir.root.join(store::JOURNAL_DIR);
-        Ok((!self.writes.is_empty()).then_some((dir, self.writes.len())))
+        Ok(kept)
     }
 }
 
@@ -274,9 +287,6 @@ fn open_topics(
     report: &mut RecoveryReport,
     note: &mut dyn FnMut(OpenedLog),
 ) -> Result<Topics, OpenError> {
-    for journal in &mut *found {
-        journal.sort(options, catalog)?;
-    }
     let journals = &*found;
     let work: Vec<Work<'_>> = catalog
         .topics
@@ -419,12 +429,13 @@ impl Work<'_> {
     }
 
     fn try_open(&self, options: &Options, memory: &Arc<Memory>) -> Result<OpenedPartition, Error> {
-        if let Some(reason) = &self.log_dir.missing {
+        if let Some(reason) = self.log_dir.missing() {
             return Err(Error::Offline {
                 partition: self.id.clone(),
                 reason: Arc::clone(reason),
             });
         }
+        self.check_there(options)?;
         if let Some(journal) = self.journal {
             let redone = commitlog::redo(&*options.disk, &self.dir, self.redo, journal.file_bytes);
             let passed_over = redone.map_err(|error| errors::of_log(&self.id, error))?;
@@ -434,6 +445,29 @@ impl Work<'_> {
         }
         let (id, log_dir) = (self.id.clone(), self.log_dir);
         Partition::open(options, memory, log_dir, id, self.topic, self.config)
+    }
+}
+
+impl Work<'_> {
+    /// A log was durable before the catalog named it, so one that is not there was taken away; a new one in its place would give
+    /// its offsets out again. But for the topic of the groups, which a first start names before it is there.
+    fn check_there(&self, options: &Options) -> Result<(), Error> {
+        if self.id.topic.as_str() == GROUPS_TOPIC {
+            return Ok(());
+        }
+        let there = commitlog::is_there(&*options.disk, &self.dir);
+        if there.map_err(|error| errors::of_log(&self.id, error))? {
+            return Ok(());
+        }
+        let dir = self.dir.display();
+        Err(Error::Corrupt {
+            partition: self.id.clone(),
+            reason: format!(
+                "there is no log in {dir}: put it back and start again, or delete the topic"
+            )
+            .into(),
+            until: None,
+        })
     }
 }
 
@@ -592,7 +626,14 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
     let catalog = shared.catalog.lock();
     let mut dirs = Vec::new();
     for log_dir in shared.log_dirs.in_use() {
-        let there = store::topic_dirs(options, &log_dir.root)?.into_iter();
+        let there = match store::topic_dirs(options, &log_dir.root) {
+            Ok(there) => there.into_iter(),
+            Err(error) if log_dir.number != DATA_DIR => {
+                events::not_listed(&log_dir.root, &error);
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         dirs.extend(there.map(|(name, id, path)| (log_dir, name, id, path)));
     }
     for (log_dir, name, id, path) in dirs {

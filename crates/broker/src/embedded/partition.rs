@@ -233,7 +233,7 @@ impl Partition {
             reader: None,
             inside: Mutex::new(Inside {
                 log: None,
-                state: if log_dir.missing.is_some() {
+                state: if log_dir.missing().is_some() {
                     State::Offline(reason)
                 } else {
                     State::Unusable(reason)

@@ -6,7 +6,7 @@
 //!
 //! All functions here block on the disk; callers run them off the async threads.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ahash::AHashMap;
@@ -108,10 +108,9 @@ pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>,
         config: spec.config,
         places: Vec::new(),
     };
-    place(shared, &catalog, &spec.name, &mut entry, spec.partitions);
     let id = entry.id;
+    let opened = open_new(shared, &catalog, &spec.name, &mut entry, spec.partitions);
     let info = Arc::new(entry.info(&spec.name));
-    let opened = open_new(shared, &spec.name, &entry, 0);
     let changed = opened.and_then(|partitions| {
         let mut next = catalog.clone();
         next.topics.insert(spec.name.clone(), entry);
@@ -153,9 +152,8 @@ pub(crate) fn grow(shared: &Shared, name: &TopicName, count: u32) -> Result<Arc<
     let entry = entry.ok_or_else(|| Error::UnknownTopic {
         topic: name.clone(),
     })?;
-    place(shared, &catalog, name, entry, count);
+    let new = open_new(shared, &catalog, name, entry, count)?;
     let info = Arc::new(entry.info(name));
-    let new = open_new(shared, name, entry, now)?;
     replace(shared, &mut catalog, next)?;
     let partitions = topic.partitions.iter().cloned().chain(new).collect();
     let topic = Topic {
@@ -249,44 +247,66 @@ pub(crate) fn finish_deletion(
     }
 }
 
-/// Gives a topic `count` partitions, each a place. Lantern's own are in the data directory.
-fn place(shared: &Shared, catalog: &Catalog, name: &TopicName, entry: &mut TopicEntry, count: u32) {
-    if name.is_internal() {
-        entry.partitions = count;
-        return;
-    }
-    let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
-    let more = index(count - entry.partitions);
-    // Those without a place of their own are in the data directory.
-    entry.places.resize(index(entry.partitions), DATA_DIR);
-    entry.places.extend(shared.log_dirs.place(catalog, more));
-    while entry.places.last() == Some(&DATA_DIR) {
-        entry.places.pop();
-    }
-    entry.partitions = count;
-}
-
-/// Opens the partitions from `first` on of a topic that the catalog does not say to have them yet.
+/// Places and opens partitions until a topic has `count`; the catalog does not say so yet. Where a disk has no room, or
+/// fails, another one takes its part.
 fn open_new(
     shared: &Shared,
+    catalog: &Catalog,
     name: &TopicName,
-    entry: &TopicEntry,
-    first: u32,
+    entry: &mut TopicEntry,
+    count: u32,
 ) -> Result<Vec<Arc<Partition>>, Error> {
-    let mut partitions = Vec::new();
-    for number in first..entry.partitions {
-        let id = TopicPartition::new(name.clone(), PartitionId::new(number));
-        let opened = Partition::open(
-            &shared.options,
-            &shared.memory,
-            shared.log_dirs.get(entry.place(number)),
-            id,
-            entry.id,
-            &entry.config,
-        )?;
-        partitions.push(Arc::new(opened.partition));
+    let before = entry.clone();
+    let mut without = BTreeSet::new();
+    loop {
+        *entry = before.clone();
+        place(shared, catalog, name, entry, count, &without);
+        let mut partitions = Vec::new();
+        let mut failed = None;
+        for number in before.partitions..count {
+            let log_dir = shared.log_dirs.get(entry.place(number));
+            let id = TopicPartition::new(name.clone(), PartitionId::new(number));
+            let (options, memory) = (&shared.options, &shared.memory);
+            match Partition::open(options, memory, log_dir, id, entry.id, &entry.config) {
+                Ok(opened) => partitions.push(Arc::new(opened.partition)),
+                Err(error) => {
+                    failed = Some((log_dir.number, error));
+                    break;
+                }
+            }
+        }
+        let Some((number, error)) = failed else {
+            return Ok(partitions);
+        };
+        // The data directory is where all else would go.
+        if number == DATA_DIR || !without.insert(number) {
+            return Err(error);
+        }
+        events::not_placed(name, &shared.log_dirs.get(number).root, &error);
     }
-    Ok(partitions)
+}
+
+/// Gives a topic `count` partitions, each a place. Lantern's own are in the data directory.
+fn place(
+    shared: &Shared,
+    catalog: &Catalog,
+    name: &TopicName,
+    entry: &mut TopicEntry,
+    count: u32,
+    without: &BTreeSet<u16>,
+) {
+    let index = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+    let more = index(count - entry.partitions);
+    if !name.is_internal() {
+        // Those without a place of their own are in the data directory.
+        entry.places.resize(index(entry.partitions), DATA_DIR);
+        let new = shared.log_dirs.place(catalog, more, without);
+        entry.places.extend(new);
+        while entry.places.last() == Some(&DATA_DIR) {
+            entry.places.pop();
+        }
+    }
+    entry.partitions = count;
 }
 
 /// Writes `next` and, when it is durable, makes it the catalog.

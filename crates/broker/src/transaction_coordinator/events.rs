@@ -61,8 +61,11 @@ impl Events {
         info!(%id, producer = %transaction.producer(), "A newer producer takes over; the open transaction is aborted.");
     }
 
-    pub(super) fn end_failed(&self, id: &TransactionalId, error: &crate::Error) {
+    pub(super) fn end_failed(&self, id: &TransactionalId, error: &crate::Error, first: bool) {
         self.end_failures.inc();
+        if !first {
+            return;
+        }
         warn!(%id, %error, "A decided transaction could not be ended everywhere; it is tried again.");
     }
 }

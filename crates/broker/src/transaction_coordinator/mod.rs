@@ -375,7 +375,8 @@ impl TransactionCoordinator {
         match self.try_finish(held).await {
             Ok(()) => true,
             Err(error) => {
-                self.events.end_failed(held.id(), &error);
+                let first = held.say();
+                self.events.end_failed(held.id(), &error, first);
                 false
             }
         }
@@ -388,14 +389,20 @@ impl TransactionCoordinator {
         let Phase::Ending(outcome) = state.phase() else {
             return Ok(());
         };
-        let producer = state.producer();
-        let partitions: Vec<_> = state.partitions().iter().cloned().collect();
+        let (producer, next) = (state.producer(), state.finished(self.clock.now()));
+        // Those that have it need no second one when a disk is away for days.
+        let partitions = state.partitions().iter();
+        let partitions: Vec<_> = partitions
+            .filter(|of| !held.is_marked(of))
+            .cloned()
+            .collect();
         let (markers, settled) = futures_util::future::join(
-            log.end(producer, outcome, partitions),
+            log.end(producer, outcome, partitions.clone()),
             log.settle(producer.id, outcome),
         )
         .await;
-        for marker in markers {
+        let mut failed = None;
+        for (of, marker) in partitions.into_iter().zip(markers) {
             match marker {
                 // Its topic is gone, or a newer epoch ended it before.
                 Ok(_)
@@ -403,12 +410,14 @@ impl TransactionCoordinator {
                     Error::UnknownTopic { .. }
                     | Error::UnknownPartition { .. }
                     | Error::ProducerFenced { .. },
-                ) => (),
-                Err(error) => return Err(error),
+                ) => held.note_marked(of),
+                Err(error) => failed = failed.or(Some(error)),
             }
         }
+        if let Some(error) = failed {
+            return Err(error);
+        }
         settled?;
-        let next = state.finished(self.clock.now());
         self.store(held, next).await?;
         self.events.ended(outcome);
         Ok(())

@@ -3,10 +3,11 @@
 //! Invariants: an id has one slot at a time; a slot that was forgotten is never stored into, whoever
 //! waited for it looks again; at most `ids_max` slots.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use model::TopicPartition;
 use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
 use transactions::{Error, Phase, Transaction, TransactionalId};
@@ -43,6 +44,10 @@ pub(super) struct Slot {
 #[derive(Debug, Default)]
 struct State {
     transaction: Option<Transaction>,
+    /// Partitions that have the marker of the transaction that is being ended.
+    marked: BTreeSet<TopicPartition>,
+    /// It was said that the end could not be brought everywhere.
+    said: bool,
     forgotten: bool,
 }
 
@@ -241,9 +246,25 @@ impl Held {
         self.transaction().ok_or(unknown)
     }
 
+    /// Whether a partition has the marker of the transaction that is being ended.
+    pub(super) fn is_marked(&self, of: &TopicPartition) -> bool {
+        self.state.marked.contains(of)
+    }
+
+    pub(super) fn note_marked(&mut self, of: TopicPartition) {
+        self.state.marked.insert(of);
+    }
+
+    /// Whether it was not said yet that the end could not be brought everywhere.
+    pub(super) fn say(&mut self) -> bool {
+        !std::mem::replace(&mut self.state.said, true)
+    }
+
     /// Takes a state that is stored.
     pub(super) fn set(&mut self, next: Transaction) {
         self.slot.note(&next);
+        self.state.marked.clear();
+        self.state.said = false;
         self.state.transaction = Some(next);
     }
 }

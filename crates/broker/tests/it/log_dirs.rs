@@ -236,7 +236,7 @@ fn what_belongs_to_others_is_refused_and_not_touched() {
 }
 
 #[test]
-fn a_mark_that_rotted_is_written_again_and_one_that_is_gone_is_not() {
+fn a_mark_that_rotted_or_went_is_written_again_where_the_logs_are_and_nowhere_else() {
     let path = Path::new("/b/log-dir");
     for bit in (0..900).step_by(37) {
         let disk = SimDisk::new(1);
@@ -255,9 +255,16 @@ fn a_mark_that_rotted_is_written_again_and_one_that_is_gone_is_not() {
         assert_eq!(content(&disk, "/b")[path], before[path]);
         close(broker);
         disk.remove_file(path).unwrap();
-        let broker = open(&disk, 3, named);
+        close(open(&disk, 3, named));
+        assert_eq!(
+            content(&disk, "/b")[path],
+            before[path],
+            "its logs are there"
+        );
+        disk.remove_dir_all(Path::new("/b")).unwrap();
+        let broker = open(&disk, 4, named);
         assert!(!broker.recovery().is_untouched());
-        assert!(!content(&disk, "/b").contains_key(path));
+        assert!(content(&disk, "/b").is_empty(), "an empty mount point");
     }
 }
 
@@ -292,7 +299,18 @@ impl Real {
     }
 
     fn take_away(&self) {
-        std::fs::rename(self.path("second"), self.path("away")).unwrap();
+        self.rename("second", "away");
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        std::fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn names(&self, dir: &str) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path(dir)).unwrap();
+        entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
     }
 }
 
@@ -464,4 +482,168 @@ async fn a_disk_that_takes_its_time_holds_up_no_other() {
     let added = tokio::time::timeout(PATIENCE, held).await;
     assert_eq!(added.unwrap().unwrap().unwrap(), Offset::ZERO);
     broker.shutdown().await.unwrap();
+}
+
+/// A topic with a partition in the data directory and in each of two others.
+async fn three() -> Real {
+    let real = Real {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let broker = real.open(&["b", "c"]);
+    broker.create_topic(spec("orders", 3)).await.unwrap();
+    assert_eq!(places(&broker, "orders"), [0, 1, 2]);
+    for number in 0..3 {
+        add(&broker, &at("orders", number), "kept").await.unwrap();
+    }
+    broker.shutdown().await.unwrap();
+    real
+}
+
+#[tokio::test]
+async fn disks_that_changed_their_places_are_known_by_their_marks() {
+    let real = three().await;
+    for dirs in [&["b", "c"][..], &["c", "b"], &["b"], &[]] {
+        for (from, to) in [("b", "x"), ("c", "b"), ("x", "c")] {
+            real.rename(from, to);
+        }
+        assert!(real.verify(&[]).is_sound());
+        let broker = real.open(dirs);
+        assert!(broker.recovery().is_untouched(), "{dirs:?}");
+        for number in 0..3 {
+            add(&broker, &at("orders", number), "more").await.unwrap();
+        }
+        broker.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn where_a_disk_died_nothing_new_is_taken_in_whatever_stands_in_its_place() {
+    for dirs in [&["b", "c", "d"][..], &["d", "c", "b"], &["c", "d"], &["b"]] {
+        let real = three().await;
+        // The first is dead, the second is called by its name now, and where that was there is nothing.
+        real.rename("b", "dead");
+        real.rename("c", "b");
+        std::fs::create_dir(real.path("c")).unwrap();
+        std::fs::create_dir(real.path("d")).unwrap();
+        let broker = real.open(dirs);
+        for (number, there) in [(0, true), (1, false), (2, true)] {
+            let of = at("orders", number);
+            assert_eq!(broker.kept(&of).unwrap().offline, !there, "{dirs:?}");
+            assert_eq!(add(&broker, &of, "more").await.is_ok(), there);
+        }
+        broker.create_topic(spec("new", 4)).await.unwrap();
+        broker.shutdown().await.unwrap();
+        for dir in ["c", "d"] {
+            assert_eq!(real.names(dir), [""; 0], "{dirs:?}");
+        }
+        // It lives.
+        real.rename("dead", "e");
+        let broker = real.open(&["e", "b", "d"]);
+        for number in 0..3 {
+            add(&broker, &at("orders", number), "last").await.unwrap();
+        }
+        broker.create_topic(spec("newest", 4)).await.unwrap();
+        assert!(
+            places(&broker, "newest").contains(&3),
+            "the new one is taken in now"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_copy_beside_its_original_is_refused_and_one_that_is_named_is_meant() {
+    let real = real().await;
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .args([real.path("second"), real.path("copy")])
+        .status();
+    assert!(copied.unwrap().success());
+    let both = Options {
+        log_dirs: vec![real.path("second"), real.path("copy")],
+        ..Options::on_disk(real.path("data"))
+    };
+    let refused = EmbeddedBroker::open(both).unwrap_err();
+    assert!(
+        refused.to_string().contains("is a copy of the other"),
+        "{refused}"
+    );
+    let broker = real.open(&["copy"]);
+    assert!(broker.recovery().clean && broker.recovery().is_untouched());
+    broker.shutdown().await.unwrap();
+    assert!(!real.names("copy").contains(&"clean".to_owned()));
+}
+
+#[tokio::test]
+async fn a_log_that_was_taken_away_is_not_begun_anew() {
+    let real = real().await;
+    let before = real.names("second");
+    real.rename("second/topics", "topics");
+    let said = real.verify(&[]);
+    assert!(said.opens && !said.is_sound());
+    let broker = real.open(&["second"]);
+    let away = places(&broker, "orders").iter().position(|dir| *dir == 1);
+    let away = at("orders", u32::try_from(away.unwrap()).unwrap());
+    let refused = add(&broker, &away, "lost").await.unwrap_err();
+    assert!(
+        refused.to_string().contains("there is no log in"),
+        "{refused}"
+    );
+    broker.shutdown().await.unwrap();
+    assert!(!real.names("second").contains(&"topics".to_owned()));
+    real.rename("topics", "second/topics");
+    let broker = real.open(&[]);
+    assert!(broker.recovery().is_untouched());
+    assert_eq!(add(&broker, &away, "more").await.unwrap(), Offset::new(1));
+    assert!(real.names("second").len() >= before.len());
+}
+
+#[tokio::test]
+async fn what_was_deleted_while_its_disk_was_away_goes_when_it_is_back() {
+    let real = Real {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let broker = real.open(&["second"]);
+    for topic in ["stays", "gone"] {
+        broker.create_topic(spec(topic, 1)).await.unwrap();
+    }
+    assert_eq!(places(&broker, "gone"), [1]);
+    broker.shutdown().await.unwrap();
+    real.take_away();
+    let broker = real.open(&[]);
+    broker.delete_topic(&name("gone")).await.unwrap();
+    broker.shutdown().await.unwrap();
+    // Nobody needs it, and its files are still to go.
+    real.open(&[]).shutdown().await.unwrap();
+    real.rename("away", "second");
+    let broker = real.open(&[]);
+    assert_eq!(broker.recovery().deletions_finished, [name("gone")]);
+    assert!(!real.path("second/topics/gone").exists());
+}
+
+#[tokio::test]
+async fn where_one_disk_takes_no_partition_another_one_does() {
+    let real = Real {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let broker = real.open(&["second"]);
+    // No directory can be made in it.
+    std::fs::write(real.path("second/topics"), "").unwrap();
+    broker.create_topic(spec("orders", 4)).await.unwrap();
+    assert_eq!(places(&broker, "orders"), [0; 4]);
+    broker.add_partitions(&name("orders"), 6).await.unwrap();
+    assert_eq!(places(&broker, "orders"), [0; 6]);
+    broker.shutdown().await.unwrap();
+    let broker = real.open(&["second"]);
+    for number in 0..6 {
+        add(&broker, &at("orders", number), "kept").await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_journal_that_cannot_be_read_takes_only_its_own_directory_along() {
+    let real = real().await;
+    std::fs::write(real.path("second/journal"), "").unwrap();
+    let broker = real.open(&["second"]);
+    let offline = |number| broker.kept(&at("orders", number)).unwrap().offline;
+    assert_eq!([offline(0), offline(1)].iter().filter(|it| **it).count(), 1);
 }

@@ -47,6 +47,29 @@ async fn a_partition_that_cannot_be_read_is_tried_ever_more_rarely_and_stays_wha
     rig.until(|| rig.figure("unreadable") == 0).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_cannot_be_taken_up_keeps_no_other_waiting() {
+    let rig = Rig::new();
+    rig.topic("orders", 1).await;
+    rig.topic("calm", 1).await;
+    let gone = Arc::new(AtomicBool::new(true));
+    let is_gone = Arc::clone(&gone);
+    rig.faults.plan(move |op, topic| {
+        let concerns = op == Op::Marks && topic == "orders" && is_gone.load(Ordering::Relaxed);
+        concerns.then_some(Fault::Fails)
+    });
+    rig.listener("{topics: [orders, calm], native: probe}")
+        .await;
+    rig.produce("orders", 0, &[("a", "1", NONE)]).await;
+    rig.produce("calm", 0, &[("a", "calm", NONE)]).await;
+    rig.until(|| rig.probe.values() == ["calm"]).await;
+    rig.until(|| rig.figure("unreadable") == 1).await;
+    assert_eq!(rig.handle.list()[0].unreadable, 1);
+    gone.store(false, Ordering::Relaxed);
+    rig.until(|| rig.probe.values() == ["calm", "1"]).await;
+    rig.until(|| rig.figure("unreadable") == 0).await;
+}
+
 /// Each kind of call panics the first two times.
 #[tokio::test(start_paused = true)]
 async fn a_panic_beside_the_loop_costs_a_pause() {
@@ -55,7 +78,7 @@ async fn a_panic_beside_the_loop_costs_a_pause() {
     let panics: Mutex<BTreeMap<(String, String), u32>> = Mutex::default();
     rig.faults.plan(move |op, topic| {
         let readers_own = topic == "orders" && op != Op::Commit;
-        if readers_own || (op == Op::Read && topic == "orders.dlq") {
+        if readers_own || op == Op::Marks || (op == Op::Read && topic == "orders.dlq") {
             return None;
         }
         let mut panics = panics.lock();

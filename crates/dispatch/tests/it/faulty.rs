@@ -20,6 +20,7 @@ pub(crate) enum Op {
     Read,
     Commit,
     Delete,
+    Marks,
 }
 
 /// What becomes of a call.
@@ -130,7 +131,10 @@ impl Broker for Faulty {
     }
 
     fn marks<'a>(&'a self, of: &'a TopicPartition) -> BrokerFuture<'a, Marks> {
-        self.inner.marks(of)
+        Box::pin(async move {
+            self.check(Op::Marks, of)?;
+            self.inner.marks(of).await
+        })
     }
 
     fn kept(&self, of: &TopicPartition) -> Option<Kept> {

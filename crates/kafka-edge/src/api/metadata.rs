@@ -12,10 +12,10 @@ use kafka_wire::messages::metadata_response::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use kafka_wire::messages::{
-    DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, MetadataRequest,
+    BrokerId, DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse, MetadataRequest,
     MetadataResponse, TopicName as WireName,
 };
-use model::TopicName;
+use model::{PartitionId, TopicName, TopicPartition};
 use uuid::Uuid;
 
 use super::operations;
@@ -128,12 +128,18 @@ fn by_id(call: &Call, id: Uuid, ask: bool) -> MetadataResponseTopic {
 fn known(call: &Call, info: &Arc<TopicInfo>, ask: bool) -> MetadataResponseTopic {
     let node = call.node();
     let partition = |index: u32| {
-        MetadataResponsePartition::default()
+        let partition = MetadataResponsePartition::default()
             .with_partition_index(i32::try_from(index).unwrap_or(i32::MAX))
-            .with_leader_id(node)
             .with_leader_epoch(0)
-            .with_replica_nodes(vec![node])
-            .with_isr_nodes(vec![node])
+            .with_replica_nodes(vec![node]);
+        if is_offline(call, &info.name, index) {
+            // Producers without keys choose others.
+            return partition
+                .with_error_code(ErrorCode::LeaderNotAvailable.code())
+                .with_leader_id(NO_LEADER)
+                .with_offline_replicas(vec![node]);
+        }
+        partition.with_leader_id(node).with_isr_nodes(vec![node])
     };
     MetadataResponseTopic::default()
         .with_name(Some(wire_name(&info.name)))
@@ -141,6 +147,15 @@ fn known(call: &Call, info: &Arc<TopicInfo>, ask: bool) -> MetadataResponseTopic
         .with_is_internal(info.name.is_internal())
         .with_partitions((0..info.partitions).map(partition).collect())
         .with_topic_authorized_operations(operations::on_topic(ask, info.name.is_internal()))
+}
+
+/// Nobody serves a partition.
+const NO_LEADER: BrokerId = BrokerId(-1);
+
+/// Whether the disk of a partition is missing.
+fn is_offline(call: &Call, topic: &TopicName, index: u32) -> bool {
+    let of = TopicPartition::new(topic.clone(), PartitionId::new(index));
+    call.broker().kept(&of).is_some_and(|kept| kept.offline)
 }
 
 /// A topic's name as the wire wants it.
@@ -218,12 +233,17 @@ fn described(
 ) -> DescribeTopicPartitionsResponseTopic {
     let node = call.node();
     let partition = |index: u32| {
-        DescribeTopicPartitionsResponsePartition::default()
+        let partition = DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(i32::try_from(index).unwrap_or(i32::MAX))
-            .with_leader_id(node)
             .with_leader_epoch(0)
-            .with_replica_nodes(vec![node])
-            .with_isr_nodes(vec![node])
+            .with_replica_nodes(vec![node]);
+        if is_offline(call, &info.name, index) {
+            return partition
+                .with_error_code(ErrorCode::LeaderNotAvailable.code())
+                .with_leader_id(NO_LEADER)
+                .with_offline_replicas(vec![node]);
+        }
+        partition.with_leader_id(node).with_isr_nodes(vec![node])
     };
     DescribeTopicPartitionsResponseTopic::default()
         .with_name(Some(wire_name(&info.name)))

@@ -69,6 +69,10 @@ fn check_topic(
         if of.topic.is_internal() {
             return Err(ErrorCode::TopicAuthorizationFailed);
         }
+        // Its end could not be written there, and would keep the id busy until the disk is back.
+        if call.broker().kept(&of).is_some_and(|kept| kept.offline) {
+            return Err(ErrorCode::KafkaStorageError);
+        }
         let info = call.broker().topic(&of.topic);
         match info {
             Some(info) if of.partition.get() < info.partitions => Ok(of),
