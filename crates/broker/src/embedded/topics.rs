@@ -111,18 +111,24 @@ pub(crate) fn create(shared: &Shared, spec: TopicSpec) -> Result<Arc<TopicInfo>,
     let id = entry.id;
     let opened = open_new(shared, &catalog, &spec.name, &mut entry, spec.partitions);
     let info = Arc::new(entry.info(&spec.name));
-    let changed = opened.and_then(|partitions| {
-        let mut next = catalog.clone();
-        next.topics.insert(spec.name.clone(), entry);
-        replace(shared, &mut catalog, next).map(|()| partitions)
-    });
-    let partitions = match changed {
+    let partitions = match opened {
         Ok(partitions) => partitions,
         Err(error) => {
             remove_files(shared, &spec.name, id);
             return Err(error);
         }
     };
+    let mut next = catalog.clone();
+    next.topics.insert(spec.name.clone(), entry);
+    if let Err(error) = replace(shared, &mut catalog, next) {
+        // Which catalog a restart finds is not known now. If it is the new one, the logs must be there, so they go only if the
+        // old one is back; empty ones that nobody knows go at the next start.
+        let old = catalog.clone();
+        if replace(shared, &mut catalog, old).is_ok() {
+            remove_files(shared, &spec.name, id);
+        }
+        return Err(error);
+    }
     let topic = Topic {
         info: Arc::clone(&info),
         partitions,
