@@ -1,5 +1,6 @@
 //! What a person sees when Lantern is ready, and what a program reads from the ready file.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -32,11 +33,10 @@ pub(crate) fn print(config: &Config, at: &Addresses, loaded: &str, took: Duratio
     let millis = took.as_millis();
     let data = config.data_dir.display();
     let retention = config.series_retention;
-    let logs: String = config
-        .log_dirs
-        .iter()
-        .map(|dir| format!("\n         {}, for logs", dir.display()))
-        .collect();
+    let mut logs = String::new();
+    for dir in &config.log_dirs {
+        let _ = write!(logs, "\n         {}, for logs", dir.display());
+    }
     // As the user called it, so that the line can be typed as it stands.
     let program = std::env::args()
         .next()

@@ -394,9 +394,12 @@ async fn open_broker(
         ..config.ring_memory.bounds(defaults)
     };
     let opened = tokio::task::spawn_blocking(move || EmbeddedBroker::open(options)).await?;
-    let flag_of = |dir: &Path| match dir == data_dir {
-        true => "--data-dir",
-        false => "--log-dir",
+    let flag_of = |dir: &Path| {
+        if dir == data_dir {
+            "--data-dir"
+        } else {
+            "--log-dir"
+        }
     };
     opened.map_err(|error| match error {
         OpenError::Locked { ref dir, .. } => {

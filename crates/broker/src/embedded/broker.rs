@@ -270,9 +270,10 @@ fn end(
         // What a missing disk has was not closed.
         let topics = shared.topics.load();
         let mut all = topics.live.values().flat_map(|topic| &topic.partitions);
-        let marked = match all.all(|partition| partition.log_dir().missing().is_none()) {
-            true => store::mark_clean(&shared.options),
-            false => Ok(()),
+        let marked = if all.all(|partition| partition.log_dir().missing().is_none()) {
+            store::mark_clean(&shared.options)
+        } else {
+            Ok(())
         };
         match marked {
             Err(error) if is_full(&error) => no_room = Some(error),

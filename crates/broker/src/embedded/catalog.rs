@@ -314,7 +314,7 @@ mod tests {
         }
     }
 
-    fn placed(places: Vec<u16>) -> Catalog {
+    fn placed(places: &[u16]) -> Catalog {
         let mut catalog = sample();
         let dir = LogDirEntry {
             id: "07".repeat(16),
@@ -323,14 +323,14 @@ mod tests {
         };
         catalog.log_dirs.insert(2, dir);
         for entry in catalog.topics.values_mut() {
-            entry.places.clone_from(&places);
+            entry.places = places.to_vec();
         }
         catalog
     }
 
     #[test]
     fn a_catalog_reads_back_as_written() {
-        for catalog in [Catalog::default(), sample(), placed(vec![2, 0])] {
+        for catalog in [Catalog::default(), sample(), placed(&[2, 0])] {
             assert_eq!(Catalog::decode(&catalog.encode()).unwrap(), catalog);
         }
     }
@@ -346,18 +346,18 @@ mod tests {
 
     #[test]
     fn partitions_are_only_where_there_can_be_some() {
-        let catalog = placed(vec![2, 0]);
+        let catalog = placed(&[2, 0]);
         let counts = catalog.partitions_by_place();
         assert_eq!(
             counts,
             BTreeMap::from([(0, 2), (2, 1)]),
             "the third has no place of its own"
         );
-        for bad in [vec![1], vec![2, 3], vec![2, 2, 2, 2]] {
-            let error = Catalog::decode(&placed(bad.clone()).encode()).unwrap_err();
+        for bad in [&[1][..], &[2, 3], &[2, 2, 2, 2]] {
+            let error = Catalog::decode(&placed(bad).encode()).unwrap_err();
             assert!(error.to_string().contains("bad places"), "{bad:?}: {error}");
         }
-        let mut moved = placed(vec![2]);
+        let mut moved = placed(&[2]);
         let (_, entry) = moved.topics.pop_first().unwrap();
         let groups = TopicEntry {
             partitions: 1,
@@ -366,7 +366,7 @@ mod tests {
         moved.topics.insert(GROUPS_TOPIC.parse().unwrap(), groups);
         assert!(Catalog::decode(&moved.encode()).is_err());
         let mut first = sample();
-        let dir = placed(vec![]).log_dirs[&2].clone();
+        let dir = placed(&[]).log_dirs[&2].clone();
         first.log_dirs.insert(DATA_DIR, dir);
         assert!(Catalog::decode(&first.encode()).is_err());
     }

@@ -318,7 +318,7 @@ fn find(
             path: new.text.clone(),
             marked: false,
         };
-        let free = (1..).find(|number| !next.log_dirs.contains_key(number));
+        let free = (1..=u16::MAX).find(|number| !next.log_dirs.contains_key(number));
         let number = free.expect("there are not so many directories");
         next.log_dirs.insert(number, entry);
         fates.insert(number, Fate::Use { mark: true });

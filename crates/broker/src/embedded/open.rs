@@ -531,14 +531,13 @@ fn settle(
             opened.partition
         }
         Err(error) => {
-            let reason: Arc<str> = match &error {
+            let reason: Arc<str> = if let Error::Offline { reason, .. } = &error {
                 // Said once for all of them.
-                Error::Offline { reason, .. } => Arc::clone(reason),
-                _ => {
-                    let reason: Arc<str> = errors::chain(&error).into();
-                    events::partition_unusable(&memory.metrics, &id, &reason);
-                    reason
-                }
+                Arc::clone(reason)
+            } else {
+                let reason: Arc<str> = errors::chain(&error).into();
+                events::partition_unusable(&memory.metrics, &id, &reason);
+                reason
             };
             report.touched.push(PartitionReport {
                 partition: id.clone(),

@@ -27,8 +27,8 @@ fn open(disk: &SimDisk, seed: u64, dirs: &[&str]) -> Arc<EmbeddedBroker> {
     EmbeddedBroker::open(named(disk, seed, dirs)).unwrap()
 }
 
-fn close(broker: Arc<EmbeddedBroker>) {
-    now(&broker, Box::pin(broker.shutdown())).unwrap();
+fn close(broker: &Arc<EmbeddedBroker>) {
+    now(broker, Box::pin(broker.shutdown())).unwrap();
 }
 
 fn refused(disk: &SimDisk, dirs: &[&str]) -> OpenError {
@@ -101,7 +101,7 @@ fn partitions_are_dealt_evenly_and_stay_where_they_are() {
     create(&broker, own);
     assert_eq!(places(&broker, "lantern.own"), [0, 0, 0], "Lantern's own");
     append_all(&broker, "orders", "first");
-    close(broker);
+    close(&broker);
     let broker = open(&disk, 2, &[]);
     assert!(broker.recovery().clean && broker.recovery().is_untouched());
     append_all(&broker, "orders", "second");
@@ -115,7 +115,7 @@ fn partitions_are_dealt_evenly_and_stay_where_they_are() {
         grown,
         "others are not named any more"
     );
-    close(broker);
+    close(&broker);
     let broker = open(&disk, 3, &["/c", "/d"]);
     assert_eq!(places(&broker, "orders"), grown);
     create(&broker, spec("later", 4));
@@ -127,7 +127,7 @@ fn partitions_are_dealt_evenly_and_stay_where_they_are() {
     for topic in ["orders", "later"] {
         now(&broker, broker.delete_topic(&name(topic))).unwrap();
     }
-    close(broker);
+    close(&broker);
     for dir in ["/b/topics", "/c/topics", "/d/topics"] {
         assert_eq!(content(&disk, dir), BTreeMap::new());
     }
@@ -207,8 +207,8 @@ fn what_belongs_to_others_is_refused_and_not_touched() {
     };
     let broker = EmbeddedBroker::open(other).unwrap();
     create(&broker, spec("orders", 2));
-    close(broker);
-    close(open(&disk, 2, &[]));
+    close(&broker);
+    close(&open(&disk, 2, &[]));
     let before = ["/other", "/taken"].map(|dir| content(&disk, dir));
     for dir in ["/other", "/taken"] {
         let said = refused(&disk, &[dir]);
@@ -243,7 +243,7 @@ fn a_mark_that_rotted_or_went_is_written_again_where_the_logs_are_and_nowhere_el
         let broker = open(&disk, 1, &["/b"]);
         create(&broker, spec("orders", 2));
         append_all(&broker, "orders", "kept");
-        close(broker);
+        close(&broker);
         let before = content(&disk, "/b");
         let bits = u64::try_from(before[path].len() * 8).unwrap();
         assert!(bits > 800, "it has {bits} bits");
@@ -253,9 +253,9 @@ fn a_mark_that_rotted_or_went_is_written_again_where_the_logs_are_and_nowhere_el
         assert!(broker.recovery().is_untouched(), "bit {bit}");
         assert_eq!(values(&broker, &at("orders", 1)), ["kept"]);
         assert_eq!(content(&disk, "/b")[path], before[path]);
-        close(broker);
+        close(&broker);
         disk.remove_file(path).unwrap();
-        close(open(&disk, 3, named));
+        close(&open(&disk, 3, named));
         assert_eq!(
             content(&disk, "/b")[path],
             before[path],

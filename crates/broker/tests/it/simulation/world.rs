@@ -132,7 +132,7 @@ impl World {
         let preallocate_kib = [0, 4, 512][usize::try_from(self.draw(3)).unwrap()];
         let partition_bytes = [150, 700, 65_536][usize::try_from(self.draw(3)).unwrap()];
         // Half of the worlds have a second disk from the start on; it is found again whether it is named or not.
-        let named = self.lives == 1 || self.lives % 3 > 0;
+        let named = self.lives == 1 || !self.lives.is_multiple_of(3);
         let log_dirs = match self.seed % 2 {
             1 if named => vec!["/second".into()],
             _ => Vec::new(),
