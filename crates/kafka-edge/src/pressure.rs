@@ -4,7 +4,8 @@
 //!   the sockets and in the clients. It waits no longer than its client does; what would is refused
 //!   with a code that is tried again, before anything of it is written.
 //! - What a client owes of its quotas comes back as `throttle_time_ms` of the answer; for as long nothing is read from it,
-//!   whether it keeps to it or not (KIP-219).
+//!   whether it keeps to it or not (KIP-219). A produce request is charged when its turn has come, and the pause begins
+//!   there: five requests that came together are taken one by one, as each is paid for, and not all before the first answer.
 //! - What it waited in the line comes back as `throttle_time_ms` too, but is not enforced: what it had sent before it could
 //!   hear of the pause would lie in the socket for the whole of it, five times over with five requests in flight. Who does not
 //!   listen gains nothing, since the line is what makes it wait.
@@ -35,6 +36,15 @@ pub(crate) struct Turn {
     permit: Permit,
     /// The pause that preceded the request.
     paused: Duration,
+    /// How long until the client has paid for the request.
+    owed: Duration,
+}
+
+impl Turn {
+    /// For how long nothing is taken from the client.
+    pub(crate) fn owed(&self) -> Duration {
+        self.owed
+    }
 }
 
 /// Whether a produce request may be looked at.
@@ -56,7 +66,14 @@ pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, 
     let bytes = request.topic_data.iter().map(size).sum();
     let patience = patience(request.timeout_ms);
     let permit = admission.admit(call.client(), bytes, patience).await?;
-    Ok(Turn { permit, paused })
+    let sizes = request.topic_data.iter();
+    let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
+    let owed = admission.charge(Flow::In, call.client(), sizes);
+    Ok(Turn {
+        permit,
+        paused,
+        owed,
+    })
 }
 
 /// A client waits as long as it gives us, and its request has been on its way for some of that: three quarters, so
@@ -84,19 +101,19 @@ pub(crate) struct Pause {
 /// The appends of a request were answered: gives the turn back, and answers how long the client is to pause.
 pub(crate) fn produced(
     call: &Call,
-    request: &ProduceRequest,
     turn: Turn,
     appended: &[Result<Appended, BrokerError>],
 ) -> Pause {
-    let Turn { permit, paused } = turn;
+    let Turn {
+        permit,
+        paused,
+        owed,
+    } = turn;
     let waited = permit.waited();
     permit.finish(outcome(appended));
     let (admission, client) = (&call.shared.admission, call.client());
-    let sizes = request.topic_data.iter();
-    let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
-    let quota = admission.charge(Flow::In, client, sizes);
     let line = admission.paced(client, call.peer.pacer.lock().after(paused, waited));
-    let kept = quota.max(admission.owes_time(client));
+    let kept = owed.max(admission.owes_time(client));
     Pause {
         told: kept.max(line),
         kept,

@@ -12,7 +12,7 @@ use series::{Labels, write};
 
 /// Bytes a second of the client `loader`, both ways.
 const RATE: usize = 500_000;
-/// Lines of about a hundred bytes: two megabytes, so three seconds over the burst.
+/// Lines of about a hundred bytes: two megabytes, so three seconds over the burst of one second.
 const LINES: usize = 20_000;
 
 fn limited(place: &Place) -> Result<Lantern> {
@@ -72,7 +72,8 @@ fn kcat_keeps_to_its_quota_and_loses_nothing() -> Result<()> {
     let input = lines.concat();
     let produce = ["-P", "-X", "enable.idempotence=true"];
     let (_, took) = kcat(&lantern, "loader", &produce, input.as_bytes())?;
-    // The last batches are taken before they are paid for: kcat waits for acknowledgements, not for its pause.
+    // The last request, of a megabyte at most, is taken before it is paid for, and kcat waits for its acknowledgement, not for
+    // its pause: that leaves a second.
     let consume = ["-C", "-e", "-q", "-o", "beginning"];
     let (read, took_free) = kcat(&lantern, "free", &consume, &[])?;
     // Several partitions: in order within each.

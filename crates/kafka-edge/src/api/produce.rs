@@ -78,6 +78,13 @@ pub(crate) struct Ready {
     turn: Turn,
 }
 
+impl Ready {
+    /// For how long nothing is taken from the client, from now on.
+    pub(crate) fn owed(&self) -> Duration {
+        self.turn.owed()
+    }
+}
+
 /// Checks a request, every record of it, and then waits for its turn. Nothing that comes behind it may begin before
 /// that is done, or it would overtake it.
 ///
@@ -209,7 +216,7 @@ impl<'a> Begun<'a> {
         frames: &mut BytesMut,
     ) -> Result<Duration, Fatal> {
         let (call, request) = (&self.call, &self.request);
-        let Pause { told, kept } = pressure::produced(call, request, turn, &appended);
+        let Pause { told, kept } = pressure::produced(call, turn, &appended);
         let mut appended = appended.into_iter();
         let mut answers = parts.into_iter().map(|(index, part)| {
             let appended = part.and_then(|()| {

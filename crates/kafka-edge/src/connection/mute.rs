@@ -1,5 +1,5 @@
-//! Until when nothing is taken from a client: set by the writer when an answer is out that asks for a pause, kept by
-//! the reader.
+//! Until when nothing is taken from a client: set by the reader when it has taken what is to be paid for, and by the writer
+//! when an answer is out that asks for a pause; kept by the reader.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -246,6 +246,9 @@ impl<'s, 'a> Reader<'s, 'a> {
                     ready = produce::ready(&call, &request) => ready,
                     () = self.stop.cancelled() => return Err(End::Stopped),
                 };
+                if let Ok(ready) = &ready {
+                    self.counts.mute.set(ready.owed());
+                }
                 let begun = Begun::begin(self.shared, call, request, ready).await;
                 Task::Begun(Box::new(begun))
             }

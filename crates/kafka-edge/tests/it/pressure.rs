@@ -92,17 +92,21 @@ async fn the_answer_comes_first_and_then_nothing_is_read_for_the_pause() {
     let server = server(quota("in")).await;
     server.topic("orders", 1).await;
     let mut loader = server.client().await.named("loader");
-    assert_eq!(produce(&mut loader, "orders").await.throttle_time_ms, 0);
-    for _ in 0..4 {
+    let begun = Instant::now();
+    for _ in 0..6 {
         loader.send(Api::Produce, 9, &body("orders")).await;
     }
-    // These were on their way already; the last of them owes for all.
+    // All were on their way already, and yet they are taken one by one: two and a half are the burst, and each is taken
+    // when those before it are paid for.
     let mut told = 0;
-    for id in 2..=5 {
+    for id in 1..=6 {
         let answer: ProduceResponse = loader.receive(Api::Produce, 9, id).await;
-        told = told.max(answer.throttle_time_ms);
+        assert_eq!(error(&answer), 0);
+        told = answer.throttle_time_ms;
     }
-    assert!(told > 50, "{told} ms");
+    let waited = begun.elapsed();
+    assert!(waited >= MS * 990, "the sixth was taken after {waited:?}");
+    assert!((50..=410).contains(&told), "{told} ms");
     let begun = Instant::now();
     assert!(loader.is_served().await);
     let waited = begun.elapsed();
