@@ -186,6 +186,11 @@ impl Admission {
         Ok(answer)
     }
 
+    /// Whether anybody has a quota of anything.
+    pub fn has_quotas(&self) -> bool {
+        self.has_quotas
+    }
+
     /// Threads that [`Admission::aside`] has.
     pub fn aside_threads(&self) -> usize {
         self.aside.threads()

@@ -19,6 +19,7 @@
 //!   produce request that has begun too; so batches reach the log in the order they came.
 //! - Nothing is read while the queue is full or the memory budget is used up; nothing is served
 //!   while the client does not take the answer before. A slow peer is closed, see [`RATE_MIN`].
+//! - Produce requests that arrive together are begun and answered together, see `api::produce`'s `run`.
 //! - Before a produce request is begun it waits for its turn at the log, and so does everything behind it; an answer
 //!   may ask the client to pause, and for as long nothing is read from it (KIP-219). See `pressure`.
 //! - When the client is gone or the endpoint stops, waiting requests are cut short through
@@ -58,20 +59,27 @@ use reader::Reader;
 use stopping::Stopping;
 use writer::Writer;
 
-/// One request in the queue.
+/// One request in the queue, or several that are answered together.
 struct Work<'a> {
     task: Task<'a>,
-    api: Option<kafka_wire::Api>,
-    /// When it was read whole, on the monotonic clock.
-    received: Duration,
+    arrived: Arrived,
     /// The memory of its bytes and decoded form; given back when the answer is made.
     held: Held,
+}
+
+/// What came, and when.
+#[derive(Debug, Clone, Copy)]
+struct Arrived {
+    api: Option<kafka_wire::Api>,
+    requests: usize,
+    /// When the first was read whole, on the monotonic clock.
+    at: Duration,
 }
 
 enum Task<'a> {
     /// Nothing left to do.
     Ready(Answer),
-    /// Begun by the reader.
+    /// Produce requests, begun by the reader.
     Begun(Box<Begun<'a>>),
     /// To be served in its turn.
     Serial(Box<Call>, Box<Request>),

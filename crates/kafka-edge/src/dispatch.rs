@@ -13,15 +13,7 @@ use crate::context::{Call, Fatal};
 /// Serves one request.
 pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fatal> {
     match request {
-        Request::Produce(request) => {
-            let ready = tokio::select! {
-                biased;
-                ready = produce::ready(&call, &request) => ready,
-                // Nobody waits for it, and nothing of it has begun.
-                () = call.peer.gone.cancelled() => return Err(Fatal::Gone),
-            };
-            produce::produce(call, request, ready).await
-        }
+        Request::Produce(request) => produce::produce(call, request).await,
         Request::Fetch(request) => fetch::fetch(&call, request).await,
         Request::ListOffsets(request) => {
             call.reply(&list_offsets::list_offsets(&call, request).await)

@@ -75,12 +75,14 @@ impl Metrics {
     }
 
     /// One request was answered after this long.
-    pub(crate) fn answered(&self, api: Api, after: Duration) {
+    pub(crate) fn answered(&self, api: Api, requests: usize, after: Duration) {
         if let Ok(place) = Api::ALL.binary_search(&api)
             && let Some((count, latency)) = self.by_api.get(place)
         {
-            count.inc();
-            latency.observe(after.as_secs_f64());
+            count.inc_by(u64::try_from(requests).unwrap_or_default());
+            for _ in 0..requests {
+                latency.observe(after.as_secs_f64());
+            }
         }
     }
 

@@ -30,17 +30,29 @@ use crate::context::{Call, Fatal, Shared};
 /// The longest wait for a turn, whatever the client says it would bear.
 const PATIENCE_MAX: Duration = Duration::from_mins(2);
 
-/// Leave to append what a produce request has.
+/// Leave to append what a run of produce requests has.
 #[derive(Debug)]
 pub(crate) struct Turn {
     permit: Permit,
-    /// The pause that preceded the request.
+    /// The pause that preceded them.
     paused: Duration,
-    /// How long until the client has paid for the request.
+    /// How long until the client has paid for them.
     owed: Duration,
 }
 
 impl Turn {
+    /// Charges the requests whose turn it is to the client's quota and their topics'.
+    pub(crate) fn charge<'a>(
+        &mut self,
+        call: &Call,
+        requests: impl Iterator<Item = &'a ProduceRequest>,
+    ) {
+        let topics = requests.flat_map(|request| &request.topic_data);
+        let sizes = topics.map(|topic| (topic.name.as_str(), size(topic)));
+        let admission = &call.shared.admission;
+        self.owed = admission.charge(Flow::In, call.client(), sizes);
+    }
+
     /// For how long nothing is taken from the client.
     pub(crate) fn owed(&self) -> Duration {
         self.owed
@@ -56,24 +68,43 @@ pub(crate) fn check_debt(call: &Call, request: &ProduceRequest) -> Result<(), Re
     call.shared.admission.check_debt(call.client(), topics)
 }
 
-/// Waits for the turn of a produce request.
+/// Waits for the turn of `asked` produce requests of one client.
 ///
 /// # Errors
-/// The client would hear of its request too late.
-pub(crate) async fn turn(call: &Call, request: &ProduceRequest) -> Result<Turn, Refused> {
+/// The client would hear of one of them too late.
+pub(crate) async fn turn(call: &Call, asked: Asked) -> Result<Turn, Refused> {
     let admission = &call.shared.admission;
     let paused = call.peer.pacer.lock().pause();
-    let bytes = request.topic_data.iter().map(size).sum();
-    let patience = patience(request.timeout_ms);
-    let permit = admission.admit(call.client(), bytes, patience).await?;
-    let sizes = request.topic_data.iter();
-    let sizes = sizes.map(|topic| (topic.name.as_str(), size(topic)));
-    let owed = admission.charge(Flow::In, call.client(), sizes);
+    let permit = admission
+        .admit(call.client(), asked.bytes, asked.patience)
+        .await?;
     Ok(Turn {
         permit,
         paused,
-        owed,
+        owed: Duration::ZERO,
     })
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked {
+    bytes: u64,
+    patience: Duration,
+}
+
+impl Asked {
+    /// Of several requests; waits as long as the least patient of them.
+    pub(crate) fn of<'a>(requests: impl Iterator<Item = &'a ProduceRequest>) -> Option<Self> {
+        requests
+            .map(|request| Self {
+                bytes: request.topic_data.iter().map(size).sum(),
+                patience: patience(request.timeout_ms),
+            })
+            .reduce(|all, one| Self {
+                bytes: all.bytes + one.bytes,
+                patience: all.patience.min(one.patience),
+            })
+    }
 }
 
 /// A client waits as long as it gives us, and its request has been on its way for some of that: three quarters, so
@@ -89,8 +120,8 @@ fn size(topic: &TopicProduceData) -> u64 {
     u64::try_from(sizes.sum::<usize>()).unwrap_or(u64::MAX)
 }
 
-/// How long a client is to pause after a produce request.
-#[derive(Debug, Clone, Copy)]
+/// How long a client is to pause after produce requests.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pause {
     /// What it is told.
     pub(crate) told: Duration,
@@ -98,7 +129,7 @@ pub(crate) struct Pause {
     pub(crate) kept: Duration,
 }
 
-/// The appends of a request were answered: gives the turn back, and answers how long the client is to pause.
+/// The appends of a run were answered: gives the turn back, and answers how long the client is to pause.
 pub(crate) fn produced(
     call: &Call,
     turn: Turn,

@@ -64,6 +64,12 @@ impl Splitter {
         Ok(Some(buffer.split_to(length).freeze()))
     }
 
+    /// The frame that [`Splitter::next`] would hand out, left where it is; `None` also where that would fail.
+    pub fn peek(self, buffer: &[u8]) -> Option<&[u8]> {
+        let length = self.announced(buffer).ok()??;
+        buffer.get(LENGTH_BYTES..LENGTH_BYTES + length)
+    }
+
     /// Bytes of the frame at the front, its length included; `None` before that is known.
     ///
     /// # Errors

@@ -27,6 +27,29 @@ pub struct RequestHeader {
     pub client_id: ClientId,
 }
 
+impl RequestHeader {
+    /// Whether `frame` (without its length) begins with this header, but for the correlation id and tagged fields: the same
+    /// client asks the same again.
+    pub fn begins(&self, frame: &[u8]) -> bool {
+        let mut frame = frame;
+        let asks = (frame.try_get_i16(), frame.try_get_i16());
+        if asks != (Ok(self.api.key()), Ok(self.version)) || frame.try_get_i32().is_err() {
+            return false;
+        }
+        let Ok(length) = frame.try_get_i16() else {
+            return false;
+        };
+        let name = usize::try_from(length)
+            .ok()
+            .map(|length| frame.get(..length));
+        match (&self.client_id, name) {
+            (None, None) => true,
+            (Some(client), Some(name)) => name == Some(client.as_bytes()),
+            _ => false,
+        }
+    }
+}
+
 /// Reads the header and leaves `frame` at the body.
 pub(crate) fn decode_header(frame: &mut Bytes) -> Result<RequestHeader, DecodeError> {
     let key = frame.try_get_i16().map_err(|_| DecodeError::Header)?;
@@ -65,4 +88,43 @@ fn client_id(frame: &mut Bytes) -> Result<ClientId, DecodeError> {
     StrBytes::from_utf8(frame.split_to(length))
         .map(Some)
         .map_err(|_| DecodeError::Header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Produce with a version, a correlation id and a client id.
+    fn produce(version: i16, id: i32, client: Option<&str>) -> Bytes {
+        let mut frame = Vec::new();
+        frame.extend(Api::Produce.key().to_be_bytes());
+        frame.extend(version.to_be_bytes());
+        frame.extend(id.to_be_bytes());
+        match client {
+            None => frame.extend((-1_i16).to_be_bytes()),
+            Some(name) => {
+                frame.extend(i16::try_from(name.len()).unwrap().to_be_bytes());
+                frame.extend(name.as_bytes());
+            }
+        }
+        Bytes::from(frame)
+    }
+
+    #[test]
+    fn a_header_knows_frames_of_the_same_client_that_ask_the_same() {
+        for client in [None, Some(""), Some("shop")] {
+            let header = decode_header(&mut produce(7, 1, client)).unwrap();
+            for other in [None, Some(""), Some("sho"), Some("shop"), Some("shops")] {
+                assert_eq!(header.begins(&produce(7, 2, other)), client == other);
+            }
+            assert!(!header.begins(&produce(8, 1, client)));
+            let mut fetch = produce(7, 1, client).to_vec();
+            fetch[1] = 1;
+            assert!(!header.begins(&fetch));
+            let whole = produce(7, 1, client);
+            for end in 0..whole.len() {
+                assert!(!header.begins(&whole[..end]), "{end} bytes");
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use kafka_wire::{Api, CheckedRequest, DecodeError, Request, Splitter};
+use kafka_wire::{Api, CheckedRequest, DecodeError, Decoded, Request, Splitter};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::ReadHalf;
 use tokio::time::{Instant, sleep_until};
@@ -16,12 +16,15 @@ use tokio_util::sync::CancellationToken;
 use super::alarm::Alarm;
 use super::arriving::{Arriving, FREE_BYTES};
 use super::queue::Queue;
-use super::{Counts, Task, Work, allowance};
+use super::{Arrived, Counts, Task, Work, allowance};
 use crate::answer::Answer;
-use crate::api::produce::{self, Begun};
+use crate::api::produce::Run;
 use crate::budget::Held;
 use crate::context::{Call, Peer, Shared};
 use crate::events::End;
+
+/// A produce request that joins others is at most so large: what is larger has its own costs.
+const JOINED_BYTES_MAX: usize = 4 << 10;
 
 pub(super) struct Reader<'s, 'a> {
     shared: &'s Arc<Shared>,
@@ -32,6 +35,8 @@ pub(super) struct Reader<'s, 'a> {
     queue: &'a Queue<Work<'s>>,
     splitter: Splitter,
     buffer: Arriving,
+    /// Taken from the buffer, and not served with those before it.
+    ahead: Option<Taken>,
     /// The memory of the request that is arriving.
     held: Option<Held>,
     /// When the request that is arriving, or the wait for it, began.
@@ -42,6 +47,13 @@ pub(super) struct Reader<'s, 'a> {
     /// it.
     unheard: Option<bool>,
     alarm: Alarm,
+}
+
+/// A request that is decoded.
+struct Taken {
+    decoded: Decoded,
+    /// Of its frame and its decoded form.
+    bytes: usize,
 }
 
 impl<'s, 'a> Reader<'s, 'a> {
@@ -63,6 +75,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             read,
             queue,
             buffer: Arriving::new(),
+            ahead: None,
             held: None,
             began: now,
             heard: now,
@@ -79,10 +92,13 @@ impl<'s, 'a> Reader<'s, 'a> {
             if let Err(end) = self.pause().await {
                 return end;
             }
-            let step = match self.splitter.next(&mut self.buffer.bytes) {
-                Ok(Some(frame)) => self.deliver(frame).await,
-                Ok(None) => self.receive().await,
-                Err(error) => Err(End::Frame(error)),
+            let step = match self.ahead.take() {
+                Some(taken) => self.begin(taken).await,
+                None => match self.splitter.next(&mut self.buffer.bytes) {
+                    Ok(Some(frame)) => self.deliver(frame).await,
+                    Ok(None) => self.receive().await,
+                    Err(error) => Err(End::Frame(error)),
+                },
             };
             if let Err(end) = step {
                 return end;
@@ -212,73 +228,126 @@ impl<'s, 'a> Reader<'s, 'a> {
         Ok(())
     }
 
-    /// Checks a whole request and queues it.
+    /// Decodes a whole request and queues it, with those behind it that come along.
     async fn deliver(&mut self, frame: Bytes) -> Result<(), End> {
         let size = frame.len();
-        let received = self.shared.clock.monotonic();
-        let checked = match CheckedRequest::parse(frame) {
-            Ok(checked) => checked,
-            Err(DecodeError::UnsupportedVersion {
+        match self.decode(frame, 0).await {
+            Ok(taken) => self.begin(taken).await,
+            Err(End::Request(DecodeError::UnsupportedVersion {
                 api: Api::ApiVersions,
                 correlation_id,
                 ..
-            }) => {
+            })) => {
                 let frame = kafka_wire::unsupported_version_answer(correlation_id);
                 let answer = Answer::frame(frame.map_err(End::Answer)?);
-                return self.queue(Task::Ready(answer), None, received, size).await;
+                let arrived = self.arrived(None);
+                self.queue(Task::Ready(answer), arrived, size).await
             }
-            Err(error) => return Err(End::Request(error)),
-        };
-        let api = checked.header().api;
+            Err(end) => Err(end),
+        }
+    }
+
+    /// Decodes a request, once there is memory for it beside the `others` bytes.
+    async fn decode(&mut self, frame: Bytes, others: usize) -> Result<Taken, End> {
+        let size = frame.len();
+        let checked = CheckedRequest::parse(frame).map_err(End::Request)?;
         let bytes = size.saturating_add(checked.decoded_bytes());
-        // Charged before it is decoded.
-        self.charge(bytes, None).await?;
+        self.charge(others.saturating_add(bytes), None).await?;
         let decoded = checked.decode().map_err(End::Request)?;
+        Ok(Taken { decoded, bytes })
+    }
+
+    fn arrived(&self, api: Option<Api>) -> Arrived {
+        Arrived {
+            api,
+            requests: 1,
+            at: self.shared.clock.monotonic(),
+        }
+    }
+
+    async fn begin(&mut self, taken: Taken) -> Result<(), End> {
+        let Taken { decoded, bytes } = taken;
+        let mut arrived = self.arrived(Some(decoded.header.api));
         let call = Call {
             shared: Arc::clone(self.shared),
             peer: Arc::clone(self.peer),
             header: decoded.header,
         };
-        let task = match decoded.request {
+        match decoded.request {
             Request::Produce(request) if self.counts.serial.load(Ordering::Relaxed) == 0 => {
-                let ready = tokio::select! {
-                    biased;
-                    ready = produce::ready(&call, &request) => ready,
-                    () = self.stop.cancelled() => return Err(End::Stopped),
+                let stop = self.stop;
+                let run = async {
+                    let mut run = Run::of(call, request).await;
+                    let ended = self.extend(&mut run, bytes).await;
+                    (run.len(), ended, run.ready().await)
                 };
-                if let Ok(ready) = &ready {
-                    self.counts.mute.set(ready.owed());
-                }
-                let begun = Begun::begin(self.shared, call, request, ready).await;
-                Task::Begun(Box::new(begun))
+                let (requests, ended, ready) = tokio::select! {
+                    biased;
+                    run = run => run,
+                    () = stop.cancelled() => return Err(End::Stopped),
+                };
+                arrived.requests = requests;
+                self.counts.mute.set(ready.owed());
+                let begun = ready.begin(self.shared).await;
+                let task = Task::Begun(Box::new(begun));
+                self.queue(task, arrived, bytes).await?;
+                // What came before a request that ends the connection is served.
+                ended
             }
             request => {
                 self.counts.serial.fetch_add(1, Ordering::Relaxed);
-                Task::Serial(Box::new(call), Box::new(request))
+                let task = Task::Serial(Box::new(call), Box::new(request));
+                self.queue(task, arrived, bytes).await
             }
-        };
-        self.queue(task, Some(api), received, bytes).await
+        }
     }
 
-    async fn queue(
-        &mut self,
-        task: Task<'s>,
-        api: Option<Api>,
-        received: std::time::Duration,
-        bytes: usize,
-    ) -> Result<(), End> {
+    /// Adds to a run of `bytes` bytes what has arrived whole behind it and goes along: small produce requests of the same
+    /// client.
+    async fn extend(&mut self, run: &mut Run, mut bytes: usize) -> Result<(), End> {
+        let open = self.counts.open.load(Ordering::Relaxed);
+        let limit = self.shared.options.requests_in_flight_max;
+        while run.has_room() && open + run.len() < limit {
+            let next = self.splitter.peek(&self.buffer.bytes);
+            if !next.is_some_and(|frame| frame.len() <= JOINED_BYTES_MAX && run.takes(frame)) {
+                break;
+            }
+            let frame = self.splitter.next(&mut self.buffer.bytes);
+            let Some(frame) = frame.map_err(End::Frame)? else {
+                break;
+            };
+            let taken = self.decode(frame, bytes).await?;
+            let Decoded { header, request } = taken.decoded;
+            let apart = match request {
+                Request::Produce(request) => {
+                    let joined = run.join(header.correlation_id, request);
+                    joined.err().map(Request::Produce)
+                }
+                request => Some(request),
+            };
+            if let Some(request) = apart {
+                let decoded = Decoded { header, request };
+                self.ahead = Some(Taken { decoded, ..taken });
+                break;
+            }
+            bytes = bytes.saturating_add(taken.bytes);
+        }
+        Ok(())
+    }
+
+    async fn queue(&mut self, task: Task<'s>, arrived: Arrived, bytes: usize) -> Result<(), End> {
         self.charge(bytes, None).await?;
         let Some(held) = self.held.take() else {
             return Err(End::Closed);
         };
+        let requests = arrived.requests;
         let work = Work {
             task,
-            api,
-            received,
+            arrived,
             held,
         };
         self.buffer.let_go();
-        self.counts.open.fetch_add(1, Ordering::Relaxed);
+        self.counts.open.fetch_add(requests, Ordering::Relaxed);
         self.queue.push(work).await;
         // The time the writer takes is not the client's.
         self.began = Instant::now();

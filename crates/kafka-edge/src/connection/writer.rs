@@ -12,7 +12,7 @@ use tokio::net::tcp::WriteHalf;
 use tokio::time::{Duration, Instant, timeout_at};
 
 use super::queue::Queue;
-use super::{Counts, Task, Work, allowance};
+use super::{Arrived, Counts, Task, Work, allowance};
 use crate::answer::Answer;
 use crate::budget::Held;
 use crate::context::{Fatal, Shared};
@@ -112,8 +112,7 @@ impl<'s, 'a> Writer<'s, 'a> {
     async fn serve(&mut self, work: Work<'s>) -> Result<(), End> {
         let Work {
             task,
-            api,
-            received,
+            arrived,
             held,
         } = work;
         let out = &mut self.out;
@@ -124,7 +123,8 @@ impl<'s, 'a> Writer<'s, 'a> {
             }
             Task::Begun(mut begun) => {
                 let answered = poll_fn(|context| begun.poll_answer(context, &mut out.frames));
-                answered.await.map(|pause| out.added(pause))
+                let answered = answered.await;
+                out.added(answered)
             }
             Task::Serial(call, request) => {
                 let meter = Meter::of(&call);
@@ -134,8 +134,7 @@ impl<'s, 'a> Writer<'s, 'a> {
             }
         };
         drop(held);
-        self.out.answers += 1;
-        self.answered(api, received);
+        self.answered(arrived);
         made.map_err(end_of)
     }
 
@@ -149,27 +148,27 @@ impl<'s, 'a> Writer<'s, 'a> {
                 let polled =
                     poll_fn(|context| Poll::Ready(begun.poll_answer(context, &mut out.frames)));
                 match polled.await {
-                    Poll::Ready(made) => made.map(|pause| out.added(pause)),
+                    Poll::Ready(made) => out.added(made),
                     Poll::Pending => return Err(work),
                 }
             }
         };
         let Work {
             task,
-            api,
-            received,
+            arrived,
             held,
         } = work;
         drop((task, held));
-        self.out.answers += 1;
-        self.answered(api, received);
+        self.answered(arrived);
         Ok(made.map_err(end_of))
     }
 
-    fn answered(&self, api: Option<kafka_wire::Api>, received: Duration) {
+    fn answered(&mut self, arrived: Arrived) {
+        let Arrived { api, requests, at } = arrived;
+        self.out.answers += requests;
         if let Some(api) = api {
-            let took = self.shared.clock.monotonic().saturating_sub(received);
-            self.shared.metrics.answered(api, took);
+            let took = self.shared.clock.monotonic().saturating_sub(at);
+            self.shared.metrics.answered(api, requests, took);
         }
     }
 
@@ -305,11 +304,12 @@ impl Outgoing {
         self.held.extend(held);
     }
 
-    /// An answer was added to the small ones.
-    fn added(&mut self, pause: Duration) {
+    /// Answers were added to the small ones, with what they ask of the client; also when the last of them was a failure.
+    fn added(&mut self, made: Result<Duration, Fatal>) -> Result<(), Fatal> {
         let pieces = self.pieces.iter().map(Bytes::len);
         self.bytes = pieces.sum::<usize>() + self.frames.len();
-        self.pause = self.pause.max(pause);
+        self.pause = self.pause.max(made?);
+        Ok(())
     }
 
     /// All that goes out, in order.

@@ -16,6 +16,7 @@ mod limits;
 mod matrix;
 mod pressure;
 mod produce;
+mod runs;
 mod service;
 mod support;
 mod transactions;

@@ -1,0 +1,178 @@
+//! Produce requests that arrive in one piece: each is answered as if it had come alone.
+
+use bytes::{Bytes, BytesMut};
+use kafka_wire::messages::{MetadataRequest, MetadataResponse, ProduceRequest};
+use kafka_wire::{Api, ErrorCode, encode_request};
+
+use crate::produce::{only, request};
+use crate::support::{Raw, Server, batch};
+
+/// What a client sends.
+#[derive(Debug, Clone, Copy)]
+enum Sends {
+    Good,
+    /// Without waiting for the disk.
+    Leader,
+    /// Without an answer.
+    Silent,
+    /// More than joins others.
+    Large,
+    OlderVersion,
+    OtherClient,
+    NoSuchTopic,
+    /// A batch whose checksum is wrong.
+    Damaged,
+    /// Something else.
+    Metadata,
+}
+
+use Sends::{
+    Damaged, Good, Large, Leader, Metadata, NoSuchTopic, OlderVersion, OtherClient, Silent,
+};
+
+const ALL: [Sends; 9] = [
+    Good,
+    Leader,
+    Silent,
+    Large,
+    OlderVersion,
+    OtherClient,
+    NoSuchTopic,
+    Damaged,
+    Metadata,
+];
+
+impl Sends {
+    fn version(self) -> i16 {
+        match self {
+            OlderVersion => 7,
+            Metadata => 1,
+            _ => 9,
+        }
+    }
+
+    fn frame(self, topic: &str, id: i32) -> Bytes {
+        let client = if matches!(self, OtherClient) {
+            "other"
+        } else {
+            "test"
+        };
+        if matches!(self, Metadata) {
+            let body = MetadataRequest::default();
+            return encode_request(Api::Metadata, 1, id, client, &body).unwrap();
+        }
+        let body = self.body(topic, id);
+        encode_request(Api::Produce, self.version(), id, client, &body).unwrap()
+    }
+
+    fn body(self, topic: &str, id: i32) -> ProduceRequest {
+        let large = vec![b'x'; 6_000];
+        let value: &[u8] = if matches!(self, Large) {
+            &large
+        } else {
+            b"small"
+        };
+        let mut records = BytesMut::from(&batch(&[value, &id.to_be_bytes()]).into_bytes()[..]);
+        if matches!(self, Damaged) {
+            *records.last_mut().unwrap() ^= 1;
+        }
+        let (topic, acks) = match self {
+            NoSuchTopic => ("nowhere", -1),
+            Silent => (topic, 0),
+            Leader => (topic, 1),
+            _ => (topic, -1),
+        };
+        request(topic, 0, acks, Some(records.freeze()))
+    }
+
+    fn code(self) -> i16 {
+        match self {
+            NoSuchTopic => ErrorCode::UnknownTopicOrPartition.code(),
+            Damaged => ErrorCode::CorruptMessage.code(),
+            _ => 0,
+        }
+    }
+}
+
+/// Sends all of it in pieces of so many bytes, and holds the answers against what each request alone would have had.
+async fn send(client: &mut Raw, topic: &str, sends: &[Sends], piece: usize) {
+    let ids = 1..;
+    let frames = ids.clone().zip(sends);
+    let stream: Vec<u8> = frames.flat_map(|(id, one)| one.frame(topic, id)).collect();
+    for piece in stream.chunks(piece) {
+        client.send_bytes(piece).await;
+    }
+    let mut end = 0;
+    for (id, one) in ids.zip(sends) {
+        match one {
+            Silent => end += 2,
+            Metadata => {
+                let _: MetadataResponse = client.receive(Api::Metadata, 1, id).await;
+            }
+            _ => {
+                let answer = only(client.receive(Api::Produce, one.version(), id).await);
+                assert_eq!(answer.error_code, one.code(), "{id} {one:?}");
+                if answer.error_code == 0 {
+                    assert_eq!(answer.base_offset, end, "{id} {one:?}");
+                    end += 2;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_is_answered_as_if_it_had_come_alone_wherever_the_stream_is_cut() {
+    let server = Server::start().await;
+    // Every neighbour of every kind.
+    let pairs = ALL.iter().flat_map(|one| ALL.map(|next| [*one, next]));
+    let mut sends: Vec<Sends> = pairs.flatten().collect();
+    // And more in a row than go together.
+    sends.extend([Good; 200]);
+    for piece in [usize::MAX, 10_000, 333, 50] {
+        let topic = server.topic(&format!("orders-{piece}"), 1).await;
+        let mut client = server.client().await;
+        send(&mut client, topic.as_str(), &sends, piece).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_before_a_request_that_ends_the_connection_is_answered() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut stream = BytesMut::new();
+    for id in 1..=3 {
+        stream.extend_from_slice(&Good.frame(topic.as_str(), id));
+    }
+    // Its count of topics is a lie.
+    let mut lie = BytesMut::from(&Good.frame(topic.as_str(), 4)[..]);
+    let name = lie.windows(6).position(|name| name == b"orders").unwrap();
+    lie[name - 2] = 0x7f;
+    stream.extend_from_slice(&lie);
+    let mut client = server.client().await;
+    client.send_bytes(&stream).await;
+    for id in 1..=3 {
+        let answer = only(client.receive(Api::Produce, 9, id).await);
+        assert_eq!(
+            (answer.error_code, answer.base_offset),
+            (0, 2 * i64::from(id - 1))
+        );
+    }
+    assert!(client.is_closed().await);
+    assert!(server.client().await.is_served().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_without_acks_closes_after_the_answers_before_it() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let mut stream = BytesMut::new();
+    stream.extend_from_slice(&Good.frame(topic.as_str(), 1));
+    let body = request("nowhere", 0, 0, Some(batch(&[b"x"]).into_bytes()));
+    stream.extend_from_slice(&encode_request(Api::Produce, 9, 2, "test", &body).unwrap());
+    let mut client = server.client().await;
+    client.send_bytes(&stream).await;
+    let answer = only(client.receive(Api::Produce, 9, 1).await);
+    assert_eq!((answer.error_code, answer.base_offset), (0, 0));
+    assert!(client.is_closed().await);
+}
