@@ -13,11 +13,10 @@
 use std::time::Duration;
 
 use admission::Refused;
-use broker::Append;
 use record::{CheckedBatch, Compression, Error};
 use tokio::time::Instant;
 
-use crate::api::produce::Refusal;
+use crate::api::produce::{Parts, Prepared};
 use crate::context::Call;
 use crate::pressure;
 
@@ -69,14 +68,15 @@ pub(crate) async fn check(
     call: &Call,
     timeout_ms: i32,
     heavy: Vec<Heavy>,
-    parts: &mut [(i32, Result<Append, Refusal>)],
+    parts: &mut Parts<Prepared>,
 ) -> Result<(), Refused> {
     let until = Instant::now() + pressure::patience(timeout_ms).max(PATIENCE_MIN);
     for Heavy { part, batch } in heavy {
         let Some((_, to)) = parts.get_mut(part) else {
             continue;
         };
-        let Ok(Some(place)) = to.as_mut().map(|append| append.batches.get_mut(batch)) else {
+        let found = to.as_mut().map(|to| to.batches.get_mut(batch));
+        let Ok(Some(place)) = found else {
             // Refused for another batch of it.
             continue;
         };

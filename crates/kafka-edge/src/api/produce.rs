@@ -10,12 +10,15 @@
 
 mod run;
 
-use broker::{Append, Appended, Durability};
+use std::sync::Arc;
+
+use broker::{Appended, Durability, TopicInfo};
 use bytes::Bytes;
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::ProduceRequest;
 use kafka_wire::messages::produce_request::PartitionProduceData;
 use kafka_wire::messages::produce_response::{BatchIndexAndErrorMessage, PartitionProduceResponse};
+use model::TopicPartition;
 use model::limits::METRICS_TOPIC;
 use record::{CheckedBatch, Compression};
 use smallvec::SmallVec;
@@ -30,6 +33,7 @@ pub(crate) use run::{Begun, Run, produce};
 const ZSTD_SINCE: i16 = 7;
 
 /// Why a partition's batches are refused: the code, and words for clients that show them.
+#[derive(Debug, Clone)]
 pub(crate) struct Refusal {
     code: ErrorCode,
     reason: String,
@@ -62,18 +66,31 @@ impl<E: Coded + std::error::Error> From<E> for Refusal {
 }
 
 /// What becomes of each partition of a request, by its index. Most requests have one.
-type Parts<T> = SmallVec<[(i32, Result<T, Refusal>); 1]>;
+pub(crate) type Parts<T> = SmallVec<[(i32, Result<T, Refusal>); 1]>;
+
+/// The batches of one partition of a request. Most have one.
+pub(crate) type Batches = SmallVec<[CheckedBatch; 1]>;
+
+/// What one partition of a request appends.
+pub(crate) struct Prepared {
+    pub(crate) to: TopicPartition,
+    pub(crate) batches: Batches,
+    pub(crate) durability: Durability,
+    /// It may be written as one with others: nothing in the batches could make it fail alone.
+    joins: bool,
+}
 
 /// How much may still be inflated on the spot, and who hears of the batches (by place) that are left unchecked.
 type Inflating<'a> = (&'a mut usize, &'a mut dyn FnMut(usize));
 
+/// `known` is the topic that was written last: most requests of a client are for the same.
 fn prepare(
     call: &Call,
     request: &ProduceRequest,
-    topic: &str,
-    data: &PartitionProduceData,
+    (topic, data): (&str, &PartitionProduceData),
+    known: &mut Option<Arc<TopicInfo>>,
     inflating: Inflating<'_>,
-) -> Result<Append, Refusal> {
+) -> Result<Prepared, Refusal> {
     let acks = request.acks;
     let transactional = request.transactional_id.is_some();
     if !matches!(acks, -1..=1) {
@@ -83,8 +100,14 @@ fn prepare(
     if transactional {
         check_coordinator(call)?;
     }
-    let info = call.broker().topic_named(topic);
-    let to = match &info {
+    if known
+        .as_ref()
+        .is_none_or(|known| known.name.as_str() != topic)
+    {
+        *known = call.broker().topic_named(topic);
+    }
+    let info = known.as_deref();
+    let to = match info {
         // Its name need not be checked and kept once more.
         Some(info) => in_topic(&info.name, data.index)?,
         None => partition(topic, data.index)?,
@@ -104,10 +127,14 @@ fn prepare(
     } else {
         Durability::Written
     };
-    Ok(Append {
+    // Batches of idempotent producers may be retries, and a compacted topic asks for keys.
+    let joins = !info.config.cleanup.policy.compacts()
+        && batches.iter().all(|batch| batch.producer_id() < 0);
+    Ok(Prepared {
         to,
         batches,
         durability,
+        joins,
     })
 }
 
@@ -132,13 +159,13 @@ fn check_batches(
     limit: usize,
     records: Option<Bytes>,
     (here, apart): Inflating<'_>,
-) -> Result<Vec<CheckedBatch>, Refusal> {
+) -> Result<Batches, Refusal> {
     let mut rest = records.unwrap_or_default();
     if rest.is_empty() {
         let reason = "a produce request needs at least one batch for each partition";
         return Err(Refusal::new(ErrorCode::InvalidRecord, reason));
     }
-    let mut batches = Vec::with_capacity(1);
+    let mut batches = Batches::new();
     while !rest.is_empty() {
         let (batch, after) = CheckedBatch::parse(rest)?;
         rest = after;

@@ -4,8 +4,11 @@ use bytes::{Bytes, BytesMut};
 use kafka_wire::messages::{MetadataRequest, MetadataResponse, ProduceRequest};
 use kafka_wire::{Api, ErrorCode, encode_request};
 
+use model::Timestamp;
+use record::{BatchBuilder, Compression};
+
 use crate::produce::{only, request};
-use crate::support::{Raw, Server, batch};
+use crate::support::{Raw, Server, batch, builder};
 
 /// What a client sends.
 #[derive(Debug, Clone, Copy)]
@@ -175,4 +178,70 @@ async fn a_failure_without_acks_closes_after_the_answers_before_it() {
     let answer = only(client.receive(Api::Produce, 9, 1).await);
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
     assert!(client.is_closed().await);
+}
+
+/// Sends batches in one piece, each in a request of its own; answers the offset or the code of each.
+async fn send_batches(
+    server: &Server,
+    topic: &str,
+    batches: Vec<Bytes>,
+) -> Vec<Result<i64, ErrorCode>> {
+    let mut client = server.client().await;
+    let mut stream = BytesMut::new();
+    for (id, records) in (1..).zip(&batches) {
+        let body = request(topic, 0, -1, Some(records.clone()));
+        let frame = encode_request(Api::Produce, 9, id, "test", &body).unwrap();
+        stream.extend_from_slice(&frame);
+    }
+    client.send_bytes(&stream).await;
+    let mut answers = Vec::new();
+    for (id, _) in (1..).zip(&batches) {
+        let answer = only(client.receive(Api::Produce, 9, id).await);
+        answers.push(match answer.error_code {
+            0 => Ok(answer.base_offset),
+            code => Err(ErrorCode::try_from_code(code).unwrap()),
+        });
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retries_among_them_are_acknowledged_with_their_first_offsets() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 1).await;
+    let numbered = |sequence| {
+        let mut builder = builder(&[b"a", b"b"]);
+        builder.producer(77, 1, sequence);
+        builder.build().into_bytes()
+    };
+    let plain = || batch(&[b"plain"]).into_bytes();
+    let batches = vec![
+        plain(),
+        numbered(0),
+        numbered(2),
+        numbered(0),
+        plain(),
+        plain(),
+        numbered(9),
+        numbered(4),
+    ];
+    let answers = send_batches(&server, topic.as_str(), batches).await;
+    let missing = Err(ErrorCode::OutOfOrderSequenceNumber);
+    let expected = [Ok(0), Ok(1), Ok(3), Ok(1), Ok(5), Ok(6), missing, Ok(7)];
+    assert_eq!(answers, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_without_a_key_in_a_compacted_topic_takes_no_other_with_it() {
+    let server = Server::start().await;
+    let compact = [("cleanup.policy", "compact")];
+    let topic = server.topic_with("prices", 1, &compact).await;
+    let record = |key: Option<&[u8]>| {
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(Timestamp::from_millis(1), key, Some(b"x"), &[]);
+        builder.build().into_bytes()
+    };
+    let batches = vec![record(Some(b"a")), record(None), record(Some(b"b"))];
+    let answers = send_batches(&server, topic.as_str(), batches).await;
+    assert_eq!(answers, [Ok(0), Err(ErrorCode::InvalidRecord), Ok(1)]);
 }

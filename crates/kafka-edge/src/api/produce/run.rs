@@ -5,7 +5,8 @@
 //! other connections take as well: beside that, checking the record is little.
 //!
 //! Answer: what has arrived whole is taken in runs (`reader`). A run has one turn, one place in the queue for all
-//! its appends, and hears of them once. A single request is a run of one.
+//! its appends, and hears of them once; batches of several requests for one partition are one append. A single request is a
+//! run of one.
 //!
 //! Invariants: appends begin in the order of the requests; a request that is refused takes no other with it; an answer for
 //! each, in their order. It is no boxed future, and answers go straight to those that leave with them: of all requests
@@ -18,14 +19,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use admission::Refused;
-use broker::{Append, AppendAnswers, AppendsFuture};
+use broker::{Append, AppendAnswers, Appended, AppendsFuture, TopicInfo};
 use bytes::BytesMut;
 use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_wire::messages::{ProduceRequest, ProduceResponse};
+use record::CheckedBatch;
 use smallvec::SmallVec;
 use tokio::task::unconstrained;
 
-use super::{Parts, Refusal, answer_partition, prepare};
+use super::{Parts, Prepared, Refusal, answer_partition, prepare};
 use crate::answer::Answer;
 use crate::context::{Call, Fatal, Shared};
 use crate::inflating::{self, Heavy, INFLATED_HERE};
@@ -35,20 +37,38 @@ use crate::pressure::{self, Pause, Turn};
 const REQUESTS_MAX: usize = 64;
 
 /// One request of a run.
-struct Asked<A> {
+struct Asked {
     correlation_id: i32,
     request: ProduceRequest,
     /// In the order of the request.
-    parts: Result<Parts<A>, Refused>,
+    parts: Result<Parts<Place>, Refused>,
+}
+
+/// Where the batches of one partition of a request are among the appends of the run.
+struct Place {
+    append: usize,
+    /// Records before them in that append.
+    after: u64,
+}
+
+/// The appends of a run.
+#[derive(Default)]
+struct Gathered {
+    appends: Vec<Append>,
+    /// Records of the last append, if others may join it.
+    open: Option<u64>,
 }
 
 /// Requests of one client that are appended together; none of them has begun.
 pub(crate) struct Run {
     /// Who asks, and the header of the first request; but for the correlation id that of all.
     call: Call,
-    asked: SmallVec<[Asked<Append>; 1]>,
+    asked: SmallVec<[Asked; 1]>,
+    gathered: Gathered,
     /// Bytes that may still be inflated on this thread.
     inflating: usize,
+    /// The topic that was written last.
+    known: Option<Arc<TopicInfo>>,
 }
 
 /// A run with leave to append what is good of it.
@@ -61,7 +81,7 @@ pub(crate) struct Ready {
 /// A run whose appends are in the log's queue, or in the line before it.
 pub(crate) struct Begun<'a> {
     call: Call,
-    asked: SmallVec<[Asked<()>; 1]>,
+    asked: SmallVec<[Asked; 1]>,
     stage: Stage<'a>,
     /// What serving it took so far, if that is counted.
     took: Option<Duration>,
@@ -81,24 +101,23 @@ enum Stage<'a> {
 impl Run {
     /// A run of one request, every record of which is checked here. Waits only where a batch inflates to much.
     pub(crate) async fn of(call: Call, request: ProduceRequest) -> Self {
-        let mut inflating = INFLATED_HERE;
-        let parts = match check(&call, &request, &mut inflating) {
+        let mut run = Self {
+            call,
+            asked: SmallVec::new(),
+            gathered: Gathered::default(),
+            inflating: INFLATED_HERE,
+            known: None,
+        };
+        let parts = match run.check(&request) {
             Ok(Checked { mut parts, heavy }) if !heavy.is_empty() => {
-                let checked = inflating::check(&call, request.timeout_ms, heavy, &mut parts).await;
+                let (call, timeout) = (&run.call, request.timeout_ms);
+                let checked = inflating::check(call, timeout, heavy, &mut parts).await;
                 checked.map(|()| parts)
             }
             checked => checked.map(|checked| checked.parts),
         };
-        let asked = Asked {
-            correlation_id: call.header.correlation_id,
-            request,
-            parts,
-        };
-        Self {
-            call,
-            asked: SmallVec::from_iter([asked]),
-            inflating,
-        }
+        run.add(run.call.header.correlation_id, request, parts);
+        run
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -125,16 +144,54 @@ impl Run {
         correlation_id: i32,
         request: ProduceRequest,
     ) -> Result<(), ProduceRequest> {
-        let parts = match check(&self.call, &request, &mut self.inflating) {
+        let parts = match self.check(&request) {
             Ok(checked) if !checked.heavy.is_empty() => return Err(request),
             checked => checked.map(|checked| checked.parts),
         };
+        self.add(correlation_id, request, parts);
+        Ok(())
+    }
+
+    /// Checks a request but for what inflates to more than a run may have here.
+    fn check(&mut self, request: &ProduceRequest) -> Result<Checked, Refused> {
+        let call = &self.call;
+        pressure::check_debt(call, request)?;
+        let timed = pressure::Timed::begin(call);
+        let mut parts = Parts::new();
+        let mut heavy = Vec::new();
+        for topic in &request.topic_data {
+            for data in &topic.partition_data {
+                let to = (topic.name.as_str(), data);
+                let mut apart = |batch| {
+                    let part = parts.len();
+                    heavy.push(Heavy { part, batch });
+                };
+                let inflating = (&mut self.inflating, &mut apart as _);
+                let part = prepare(call, request, to, &mut self.known, inflating);
+                parts.push((data.index, part));
+            }
+        }
+        timed.end(call);
+        Ok(Checked { parts, heavy })
+    }
+
+    fn add(
+        &mut self,
+        correlation_id: i32,
+        request: ProduceRequest,
+        parts: Result<Parts<Prepared>, Refused>,
+    ) {
+        let gathered = &mut self.gathered;
+        let parts = parts.map(|parts| {
+            let parts = parts.into_iter();
+            let parts = parts.map(|(index, part)| (index, part.map(|part| gathered.add(part))));
+            parts.collect()
+        });
         self.asked.push(Asked {
             correlation_id,
             request,
             parts,
         });
-        Ok(())
     }
 
     /// Waits for the turn of all that was checked. Nothing that comes behind it may begin before that is done, or it
@@ -172,29 +229,8 @@ impl Run {
 
 /// A request that was checked, but for `heavy` batches.
 struct Checked {
-    parts: Parts<Append>,
+    parts: Parts<Prepared>,
     heavy: Vec<Heavy>,
-}
-
-/// Checks a request but for what inflates to more than `here`, of which it takes what it uses.
-fn check(call: &Call, request: &ProduceRequest, here: &mut usize) -> Result<Checked, Refused> {
-    pressure::check_debt(call, request)?;
-    let timed = pressure::Timed::begin(call);
-    let mut parts = Parts::new();
-    let mut heavy = Vec::new();
-    for topic in &request.topic_data {
-        for data in &topic.partition_data {
-            let name = topic.name.as_str();
-            let mut apart = |batch| {
-                let part = parts.len();
-                heavy.push(Heavy { part, batch });
-            };
-            let part = prepare(call, request, name, data, (here, &mut apart));
-            parts.push((data.index, part));
-        }
-    }
-    timed.end(call);
-    Ok(Checked { parts, heavy })
 }
 
 impl Ready {
@@ -209,15 +245,17 @@ impl Ready {
     /// those of every request that begins later.
     pub(crate) async fn begin(self, shared: &Shared) -> Begun<'_> {
         let Self { run, turn } = self;
-        let Run { call, asked, .. } = run;
+        let Run {
+            call,
+            asked,
+            gathered,
+            ..
+        } = run;
         let counted = shared.admission.counts_time(call.client());
         let begun = counted.then(|| shared.clock.monotonic());
-        let mut appends = Vec::with_capacity(asked.len());
-        let asked = asked.into_iter().map(|asked| asked.split(&mut appends));
-        let asked = asked.collect();
         let stage = match turn {
             Some(turn) => Stage::Appending {
-                appends: append(shared, appends).await,
+                appends: append(shared, gathered.appends).await,
                 turn,
             },
             None => Stage::Refused,
@@ -231,23 +269,51 @@ impl Ready {
     }
 }
 
-impl Asked<Append> {
-    /// Puts what is to be appended behind `appends`.
-    fn split(self, appends: &mut Vec<Append>) -> Asked<()> {
-        let Self {
-            correlation_id,
-            request,
-            parts,
-        } = self;
-        let parts = parts.map(|parts| {
-            let parts = parts.into_iter();
-            let parts = parts.map(|(index, part)| (index, part.map(|append| appends.push(append))));
-            parts.collect()
+impl Place {
+    /// What became of its batches.
+    fn of(&self, appended: &[Result<Appended, Refusal>]) -> Result<Appended, Refusal> {
+        let Some(appended) = appended.get(self.append) else {
+            return Err(Refusal::of_broker(broker::Error::Stopping));
+        };
+        appended.clone().map(|appended| Appended {
+            base_offset: appended.base_offset.plus(self.after),
+            ..appended
+        })
+    }
+}
+
+impl Gathered {
+    /// Adds batches to the last append, or as another.
+    fn add(&mut self, prepared: Prepared) -> Place {
+        let Prepared {
+            to,
+            batches,
+            durability,
+            joins,
+        } = prepared;
+        let deltas = batches.iter().map(CheckedBatch::last_offset_delta);
+        let records: u64 = deltas.map(|delta| u64::from(delta) + 1).sum();
+        if joins
+            && let (Some(before), Some(last)) = (&mut self.open, self.appends.last_mut())
+            && (&last.to, last.durability) == (&to, durability)
+        {
+            last.batches.extend(batches);
+            let after = *before;
+            *before += records;
+            return Place {
+                append: self.appends.len() - 1,
+                after,
+            };
+        }
+        self.open = joins.then_some(records);
+        self.appends.push(Append {
+            to,
+            batches: batches.into_vec(),
+            durability,
         });
-        Asked {
-            correlation_id,
-            request,
-            parts,
+        Place {
+            append: self.appends.len() - 1,
+            after: 0,
         }
     }
 }
@@ -313,7 +379,10 @@ impl Begun<'_> {
     ) -> Result<Duration, Fatal> {
         let call = &mut self.call;
         let mut kept = pause.kept;
-        let mut appended = appended.into_iter();
+        let appended = appended.into_iter();
+        let appended: SmallVec<[Result<Appended, Refusal>; 1]> = appended
+            .map(|appended| appended.map_err(Refusal::of_broker))
+            .collect();
         for asked in std::mem::take(&mut self.asked) {
             let Asked {
                 correlation_id,
@@ -324,10 +393,7 @@ impl Begun<'_> {
             match parts {
                 Ok(parts) => {
                     let answers = parts.into_iter().map(|(index, part)| {
-                        let appended = part.and_then(|()| {
-                            let answer = appended.next().unwrap_or(Err(broker::Error::Stopping));
-                            answer.map_err(Refusal::of_broker)
-                        });
+                        let appended = part.and_then(|place| place.of(&appended));
                         answer_partition(call, index, appended)
                     });
                     answer(call, &request, pause.told, answers, frames)?;
