@@ -94,6 +94,8 @@ pub struct Unsettled {
     gate: SyncGate,
     path: PathBuf,
     end: Offset,
+    /// Of the segment.
+    size: u64,
     cuts: u64,
     due: Option<Due>,
 }
@@ -176,6 +178,7 @@ impl Log {
             gate: Arc::clone(&self.sync_gate),
             path: self.active().path().to_owned(),
             end: self.marks().log_end,
+            size: self.active().summary().size,
             cuts: self.cuts,
             due,
         }))
@@ -196,6 +199,9 @@ impl Log {
             self.all_synced(end);
         } else {
             self.mark.set(was.end);
+            if was.cuts == self.cuts && was.path == self.active().path() {
+                self.uncache(was.size);
+            }
         }
         Ok(())
     }

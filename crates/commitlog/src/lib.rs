@@ -43,6 +43,7 @@
 )]
 
 mod aborted;
+mod cached;
 mod checkpoint;
 mod clean;
 mod damage;

@@ -19,6 +19,7 @@ use env::{Disk, DynDisk, DynFile, Open, is_full};
 use model::{Offset, Timestamp};
 use record::CheckedBatch;
 
+use crate::cached::Cached;
 use crate::checkpoint::{CheckpointGate, Taken};
 use crate::flush_mark::FlushMark;
 use crate::index::Index;
@@ -75,6 +76,7 @@ pub struct Log {
     pub(crate) file: DynFile,
     pub(crate) sync_gate: SyncGate,
     room: Room,
+    cached: Cached,
     /// Since when there is a spare file.
     pub(crate) spare: Option<Timestamp>,
     /// The log's clock at the newest segment's first append.
@@ -120,6 +122,7 @@ impl Log {
             file: recovered.file,
             sync_gate: SyncGate::default(),
             room: Room::none(recovered.active_size),
+            cached: Cached::new(recovered.active_size),
             spare: None,
             first_append: (recovered.active_size > 0).then_some(now),
             producers: recovered.producers,
@@ -297,7 +300,9 @@ impl Log {
     pub(crate) fn all_synced(&mut self, end: Offset) {
         self.dirty = false;
         self.since_sync = 0;
-        self.room.flushed(self.active.summary().size);
+        let size = self.active.summary().size;
+        self.room.flushed(size);
+        self.uncache(size);
         self.pending.clear();
         self.shared.durable.store(end.get(), Ordering::Release);
         self.mark.set(end);
@@ -370,6 +375,12 @@ impl Log {
         size > self.segment_limit() || aged || offsets > u64::from(u32::MAX)
     }
 
+    /// Gives page cache back, now that the newest segment is flushed up to `size`.
+    pub(crate) fn uncache(&mut self, size: u64) {
+        let keep = self.options.page_cache_bytes.bytes();
+        self.cached.flushed(&self.active, size, keep);
+    }
+
     fn segment_limit(&self) -> u64 {
         self.options.segment_bytes.bytes().min(SEGMENT_BYTES_MAX)
     }
@@ -431,6 +442,7 @@ impl Log {
         let segment = Arc::new(segment.with_file(DynFile::clone(&file)));
         self.shared.segments.write().push(Arc::clone(&segment));
         self.shared.note_index(&self.active);
+        self.cached.closed(&self.active, self.active.summary().size);
         self.active = segment;
         self.file = file;
         self.room = Room::used(length);

@@ -30,6 +30,9 @@ pub struct Options {
     /// Zeros are written up to so many bytes behind the newest segment's end, so that flushes of little need not
     /// make the file longer. Default 0: none.
     pub preallocate_bytes: ByteSize,
+    /// The newest flushed bytes that stay in the kernel's page cache; older ones are given back as the log grows, some MiB at a
+    /// time. Default 64 MiB.
+    pub page_cache_bytes: ByteSize,
     /// A checkpoint is written after this many bytes were flushed: bounds what recovery scans.
     /// Default 32 MiB.
     pub checkpoint_bytes: ByteSize,
@@ -61,6 +64,7 @@ impl Default for Options {
             tail_bytes: ByteSize::from_kib(256),
             journal_bytes: ByteSize::from_bytes(0),
             preallocate_bytes: ByteSize::from_bytes(0),
+            page_cache_bytes: ByteSize::from_mib(64),
             checkpoint_bytes: ByteSize::from_mib(32),
             producers_max: 10_000,
             producer_expiry: Duration::from_hours(24),

@@ -5,6 +5,7 @@
 //! Lock order: a segment's state is the innermost lock.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -133,6 +134,14 @@ impl Segment {
             .map_err(|source| self.io("open", source))?;
         *file = Some(DynFile::clone(&opened));
         Ok(opened)
+    }
+
+    /// Gives the page cache of these bytes back, if the file is open: nobody has written or read it lately otherwise.
+    pub(crate) fn uncache(&self, bytes: Range<u64>) {
+        let file = self.file.lock().clone();
+        if let Some(file) = file {
+            file.uncache(bytes);
+        }
     }
 
     /// Whether nobody but the caller has this segment, or its file: with it out of the log's list, nobody will.

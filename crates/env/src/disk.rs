@@ -10,6 +10,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -138,6 +139,12 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Bytes in the file.
     fn length(&self) -> io::Result<u64>;
+
+    /// Advises that these bytes, which are durable, will not be read soon: memory that holds them may be used for others. Reads
+    /// find them as before. Does nothing where there is no such memory.
+    fn uncache(&self, bytes: Range<u64>) {
+        let _nothing_to_do = bytes;
+    }
 
     /// Fills `buffer` from `position`.
     ///

@@ -37,4 +37,4 @@ pub use entropy::{DynEntropy, Entropy, RealEntropy, SeededEntropy};
 pub use overlay::Overlay;
 pub use real_disk::RealDisk;
 pub use reserve::{Reserve, is_full};
-pub use sim_disk::{Faults, SimDisk, Survival};
+pub use sim_disk::{Faults, SimDisk, Survival, Uncached};

@@ -3,11 +3,13 @@
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{Advice, FlockOperation, fadvise, flock, statvfs};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -216,6 +218,14 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
+    }
+
+    fn uncache(&self, bytes: Range<u64>) {
+        // To its end would be a length of 0.
+        if let Some(length) = NonZeroU64::new(bytes.end.saturating_sub(bytes.start)) {
+            // Advice: a file system that does not take it loses nothing.
+            let _advised = fadvise(&self.0, bytes.start, Some(length), Advice::DontNeed);
+        }
     }
 
     fn length(&self) -> io::Result<u64> {

@@ -31,6 +31,15 @@ use crate::disk::{Disk, DiskLock, DynFile, Entry, LockError, Open, Space};
 use file::SimFile;
 use state::State;
 
+/// Advice about the page cache that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Uncached {
+    /// Bytes that will not be read soon, each as often as it was said.
+    pub bytes: u64,
+    /// How often some of them were not flushed.
+    pub not_flushed: u64,
+}
+
 /// How much of what was not synced a crash may leave on the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Survival {
@@ -137,6 +146,11 @@ impl SimDisk {
     /// not what was written.
     pub fn drop_caches(&self) {
         self.state.lock().drop_caches();
+    }
+
+    /// What its users advised by [`DiskFile::uncache`](crate::DiskFile::uncache).
+    pub fn uncached(&self) -> Uncached {
+        self.state.lock().uncached
     }
 
     /// Makes everything durable, as if the kernel had written it back in time.

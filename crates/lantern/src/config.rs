@@ -37,6 +37,8 @@ pub(crate) struct Config {
     pub(crate) journal_size: ByteSize,
     /// How far zeros are written ahead of a partition's end; 0 does without.
     pub(crate) preallocate_size: ByteSize,
+    /// The newest bytes of a partition that stay in the kernel's page cache.
+    pub(crate) page_cache_size: ByteSize,
     /// How often records that are past their topic's retention are looked for.
     pub(crate) retention_interval: HumanDuration,
     pub(crate) agent: bool,
@@ -112,6 +114,7 @@ impl Default for Config {
             series_retention: HumanDuration::new(Duration::from_hours(6)),
             journal_size: ByteSize::from_mib(16),
             preallocate_size: ByteSize::from_kib(512),
+            page_cache_size: ByteSize::from_mib(64),
             retention_interval: HumanDuration::new(Duration::from_secs(30)),
             agent: true,
             ready_file: None,
@@ -329,6 +332,7 @@ struct Partial {
     series_retention: Option<HumanDuration>,
     journal_size: Option<ByteSize>,
     preallocate_size: Option<ByteSize>,
+    page_cache_size: Option<ByteSize>,
     retention_interval: Option<HumanDuration>,
     agent: Option<bool>,
     ready_file: Option<PathBuf>,

@@ -387,6 +387,7 @@ async fn open_broker(
         log_dirs: crate::config::absolute(&config.log_dirs)?,
         journal_bytes: config.journal_size,
         preallocate_bytes: config.preallocate_size,
+        page_cache_bytes: config.page_cache_size,
         clean_interval: config.compaction.interval.get(),
         clean_memory: config.compaction.memory,
         clean_rate: config.compaction.rate,

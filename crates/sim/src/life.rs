@@ -278,6 +278,7 @@ fn options(world: &World, clock: &Arc<LifeClock>) -> Options {
         // may also change between them.
         journal_bytes: ByteSize::from_kib(*dice.of(&[0, 4, 4, 16, 64])),
         preallocate_bytes: ByteSize::from_kib(*dice.of(&[0, 4, 512])),
+        page_cache_bytes: ByteSize::from_kib(*dice.of(&[0, 1, 65_536])),
         journal_partition_bytes: ByteSize::from_bytes(*dice.of(&[150, 700, 65_536])),
         groups_records_max: *dice.of(&[8, 40, 10_000]),
         queue_appends: *dice.of(&[4, 16_384]),

@@ -4,6 +4,7 @@
 
 use std::fmt::Debug;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -119,5 +120,9 @@ impl DiskFile for LyingFile {
 
     fn length(&self) -> io::Result<u64> {
         self.file.length()
+    }
+
+    fn uncache(&self, bytes: Range<u64>) {
+        self.file.uncache(bytes);
     }
 }

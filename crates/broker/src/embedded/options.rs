@@ -49,6 +49,9 @@ pub struct Options {
     /// Zeros are written at most so far ahead of a partition's end, where flushes have little to write: then most of them
     /// need not make the file longer. Default 512 KiB; 0 does without.
     pub preallocate_bytes: ByteSize,
+    /// The newest bytes of a partition that stay in the kernel's page cache; older ones are given back once they are flushed.
+    /// Default 64 MiB; as much as the disk has leaves all of it to the kernel.
+    pub page_cache_bytes: ByteSize,
     /// Files flushed at the same time, at most. Default 8, at least 1.
     pub flush_threads: usize,
     /// Partitions whose topic only asks for [`Durability::Written`](crate::Durability::Written) are
@@ -114,6 +117,7 @@ impl Options {
             journal_bytes: ByteSize::from_mib(16),
             journal_partition_bytes: ByteSize::from_kib(64),
             preallocate_bytes: ByteSize::from_kib(512),
+            page_cache_bytes: ByteSize::from_mib(64),
             flush_threads: 8,
             lazy_flush: Duration::from_secs(1),
             retention_interval: Duration::from_secs(30),

@@ -168,6 +168,7 @@ impl Partition {
                 commitlog::Options {
                     journal_bytes: options.journal_limit(),
                     preallocate_bytes: options.preallocate_bytes,
+                    page_cache_bytes: options.page_cache_bytes,
                     pool: memory.pool.clone(),
                     reserve: Some(log_dir.reserve.clone()),
                     ..commitlog::Options::default()

@@ -11,6 +11,7 @@
 )]
 
 mod basics;
+mod cached;
 mod clean;
 mod cleaned;
 mod faults;

@@ -84,6 +84,7 @@ impl World {
             checkpoint_bytes: ByteSize::from_bytes(500 + below(8_000)),
             tail_bytes: ByteSize::from_bytes(below(3) * 1_500),
             preallocate_bytes: ByteSize::from_kib(below(3) * 4),
+            page_cache_bytes: ByteSize::from_bytes(below(3) * 1_000),
             ..Options::default()
         };
         let mut world = Self {

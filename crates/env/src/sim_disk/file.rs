@@ -1,6 +1,7 @@
 //! One simulated file: what readers see, what is durable, and the writes in between; and the handle.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -86,6 +87,25 @@ impl Content {
             change.apply(&mut self.cached);
         }
         self.cached.resize(length, 0);
+    }
+
+    /// The same for these bytes; whether all of them were clean.
+    pub(super) fn uncache(&mut self, bytes: Range<usize>) -> bool {
+        let mut there = self.clone();
+        there.drop_cache();
+        if let (Some(seen), Some(there)) = (
+            self.cached.get_mut(bytes.clone()),
+            there.cached.get(bytes.clone()),
+        ) {
+            seen.copy_from_slice(there);
+        }
+        self.pending.iter().all(|change| match change {
+            Pending::Write {
+                position,
+                bytes: written,
+            } => *position >= bytes.end || position + written.len() <= bytes.start,
+            Pending::Length(length) => *length >= bytes.end,
+        })
     }
 
     pub(super) fn flip(&mut self, bit: u64) -> io::Result<()> {
@@ -248,5 +268,15 @@ impl DiskFile for SimFile {
             state.power()?;
             Ok(state.files[file].cached.len() as u64)
         })
+    }
+
+    fn uncache(&self, bytes: Range<u64>) {
+        let advised = self.with(false, |state, file| {
+            state.power()?;
+            state.uncache(file, bytes);
+            Ok(())
+        });
+        // After its life, or without power, there is no cache.
+        drop(advised);
     }
 }

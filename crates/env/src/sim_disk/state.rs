@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::file::Content;
 use super::names::{Names, Node};
-use super::{Faults, Survival};
+use super::{Faults, Survival, Uncached};
 use crate::disk::{Entry, Open};
 use crate::entropy::SplitMix;
 
@@ -21,6 +22,7 @@ pub(super) struct State {
     /// Which life of the process this is: handles of earlier ones are dead.
     pub(super) process: u64,
     pub(super) changes: u64,
+    pub(super) uncached: Uncached,
     powerless: bool,
     random: SplitMix,
 }
@@ -54,6 +56,7 @@ impl State {
             locks: BTreeMap::new(),
             process: 0,
             changes: 0,
+            uncached: Uncached::default(),
             powerless: false,
             random: SplitMix::new(seed),
         }
@@ -240,6 +243,14 @@ impl State {
         for file in &mut self.files {
             file.drop_cache();
         }
+    }
+
+    pub(super) fn uncache(&mut self, file: usize, bytes: Range<u64>) {
+        let at = |position| usize::try_from(position).unwrap_or(usize::MAX);
+        if !self.files[file].uncache(at(bytes.start)..at(bytes.end)) {
+            self.uncached.not_flushed += 1;
+        }
+        self.uncached.bytes += bytes.end - bytes.start;
     }
 
     pub(super) fn write_back(&mut self) {

@@ -9,8 +9,9 @@ type Case = fn(&dyn Disk, &Path);
 
 /// Runs every case in a directory of its own.
 fn suite(disk: &dyn Disk, root: &Path) {
-    let cases: [(&str, Case); 11] = [
+    let cases: [(&str, Case); 12] = [
         ("read-back", what_is_written_is_read),
+        ("page-cache", what_leaves_the_page_cache_is_read_as_before),
         ("vectored", slices_are_written_one_after_another),
         ("many-slices", more_slices_than_one_call_takes),
         ("open", opening_treats_missing_and_present_files_as_asked),
@@ -94,6 +95,20 @@ fn what_is_written_is_read(disk: &dyn Disk, dir: &Path) {
     assert!(reader.write_all_at(b"x", 0).is_err(), "opened for reading");
     file.sync_data().unwrap();
     disk.sync_dir(dir).unwrap();
+}
+
+fn what_leaves_the_page_cache_is_read_as_before(disk: &dyn Disk, dir: &Path) {
+    let file = disk.open(&dir.join("uncached"), Open::CreateNew).unwrap();
+    let mut expected = vec![7; 300_000];
+    file.write_all_at(&expected, 0).unwrap();
+    file.sync_data().unwrap();
+    // Not flushed: it stays, whatever is advised.
+    file.write_all_at(b"newer", 100_000).unwrap();
+    expected[100_000..100_005].copy_from_slice(b"newer");
+    for bytes in [0..300_000, 5..9, 299_999..1 << 40, 8..8] {
+        file.uncache(bytes);
+        assert!(content(&*file) == expected);
+    }
 }
 
 fn slices_are_written_one_after_another(disk: &dyn Disk, dir: &Path) {

@@ -92,6 +92,8 @@ fn sizes_may_be_numbers() {
         let (config, _) = load(yaml, UpFlags::default()).unwrap();
         assert_eq!(config.journal_size.bytes(), bytes, "{yaml}");
     }
+    let (config, _) = load("page_cache_size: 1GiB", UpFlags::default()).unwrap();
+    assert_eq!(config.page_cache_size.bytes(), 1 << 30);
 }
 
 #[test]

@@ -144,6 +144,7 @@ impl World {
             ring_slots_max: 8,
             journal_bytes: ByteSize::from_kib(journal_kib),
             preallocate_bytes: ByteSize::from_kib(preallocate_kib),
+            page_cache_bytes: ByteSize::from_kib(self.seed % 3),
             journal_partition_bytes: ByteSize::from_bytes(partition_bytes),
             ..manual(
                 self.disk.shared(),
