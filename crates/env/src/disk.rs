@@ -142,9 +142,7 @@ pub trait DiskFile: Send + Sync + Debug {
 
     /// Advises that these bytes, which are durable, will not be read soon: memory that holds them may be used for others. Reads
     /// find them as before. Does nothing where there is no such memory.
-    fn uncache(&self, bytes: Range<u64>) {
-        let _nothing_to_do = bytes;
-    }
+    fn uncache(&self, bytes: Range<u64>);
 
     /// Fills `buffer` from `position`.
     ///

@@ -13,6 +13,7 @@ mod content;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -418,4 +419,7 @@ impl DiskFile for File {
     fn length(&self) -> io::Result<u64> {
         Ok(self.content.length())
     }
+
+    /// What is in memory alone stays there.
+    fn uncache(&self, _bytes: Range<u64>) {}
 }

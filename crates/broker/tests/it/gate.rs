@@ -1,6 +1,7 @@
 //! A disk that takes its time over syncs, for as long as a test wants.
 
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,5 +156,9 @@ impl DiskFile for SlowFile {
 
     fn length(&self) -> io::Result<u64> {
         self.file.length()
+    }
+
+    fn uncache(&self, bytes: Range<u64>) {
+        self.file.uncache(bytes);
     }
 }
