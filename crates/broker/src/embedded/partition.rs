@@ -61,7 +61,6 @@ pub(crate) struct Partition {
     followed: AtomicBool,
     memory: Arc<Memory>,
     log_dir: Arc<LogDir>,
-    log_start: AtomicU64,
     readable: AtomicU64,
     /// The first offset of an open transaction, [`STABLE`] without one. Stored before `readable`, and
     /// read after it, so that no reader takes an open transaction for a committed one.
@@ -194,7 +193,6 @@ impl Partition {
             followed: AtomicBool::new(false),
             memory: Arc::clone(memory),
             log_dir: Arc::clone(log_dir),
-            log_start: AtomicU64::new(marks.log_start.get()),
             // Recovery flushed what it kept, so all of it may be seen.
             readable: AtomicU64::new(marks.log_end.get()),
             unstable: AtomicU64::new(unstable),
@@ -249,7 +247,6 @@ impl Partition {
             followed: AtomicBool::new(false),
             memory: Arc::clone(memory),
             log_dir: Arc::clone(log_dir),
-            log_start: AtomicU64::new(0),
             readable: AtomicU64::new(0),
             unstable: AtomicU64::new(STABLE),
             end: AtomicU64::new(0),
@@ -275,8 +272,10 @@ impl Partition {
         self.id.topic.as_str() == GROUPS_TOPIC
     }
 
+    /// The first offset that reads find: the log's own word, which is ahead of what removing the older ones takes.
     pub(crate) fn log_start(&self) -> Offset {
-        Offset::new(self.log_start.load(Ordering::Acquire))
+        let marks = self.reader.as_ref().map(LogReader::marks);
+        marks.map_or(Offset::ZERO, |marks| marks.log_start)
     }
 
     /// The high watermark.
@@ -497,7 +496,6 @@ impl Partition {
             error
         })?;
         let start = log.marks().log_start;
-        self.log_start.fetch_max(start.get(), Ordering::AcqRel);
         drop(guard);
         // What went may have made room.
         let _filled = self.log_dir.reserve.fill();

@@ -79,3 +79,50 @@ async fn much_is_flushed_before_its_time() {
     drop(closed);
     broker.shutdown().await.unwrap();
 }
+
+#[tokio::test]
+async fn while_old_records_go_the_first_that_is_named_can_be_read() {
+    let gate = Arc::new(Gate::default());
+    let named = |path: &std::path::Path| path.to_string_lossy().contains("checkpoint");
+    let clock = Arc::new(RealClock::new());
+    let options = Options {
+        drive: Drive::Threads,
+        ..Options::new(
+            "/data",
+            gate.before(named),
+            clock,
+            Arc::new(SeededEntropy::new(1)),
+        )
+    };
+    let broker = EmbeddedBroker::open(options).unwrap();
+    broker.create_topic(spec("ticks", 1)).await.unwrap();
+    let of = at("ticks", 0);
+    for _ in 0..10 {
+        let append = broker.append(&of, vec![batch(["tick"])], Durability::Flushed);
+        append.await.unwrap();
+    }
+    let closed = gate.close();
+    let mut removing = tokio::spawn({
+        let (broker, of) = (Arc::clone(&broker), of.clone());
+        async move { broker.delete_records(&of, Offset::new(5).into()).await }
+    });
+    let waits = Arc::clone(&gate);
+    tokio::select! {
+        waited = tokio::task::spawn_blocking(move || waits.somebody_waits()) => waited.unwrap(),
+        removed = &mut removing => panic!("{removed:?} without a checkpoint"),
+    }
+    let first = broker.marks(&of).await.unwrap().log_start;
+    let limit = ReadLimit {
+        bytes: 1 << 20,
+        at_least_one: true,
+    };
+    let read = broker.read(&of, first, limit).await.unwrap();
+    assert!(!read.batches.to_vec().is_empty());
+    drop(closed);
+    assert_eq!(removing.await.unwrap().unwrap(), Offset::new(5).into());
+    assert_eq!(
+        broker.marks(&of).await.unwrap().log_start,
+        Offset::new(5).into()
+    );
+    broker.shutdown().await.unwrap();
+}
