@@ -115,6 +115,16 @@ pub trait Broker: Send + Sync + std::fmt::Debug + 'static {
     /// Where a partition's records are kept, and how many bytes they take; none where that is not known.
     fn kept(&self, of: &TopicPartition) -> Option<Kept>;
 
+    /// Whether the disk of a partition is missing: [`Kept::offline`], without the rest.
+    fn is_offline(&self, of: &TopicPartition) -> bool {
+        self.kept(of).is_some_and(|kept| kept.offline)
+    }
+
+    /// The disks that records are kept on; none where that is not known. May take as long as asking a disk takes.
+    fn log_dirs(&self) -> Vec<LogDirInfo> {
+        Vec::new()
+    }
+
     /// A watch on one partition's high watermark: changes whenever more becomes readable.
     ///
     /// # Errors
@@ -335,6 +345,8 @@ pub struct Fetched {
     pub next: Position,
     /// The marks at the time of reading.
     pub marks: Marks,
+    /// Some of the batches have no records: they stand for what compaction took.
+    pub hollow: bool,
 }
 
 /// Where a partition's records are kept.
@@ -346,6 +358,17 @@ pub struct Kept {
     pub offline: bool,
     /// What they take there.
     pub size: ByteSize,
+}
+
+/// A disk that records are kept on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogDirInfo {
+    /// As [`Kept::log_dir`].
+    pub name: Arc<str>,
+    /// As [`Kept::offline`].
+    pub offline: bool,
+    /// How full it is; `None` where it does not say.
+    pub space: Option<env::Space>,
 }
 
 /// The marks of one partition: `log_start <= last_stable <= high_watermark <= log_end`.

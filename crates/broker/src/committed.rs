@@ -34,14 +34,19 @@ pub async fn read_committed(
     })
 }
 
-/// The batches that applications see: as they are, and shared, when that is all of them.
-pub fn visible(batches: &Bytes, aborted: &[Aborted]) -> Bytes {
+/// The batches that applications see.
+fn visible(batches: &Bytes, aborted: &[Aborted]) -> Bytes {
+    without(batches, |header| is_hidden(header, aborted))
+}
+
+/// The batches that are not hidden: as they are, and shared, when that is all of them.
+pub fn without(batches: &Bytes, is_hidden: impl Fn(&Header) -> bool) -> Bytes {
     let mut kept = BytesMut::new();
     let (mut copied, mut at) = (false, 0);
     while let Some(rest) = batches.get(at..).filter(|rest| !rest.is_empty()) {
         let size = match Header::read(rest).and_then(|header| Ok((header, header.size()?))) {
             Ok((header, size)) if size <= rest.len() => {
-                let hidden = is_hidden(&header, aborted);
+                let hidden = is_hidden(&header);
                 if hidden && !copied {
                     copied = true;
                     kept.extend_from_slice(&batches[..at]);

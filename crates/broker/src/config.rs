@@ -266,13 +266,15 @@ impl ConfigKey {
             ConfigKind::Word(words) if words.contains(&value) => Ok(()),
             ConfigKind::Word(words) => refuse(format!("write one of {}", list(words))),
             ConfigKind::Words(words)
-                if value.split(',').all(|word| words.contains(&word.trim())) =>
+                if value.is_empty()
+                    || value.split(',').all(|word| words.contains(&word.trim())) =>
             {
                 Ok(())
             }
-            ConfigKind::Words(words) => {
-                refuse(format!("write some of {} with commas between", list(words)))
-            }
+            ConfigKind::Words(words) => refuse(format!(
+                "write some of {} with commas between, or nothing",
+                list(words)
+            )),
             ConfigKind::Text => Ok(()),
         }
     }
@@ -349,6 +351,8 @@ mod tests {
         let both = cleanup("cleanup.policy", "compact, delete").policy;
         assert!(both.compacts() && both.deletes());
         assert!(!cleanup("cleanup.policy", "compact").policy.deletes());
+        let nothing = cleanup("cleanup.policy", "").policy;
+        assert!(!nothing.compacts() && !nothing.deletes());
         let millis = Duration::from_millis;
         assert_eq!(
             cleanup("delete.retention.ms", "5").delete_retention,
@@ -389,6 +393,7 @@ mod tests {
             ("max.message.bytes", "67108865"),
             ("message.timestamp.type", "Yesterday"),
             ("cleanup.policy", "delete,shred"),
+            ("cleanup.policy", "delete,"),
             ("min.cleanable.dirty.ratio", "1.5"),
             ("preallocate", "yes"),
         ] {

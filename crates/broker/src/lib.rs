@@ -59,7 +59,7 @@ mod transactional;
 
 pub use api::*;
 pub use appends::{AppendAnswers, AppendsFuture};
-pub use committed::{read_committed, visible};
+pub use committed::{read_committed, without};
 pub use config::{
     Cleanup, CleanupPolicy, ConfigEntry, ConfigKey, ConfigKind, DirtyRatio, KEYS,
     SEGMENT_BYTES_MAX, SEGMENT_BYTES_MIN, config_key,

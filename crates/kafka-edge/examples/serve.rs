@@ -44,16 +44,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let coordinating = tokio::spawn(Arc::clone(&groups).run(stop.clone()));
 
-    let advertised = match args.next() {
-        None => None,
-        Some(address) => {
-            let (host, port) = address.rsplit_once(':').ok_or("advertise HOST:PORT")?;
-            Some(kafka_edge::Advertised {
-                host: host.to_owned(),
-                port: port.parse()?,
-            })
-        }
-    };
+    let advertised = args.next().map(|address| address.parse()).transpose()?;
     let options = kafka_edge::Options {
         listen,
         advertised,

@@ -74,7 +74,7 @@ pub(crate) async fn dispatch(call: Call, request: Request) -> Result<Answer, Fat
         Request::IncrementalAlterConfigs(request) => {
             call.reply(&configs::incremental_alter_configs(&call, request).await)
         }
-        Request::DescribeLogDirs(request) => call.reply(&log_dirs::describe(&call, request)),
+        Request::DescribeLogDirs(request) => call.reply(&log_dirs::describe(&call, request).await),
         Request::CreatePartitions(request) => {
             call.reply(&partitions::create_partitions(&call, request).await)
         }

@@ -1,6 +1,7 @@
 //! How the endpoint behaves, and what is wrong with a configuration.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 use broker::TopicConfig;
@@ -70,6 +71,32 @@ pub struct Advertised {
     pub host: String,
     /// The port; 0 for the one that is listened on.
     pub port: u16,
+}
+
+/// `HOST:PORT`, `[V6]:PORT`, or `HOST` for the port that is listened on.
+impl FromStr for Advertised {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not HOST or HOST:PORT");
+        // A colon within brackets belongs to the address.
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+            _ => (text, None),
+        };
+        let host = match host.strip_prefix('[') {
+            Some(host) => host.strip_suffix(']').ok_or_else(wrong)?,
+            None if host.contains([':', '/']) => return Err(wrong()),
+            None => host,
+        };
+        if host.is_empty() || host.contains(char::is_whitespace) {
+            return Err(wrong());
+        }
+        Ok(Self {
+            host: host.to_owned(),
+            port: port.map_or(Ok(0), |port| port.parse().map_err(|_| wrong()))?,
+        })
+    }
 }
 
 impl Default for Options {

@@ -219,6 +219,9 @@ pub(crate) struct UpFlags {
     /// Address for Kafka clients; port 0 picks a free one [default: 127.0.0.1:9092]
     #[arg(long, value_name = "ADDR")]
     pub(crate) kafka: Option<SocketAddr>,
+    /// Where Kafka clients are told to connect, if there is a translation in between [default: the address each reached]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka_advertised: Option<String>,
     /// Watched folder of boards, meters and other resources [default: ./conf.d; built-in ones without it]
     #[arg(long, value_name = "DIR")]
     pub(crate) conf_dir: Option<PathBuf>,

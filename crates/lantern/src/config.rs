@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use figment::Figment;
 use figment::providers::{Env, Serialized};
+use kafka_edge::Advertised;
 use serde::{Deserialize, Serialize};
 use stdx::{ByteSize, HumanDuration};
 
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) log_dirs: Vec<PathBuf>,
     pub(crate) http: SocketAddr,
     pub(crate) kafka: SocketAddr,
+    /// Where Kafka clients are told to connect, `HOST:PORT`; else the address that each reached.
+    pub(crate) kafka_advertised: Option<String>,
     /// This node's number, as Kafka clients see it.
     pub(crate) node_id: i32,
     pub(crate) conf_dir: PathBuf,
@@ -108,6 +111,7 @@ impl Default for Config {
             log_dirs: Vec::new(),
             http: SocketAddr::from(([127, 0, 0, 1], 8787)),
             kafka: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            kafka_advertised: None,
             node_id: kafka_edge::Options::default().node_id,
             conf_dir: "conf.d".into(),
             rules_dir: "rules".into(),
@@ -188,11 +192,17 @@ impl Config {
     pub(crate) fn kafka_edge(&self) -> kafka_edge::Options {
         kafka_edge::Options {
             listen: self.kafka,
+            // Checked when it was loaded.
+            advertised: self.advertised().ok().flatten(),
             node_id: self.node_id,
             auto_create_topics: self.topics.auto_create,
             partitions_default: self.topics.partitions,
             ..kafka_edge::Options::default()
         }
+    }
+
+    fn advertised(&self) -> Result<Option<Advertised>, String> {
+        self.kafka_advertised.as_deref().map(str::parse).transpose()
     }
 
     /// Who may send how much.
@@ -210,6 +220,9 @@ impl Config {
             problems.push(format!(
                 "series_retention is {retention}: it needs at least 5m"
             ));
+        }
+        if let Err(problem) = self.advertised() {
+            problems.push(format!("kafka_advertised: {problem}"));
         }
         let journal = self.journal_size;
         if journal.bytes() > 0 && !(JOURNAL_MIN..=JOURNAL_MAX).contains(&journal) {
@@ -279,6 +292,13 @@ fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
     );
     put("http", flags.http.map(|address| json!(address)));
     put("kafka", flags.kafka.map(|address| json!(address)));
+    put(
+        "kafka_advertised",
+        flags
+            .kafka_advertised
+            .as_ref()
+            .map(|address| json!(address)),
+    );
     put("conf_dir", flags.conf_dir.as_ref().map(|path| json!(path)));
     put(
         "rules_dir",
@@ -326,6 +346,7 @@ struct Partial {
     log_dirs: Option<Vec<PathBuf>>,
     http: Option<SocketAddr>,
     kafka: Option<SocketAddr>,
+    kafka_advertised: Option<String>,
     node_id: Option<i32>,
     conf_dir: Option<PathBuf>,
     rules_dir: Option<PathBuf>,

@@ -41,6 +41,8 @@ pub enum CleanupPolicy {
     CompactDelete,
     /// Both, written so.
     DeleteCompact,
+    /// Nothing: an empty list.
+    Nothing,
 }
 
 impl CleanupPolicy {
@@ -52,6 +54,7 @@ impl CleanupPolicy {
         match (first, other) {
             ("compact", false) => Self::Compact,
             ("compact", true) => Self::CompactDelete,
+            ("", false) => Self::Nothing,
             (_, false) => Self::Delete,
             (_, true) => Self::DeleteCompact,
         }
@@ -63,17 +66,18 @@ impl CleanupPolicy {
             Self::Compact => "compact",
             Self::CompactDelete => "compact,delete",
             Self::DeleteCompact => "delete,compact",
+            Self::Nothing => "",
         }
     }
 
     /// Whether of records with the same key only the last stays.
     pub const fn compacts(self) -> bool {
-        !matches!(self, Self::Delete)
+        !matches!(self, Self::Delete | Self::Nothing)
     }
 
     /// Whether retention removes old segments.
     pub const fn deletes(self) -> bool {
-        !matches!(self, Self::Compact)
+        !matches!(self, Self::Compact | Self::Nothing)
     }
 }
 

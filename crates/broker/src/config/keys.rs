@@ -35,7 +35,7 @@ pub const KEYS: &[ConfigKey] = &[
         ConfigKind::Words(&["delete", "compact"]),
         "delete",
         true,
-        "Whether old segments are deleted, old values of keys are removed (compacted), or both.",
+        "Whether old segments are deleted, old values of keys are removed (compacted), both, or (empty) neither.",
     ),
     key(
         "compression.type",

@@ -28,8 +28,8 @@ use super::{
 use super::{cleaner, retention, store, topics};
 use crate::{
     Append, Appended, AppendsFuture, Broker, BrokerFuture, Capabilities, Commit, DelayFilter,
-    Delays, Demand, Durability, Error, Feed, Fetched, Found, Kept, Marks, Place, ReadLimit,
-    TopicConfig, TopicInfo, TopicSpec, TransactionalLog, Wanted, Wish,
+    Delays, Demand, Durability, Error, Feed, Fetched, Found, Kept, LogDirInfo, Marks, Place,
+    ReadLimit, TopicConfig, TopicInfo, TopicSpec, TransactionalLog, Wanted, Wish,
 };
 
 /// The broker inside Lantern: durable topics in a directory of this machine, or in several.
@@ -431,6 +431,24 @@ impl Broker for EmbeddedBroker {
             offline: log_dir.missing().is_some(),
             size: ByteSize::from_bytes(partition.size_bytes()),
         })
+    }
+
+    fn log_dirs(&self) -> Vec<LogDirInfo> {
+        let disk = &self.shared.options.disk;
+        let all = self.shared.log_dirs.iter().map(|dir| {
+            let offline = dir.missing().is_some();
+            LogDirInfo {
+                name: Arc::clone(&dir.name),
+                offline,
+                space: (!offline).then(|| disk.space(&dir.root).ok()).flatten(),
+            }
+        });
+        all.collect()
+    }
+
+    fn is_offline(&self, of: &TopicPartition) -> bool {
+        let partition = self.shared.partition(of);
+        partition.is_ok_and(|partition| partition.log_dir().missing().is_some())
     }
 
     fn watch(&self, of: &TopicPartition) -> Result<watch::Receiver<Position>, Error> {

@@ -21,7 +21,7 @@ use stdx::broadcast::{Polled, Reader, Waits};
 
 use super::memory::Memory;
 use super::partition::{Handed, Partition};
-use super::reads::{end_of, offset_of};
+use super::reads::{look_through, offset_of};
 use crate::{Fed, Feed, Fetched, ReadLimit};
 
 /// Items claimed at once, at most.
@@ -111,7 +111,7 @@ impl RingFeed {
         };
         if first.base < from || bytes.len() > limit.bytes {
             let part = take_batches(bytes, from, limit.bytes, limit.at_least_one, until);
-            return match end_of(&part) {
+            return match look_through(&part).next {
                 Some(next) => self.fetched(part, next),
                 None => Fed::Log,
             };
@@ -152,6 +152,8 @@ impl RingFeed {
             batches,
             next: next.into(),
             marks: self.partition.marks(),
+            // Compaction touches nothing that is as new.
+            hollow: false,
         })
     }
 }

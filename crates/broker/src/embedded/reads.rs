@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use model::{Offset, Position, TopicName, TopicPartition};
-use record::{CheckedBatch, Compression};
+use record::{CheckedBatch, Compression, HEADER_BYTES};
 
 use super::Shared;
 use super::partition::Partition;
@@ -141,6 +141,7 @@ pub(crate) fn warm(
             batches: bytes::Bytes::new(),
             next: from,
             marks,
+            hollow: false,
         }));
     }
     let batches = partition.read_memory(offset, limit, until)?;
@@ -162,7 +163,8 @@ pub(crate) fn cold(
 }
 
 fn fetched(shared: &Shared, partition: &Partition, from: Offset, batches: bytes::Bytes) -> Fetched {
-    let next = end_of(&batches).unwrap_or(from);
+    let seen = look_through(&batches);
+    let next = seen.next.unwrap_or(from);
     if !batches.is_empty() {
         shared.metrics.reads.inc();
         let bytes = u64::try_from(batches.len()).unwrap_or(u64::MAX);
@@ -173,24 +175,41 @@ fn fetched(shared: &Shared, partition: &Partition, from: Offset, batches: bytes:
         next: next.into(),
         batches,
         marks: partition.marks(),
+        hollow: seen.hollow,
     }
 }
 
 /// Bytes before the batch length field ends.
 const LENGTH_END: usize = 12;
 
-/// The offset after the last of `batches`, from their headers alone.
-pub(crate) fn end_of(batches: &[u8]) -> Option<Offset> {
+/// What the headers of batches say.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// The offset after the last of them.
+    pub(crate) next: Option<Offset>,
+    /// One of them has no records.
+    pub(crate) hollow: bool,
+}
+
+/// Looks at the headers of `batches`, and at nothing else.
+pub(crate) fn look_through(batches: &[u8]) -> Seen {
     let mut rest = batches;
-    let mut end = None;
-    while let Some(head) = rest.get(..27) {
-        let base = u64::from_be_bytes(head[..8].try_into().ok()?);
-        let length = u32::from_be_bytes(head[8..LENGTH_END].try_into().ok()?);
-        let delta = u32::from_be_bytes(head[23..27].try_into().ok()?);
-        end = Some(Offset::new(base + u64::from(delta) + 1));
-        rest = rest.get(LENGTH_END + usize::try_from(length).ok()?..)?;
+    let mut seen = Seen::default();
+    while let Some(head) = rest.first_chunk::<HEADER_BYTES>() {
+        let field = |at: usize| {
+            let bytes = head.get(at..at + 4).and_then(<[u8]>::first_chunk);
+            bytes.map_or(0, |bytes| u32::from_be_bytes(*bytes))
+        };
+        let base = (u64::from(field(0)) << 32) | u64::from(field(4));
+        seen.next = Some(Offset::new(base + u64::from(field(23)) + 1));
+        seen.hollow |= field(57) == 0;
+        let length = usize::try_from(field(LENGTH_END - 4)).unwrap_or(usize::MAX);
+        match rest.get(LENGTH_END.saturating_add(length)..) {
+            Some(behind) => rest = behind,
+            None => return Seen { next: None, ..seen },
+        }
     }
-    end
+    seen
 }
 
 /// The offset of a position, if it can be one.

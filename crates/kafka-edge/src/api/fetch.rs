@@ -5,11 +5,12 @@
 //!   never gets stuck.
 //! - A bad offset, topic or partition is answered at once; otherwise the answer waits for
 //!   `min_bytes`, at most `max_wait`, woken by the broker once that much is there over all partitions, and by nothing less.
-//! - What was read once is not read again: after waking only what is new is added.
+//! - What was read once is not read again: after waking, or when the time is over, only what is new is added.
 //! - Every byte read is charged to the answer budget before it is read (a first batch beyond its
 //!   share: before it is kept), and given back when it is written.
 //!
-//! No sessions are kept: the session id is always 0, and one that a client brings was never given.
+//! No sessions are kept: the session id is always 0, and one that a client wants to go on with was never given. One that it
+//! names to end it, or to begin another (epochs -1 and 0, KIP-227), is nothing to be refused for.
 
 mod part;
 
@@ -29,10 +30,14 @@ use part::Part;
 /// The isolation level of readers that stop where a transaction is open.
 const READ_COMMITTED: i8 = 1;
 
+/// The epochs of requests that name all they want (KIP-227).
+const NO_SESSION: i32 = -1;
+const NEW_SESSION: i32 = 0;
+
 /// Serves Fetch.
 pub(crate) async fn fetch(call: &Call, request: FetchRequest) -> Result<Answer, Fatal> {
     let (version, id) = (call.version(), call.header.correlation_id);
-    if request.session_id != 0 {
+    if !matches!(request.session_epoch, NO_SESSION | NEW_SESSION) {
         let code = call.refuse(ErrorCode::FetchSessionIdNotFound);
         let pieces = FetchAnswer::new(version, id, code, 0).finish()?;
         return Ok(Answer::pieces(pieces, None));
@@ -117,15 +122,21 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Reads until there is enough, or something to tell, or no more time.
+    /// Reads until there is enough, or something to tell, or no more time; then what is there is read, too.
     async fn run(&mut self, parts: &mut [Part]) -> Option<Held> {
+        let mut last = false;
         loop {
             for part in parts.iter_mut() {
                 self.read(part).await;
             }
-            let settled = self.short || parts.iter().any(Part::is_refused);
-            if settled || self.bytes >= self.bytes_min || !self.wait(parts).await {
+            let settled = last || self.short || parts.iter().any(Part::is_refused);
+            if settled || self.bytes >= self.bytes_min {
                 break;
+            }
+            match self.wait(parts).await {
+                Waited::Enough => {}
+                Waited::Over => last = true,
+                Waited::Ended => break,
             }
         }
         let mut held = self.held.take()?;
@@ -183,16 +194,16 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Waits until there is enough; `false` when the answer must go out as it is.
-    async fn wait(&self, parts: &mut [Part]) -> bool {
+    /// Waits until there is enough, or no more time.
+    async fn wait(&self, parts: &mut [Part]) -> Waited {
         let demand = Arc::new(Demand::new(self.bytes_min - self.bytes));
         let room = self.bytes_max - self.bytes.min(self.bytes_max);
         let mut counting = false;
         for part in parts {
             match part.want(self.call, room, self.bytes == 0, &demand) {
                 Some(Wanted::Counting) => counting = true,
-                Some(Wanted::Ready) => return true,
-                Some(Wanted::Closed) => return false,
+                Some(Wanted::Ready) => return Waited::Enough,
+                Some(Wanted::Closed) => return Waited::Ended,
                 None => {}
             }
         }
@@ -205,12 +216,21 @@ impl<'a> Reading<'a> {
         };
         tokio::select! {
             biased;
-            () = self.call.peer.gone.cancelled() => false,
-            () = sleep_until(self.deadline) => false,
+            () = self.call.peer.gone.cancelled() => Waited::Ended,
+            () = sleep_until(self.deadline) => Waited::Over,
             open = met => {
                 self.call.shared.metrics.fetch_wakeups.inc();
-                open
+                if open { Waited::Enough } else { Waited::Ended }
             }
         }
     }
+}
+
+/// What ended a wait.
+enum Waited {
+    Enough,
+    /// The time: what is there now goes out, however little.
+    Over,
+    /// Nobody is there, or a topic is not: the answer goes out as it is.
+    Ended,
 }

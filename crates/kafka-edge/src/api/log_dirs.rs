@@ -1,9 +1,10 @@
-//! DescribeLogDirs: how many bytes partitions take, by log directory, whose path is nobody's business. One that is out of
-//! service has the error that Kafka gives it, and no partitions.
+//! DescribeLogDirs: how many bytes partitions take, by log directory, whose path is nobody's business, and how full its disk is
+//! (KIP-827). One that is out of service has the error that Kafka gives it, and no partitions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use env::Space;
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
@@ -14,8 +15,12 @@ use model::{PartitionId, TopicName, TopicPartition};
 use super::metadata::wire_name;
 use crate::context::{Call, partition, text};
 
-/// Serves DescribeLogDirs, of some partitions or all. Those that do not exist are left out, as Kafka does.
-pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+/// Serves DescribeLogDirs, of some partitions or all. Those that do not exist are left out, and every log directory is told, as
+/// Kafka does.
+pub(crate) async fn describe(
+    call: &Call,
+    request: DescribeLogDirsRequest,
+) -> DescribeLogDirsResponse {
     let asked: Vec<TopicPartition> = match request.topics {
         None => {
             let all = call.broker().topics();
@@ -33,7 +38,20 @@ pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> Describe
             all.collect()
         }
     };
-    let mut folders: BTreeMap<Arc<str>, Folder> = BTreeMap::new();
+    let broker = Arc::clone(call.broker());
+    // A disk may take its time.
+    let dirs = tokio::task::spawn_blocking(move || broker.log_dirs()).await;
+    let dirs = dirs.unwrap_or_default().into_iter();
+    let mut folders: BTreeMap<Arc<str>, Folder> = dirs
+        .map(|dir| {
+            let folder = Folder {
+                offline: dir.offline,
+                space: dir.space,
+                topics: BTreeMap::new(),
+            };
+            (dir.name, folder)
+        })
+        .collect();
     for at in asked {
         let Some(kept) = call.broker().kept(&at) else {
             continue;
@@ -58,6 +76,7 @@ pub(crate) fn describe(call: &Call, request: DescribeLogDirsRequest) -> Describe
 #[derive(Default)]
 struct Folder {
     offline: bool,
+    space: Option<Space>,
     topics: BTreeMap<TopicName, Vec<DescribeLogDirsPartition>>,
 }
 
@@ -74,6 +93,12 @@ impl Folder {
         if self.offline {
             return result.with_error_code(ErrorCode::KafkaStorageError.code());
         }
+        let Some(Space { total, available }) = self.space else {
+            return result;
+        };
+        let bytes = |bytes| i64::try_from(bytes).unwrap_or(i64::MAX);
         result
+            .with_total_bytes(bytes(total))
+            .with_usable_bytes(bytes(available))
     }
 }

@@ -155,7 +155,7 @@ const NO_LEADER: BrokerId = BrokerId(-1);
 /// Whether the disk of a partition is missing.
 fn is_offline(call: &Call, topic: &TopicName, index: u32) -> bool {
     let of = TopicPartition::new(topic.clone(), PartitionId::new(index));
-    call.broker().kept(&of).is_some_and(|kept| kept.offline)
+    call.broker().is_offline(&of)
 }
 
 /// A topic's name as the wire wants it.

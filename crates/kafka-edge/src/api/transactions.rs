@@ -70,7 +70,7 @@ fn check_topic(
             return Err(ErrorCode::TopicAuthorizationFailed);
         }
         // Its end could not be written there, and would keep the id busy until the disk is back.
-        if call.broker().kept(&of).is_some_and(|kept| kept.offline) {
+        if call.broker().is_offline(&of) {
             return Err(ErrorCode::KafkaStorageError);
         }
         let info = call.broker().topic(&of.topic);

@@ -251,15 +251,102 @@ async fn appends_below_min_bytes_wake_nobody_and_the_last_one_wakes_once() {
 }
 
 #[tokio::test]
-async fn a_session_nobody_has_is_refused() {
+async fn a_session_nobody_has_cannot_be_gone_on_with_and_can_be_ended_or_begun() {
     let server = Server::start().await;
     let topic = server.topic("orders", 1).await;
     let mut client = server.client().await;
-    let body = request(topic.as_str(), &[(0, 0)], AT_ONCE)
-        .with_session_id(5)
-        .with_session_epoch(1);
-    let answer: FetchResponse = client.call(Api::Fetch, 11, &body).await;
-    assert_eq!(answer.error_code, ErrorCode::FetchSessionIdNotFound.code());
+    for (id, epoch, code) in [
+        (5, 1, ErrorCode::FetchSessionIdNotFound.code()),
+        (0, 5, ErrorCode::FetchSessionIdNotFound.code()),
+        (5, 0, 0),
+        (5, -1, 0),
+        (-1, -1, 0),
+        (0, 0, 0),
+    ] {
+        let body = request(topic.as_str(), &[(0, 0)], AT_ONCE)
+            .with_session_id(id)
+            .with_session_epoch(epoch);
+        let answer: FetchResponse = client.call(Api::Fetch, 11, &body).await;
+        let got = (answer.error_code, answer.session_id, answer.responses.len());
+        assert_eq!(got, (code, 0, usize::from(code == 0)), "({id}, {epoch})");
+    }
+}
+
+/// The first offset of every batch that a client gets which asks on behind each answer, and where that ends.
+async fn walk(client: &mut Raw, topic: &str, partition_max: i32) -> (Vec<u64>, u64) {
+    let ask = Ask {
+        partition_max,
+        ..AT_ONCE
+    };
+    let (mut seen, mut from) = (Vec::new(), 0);
+    loop {
+        let parts = fetch(client, topic, &[(0, i64::try_from(from).unwrap())], ask).await;
+        assert_eq!(parts[0].error_code, 0);
+        let records = parts[0].records.clone().unwrap_or_default();
+        let batches: Vec<_> = record::Batches::new(records).map(Result::unwrap).collect();
+        let Some(last) = batches.last() else {
+            return (seen, from);
+        };
+        from = last.next_offset().get();
+        let full = batches.iter().filter(|batch| batch.record_count() > 0);
+        assert!(full.count() == batches.len() || batches.len() == 1);
+        seen.extend(batches.iter().map(|batch| batch.base_offset().get()));
+    }
+}
+
+#[tokio::test]
+async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
+    let server = Server::start().await;
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1024"),
+        ("min.cleanable.dirty.ratio", "0.0"),
+    ];
+    let topic = server.topic_with("prices", 1, &settings).await;
+    let to = at(&topic, 0);
+    for n in 0..200_u32 {
+        // Every tenth has a key that comes once.
+        let key = if n % 10 == 0 { n } else { 1 };
+        let mut builder = BatchBuilder::new(Compression::None);
+        let time = Timestamp::from_millis(1_000);
+        builder.push(time, Some(&key.to_be_bytes()), Some(&[b'x'; 100]), &[]);
+        let batches = vec![builder.build()];
+        let appended = server.broker.append(&to, batches, Durability::Flushed);
+        appended.await.unwrap();
+    }
+    let mut client = server.client().await;
+    let (all, end) = walk(&mut client, topic.as_str(), 1 << 20).await;
+    assert_eq!((all.len(), end), (200, 200));
+    assert!(server.broker.clean_now() > 0);
+    for partition_max in [1 << 20, 300, 1] {
+        let (left, end) = walk(&mut client, topic.as_str(), partition_max).await;
+        assert!(left.len() < 50 && end == 200, "{left:?} until {end}");
+        assert!(
+            (0..20).all(|tenth| left.contains(&(tenth * 10))),
+            "{left:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn when_the_time_is_over_what_is_there_goes_out_however_little() {
+    let server = Server::start().await;
+    let topic = server.topic("orders", 2).await;
+    let mut client = server.client().await;
+    let greedy = Ask {
+        wait: 1_000,
+        min: 100_000,
+        ..AT_ONCE
+    };
+    let body = request(topic.as_str(), &[(0, 0), (1, 0)], greedy);
+    let id = client.send(Api::Fetch, 11, &body).await;
+    let mut other = server.client().await;
+    assert!(other.is_served().await);
+    append(&server, &topic, 1, &[b"late"]).await;
+    let answer: FetchResponse = client.receive(Api::Fetch, 11, id).await;
+    let parts = &answer.responses[0].partitions;
+    assert_eq!((parts[1].high_watermark, offsets(&parts[1])), (1, vec![0]));
+    assert_eq!((parts[0].high_watermark, offsets(&parts[0])), (0, vec![]));
 }
 
 #[tokio::test]

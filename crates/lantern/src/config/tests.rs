@@ -65,6 +65,37 @@ fn new_topics_are_made_as_the_file_says() {
 }
 
 #[test]
+fn clients_are_told_to_come_where_the_file_says() {
+    let told = |said: &str| {
+        let yaml = format!("kafka_advertised: '{said}'\n");
+        let (config, _) = load(&yaml, UpFlags::default()).map_err(|error| error.to_string())?;
+        let advertised = config.kafka_edge().advertised.unwrap();
+        Ok::<_, String>((advertised.host, advertised.port))
+    };
+    for (said, host, port) in [
+        ("lantern.example.org:9094", "lantern.example.org", 9094),
+        ("localhost", "localhost", 0),
+        ("[::1]:9092", "::1", 9092),
+        ("[fe80::1]", "fe80::1", 0),
+    ] {
+        assert_eq!(told(said), Ok((host.to_owned(), port)), "{said}");
+    }
+    for said in [
+        "",
+        ":9092",
+        "host:port",
+        "host:99999",
+        "::1",
+        "PLAINTEXT://host:1",
+    ] {
+        let error = told(said).unwrap_err();
+        assert!(error.contains("kafka_advertised"), "{said}: {error}");
+    }
+    let (config, _) = load("", UpFlags::default()).unwrap();
+    assert_eq!(config.kafka_edge().advertised, None);
+}
+
+#[test]
 fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
     let flags = UpFlags {
         http: Some("127.0.0.1:1".parse().unwrap()),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use kafka_wire::messages::fetch_request::FetchPartition;
 use kafka_wire::{ErrorCode, FetchedPartition};
 use model::{Position, TopicPartition};
+use record::CheckedBatch;
 use tokio::sync::watch;
 
 use crate::codes::Coded;
@@ -101,7 +102,7 @@ impl Part {
             bytes: limit,
             at_least_one,
         };
-        match source.read(call, limit, self.committed).await {
+        match source.read_records(call, limit, self.committed).await {
             Ok((fetched, aborted)) => {
                 self.aborted.extend(aborted);
                 let bytes = fetched.batches.len();
@@ -180,19 +181,48 @@ impl Part {
 }
 
 impl Source {
-    async fn read(
+    /// Reads, without the batches that compaction left without records: Kafka's cleaner leaves a gap in place of most of them,
+    /// and there are clients that do not get past one (segmentio/kafka-go, issue 874). Where nothing else comes until the end,
+    /// the last of them goes out, so that a client learns where to go on.
+    async fn read_records(
         &self,
         call: &Call,
         limit: ReadLimit,
         committed: bool,
     ) -> Result<(Fetched, Vec<Aborted>), broker::Error> {
+        let (mut fetched, mut aborted) = self.read(call, self.next, limit, committed).await?;
+        let mut last = Bytes::new();
+        while fetched.hollow {
+            let with_records = broker::without(&fetched.batches, |header| header.record_count == 0);
+            if !with_records.is_empty() {
+                fetched.batches = with_records;
+                return Ok((fetched, aborted));
+            }
+            last = fetched.batches;
+            let (more, also) = self.read(call, fetched.next, limit, committed).await?;
+            fetched = more;
+            aborted.extend(also);
+        }
+        if fetched.batches.is_empty() && !last.is_empty() {
+            fetched.batches = last_of(&last);
+        }
+        Ok((fetched, aborted))
+    }
+
+    async fn read(
+        &self,
+        call: &Call,
+        from: Position,
+        limit: ReadLimit,
+        committed: bool,
+    ) -> Result<(Fetched, Vec<Aborted>), broker::Error> {
         let broker = call.broker();
         if committed && let Some(log) = broker.transactional() {
-            let read = log.read_committed(&self.partition, self.next, limit);
+            let read = log.read_committed(&self.partition, from, limit);
             let read = read.await?;
             return Ok((read.fetched, read.aborted));
         }
-        let read = broker.read(&self.partition, self.next, limit).await?;
+        let read = broker.read(&self.partition, from, limit).await?;
         Ok((read, Vec::new()))
     }
 
@@ -212,4 +242,11 @@ impl Source {
             last: next,
         })
     }
+}
+
+/// The last batch of several.
+fn last_of(batches: &Bytes) -> Bytes {
+    let each = record::Batches::new(batches.clone()).map_while(Result::ok);
+    each.last()
+        .map_or_else(Bytes::new, CheckedBatch::into_bytes)
 }
