@@ -46,12 +46,9 @@ impl Cached {
 
     /// Takes note that `segment`, the newest, is flushed up to `size`, and gives back what is more than `keep` bytes.
     pub(crate) fn flushed(&mut self, segment: &Arc<Segment>, size: u64, keep: u64) {
-        if size < self.from {
-            // It was cut back.
-            self.from = size;
-        }
         let step = (keep / STEPS).clamp(1, STEP_MAX);
-        if size - self.from >= step {
+        // Flushes may be told in another order than they were begun in, and what is flushed is never cut.
+        if size.saturating_sub(self.from) >= step {
             self.step(segment, size);
             self.give_back(keep);
         }
@@ -73,7 +70,7 @@ impl Cached {
     }
 
     fn give_back(&mut self, keep: u64) {
-        while self.bytes > keep
+        while (self.bytes > keep || self.is_oldest_removed())
             && let Some((segment, step)) = self.steps.pop_front()
         {
             self.bytes -= step.end - step.start;
@@ -81,5 +78,11 @@ impl Cached {
                 segment.uncache(step);
             }
         }
+    }
+
+    /// Whether the oldest step is of a segment that was removed: its pages went with it.
+    fn is_oldest_removed(&self) -> bool {
+        let oldest = self.steps.front();
+        oldest.is_some_and(|(segment, _)| segment.strong_count() == 0)
     }
 }

@@ -67,6 +67,8 @@ pub struct Faults {
     pub sync: Option<u64>,
     /// This sync of a directory fails; the names stay unsynced.
     pub sync_dir: Option<u64>,
+    /// This removal of a file fails with an I/O error; the file stays.
+    pub remove: Option<u64>,
     /// The power fails at this change of the disk (write, sync, create, rename, remove): it and
     /// everything after it fails until [`SimDisk::crash`].
     pub power: Option<u64>,
@@ -121,6 +123,12 @@ impl SimDisk {
     /// Bytes the disk holds; `None` is without end.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state.lock().capacity = bytes;
+    }
+
+    /// From now on, also after a crash, nothing below `dir` can be changed but through handles that are open, as on a file
+    /// system that was mounted anew to be read; `None` ends it.
+    pub fn set_read_only(&self, dir: Option<&Path>) {
+        self.state.lock().read_only = dir.map(Path::to_owned);
     }
 
     /// Bytes in files now.
@@ -192,18 +200,20 @@ impl Disk for SimDisk {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.writable(from)?;
+        state.writable(to)?;
         state.change()?;
         state.names.rename(from, to)
     }
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
-        state.change()?;
-        state.names.remove_file(path)
+        state.remove_file(path)
     }
 
     fn remove_dir_all(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
+        state.writable(path)?;
         state.change()?;
         state.names.remove_dir_all(path)
     }

@@ -104,11 +104,16 @@ impl Held {
 
     /// Gives back what is more than `bytes`.
     pub(crate) fn shrink(&mut self, bytes: usize) {
+        drop(self.split_beyond(bytes));
+    }
+
+    /// Keeps `bytes`; answers what was more, which may be nothing.
+    pub(crate) fn split_beyond(&mut self, bytes: usize) -> Option<Self> {
         let excess = self
             .permit
             .num_permits()
             .saturating_sub(bytes.div_ceil(UNIT));
-        drop(self.permit.split(excess));
+        self.permit.split(excess).map(|permit| Self { permit })
     }
 }
 

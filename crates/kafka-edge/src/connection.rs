@@ -90,8 +90,6 @@ enum Task<'a> {
 struct Counts {
     /// Requests in the queue or being served that were not begun by the reader.
     serial: AtomicUsize,
-    /// Requests not yet answered.
-    open: AtomicUsize,
     /// Until when nothing is taken from the client.
     mute: Mute,
     /// The endpoint stops.

@@ -20,8 +20,8 @@ use crate::api::produce::{Parts, Prepared};
 use crate::context::Call;
 use crate::pressure;
 
-/// Bytes of a request that are inflated on a thread that serves others: about a millisecond of gzip. Larger than what
-/// producers send that do not linger.
+/// Bytes of a request, or of those taken with it, that are inflated on a thread that serves others: about a millisecond of
+/// gzip. Larger than what producers send that do not linger. A request that is left behind by those before it is tried once more.
 pub(crate) const INFLATED_HERE: usize = 256 << 10;
 
 /// Time to wait for a thread that a client gets who gives none.
@@ -55,7 +55,7 @@ pub(crate) fn check_here(
             Err(error) => return Err(error),
         }
     }
-    // No second attempt in this request: each costs as much.
+    // No second attempt in this run: each costs as much.
     *here = 0;
     Ok((batch, false))
 }

@@ -74,7 +74,7 @@ impl Metrics {
         }
     }
 
-    /// One request was answered after this long.
+    /// So many requests were answered together, each after this long.
     pub(crate) fn answered(&self, api: Api, requests: usize, after: Duration) {
         if let Ok(place) = Api::ALL.binary_search(&api)
             && let Some((count, latency)) = self.by_api.get(place)

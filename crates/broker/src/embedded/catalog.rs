@@ -7,7 +7,7 @@
 //! Format: `docs/format/catalog.md`. Why a file and not a log: `docs/decisions/0006-topic-metadata.md`.
 //! Not here: when it is written (`topics`) and how it is replaced atomically (`store`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use model::limits::{GROUPS_TOPIC, PARTITIONS_MAX};
 use model::{TopicId, TopicName};
@@ -25,7 +25,7 @@ pub(crate) struct Catalog {
     /// Topics that exist.
     pub(crate) topics: BTreeMap<TopicName, TopicEntry>,
     /// Topics that were deleted and whose files may still be there.
-    pub(crate) deleting: Vec<(TopicName, TopicId)>,
+    pub(crate) deleting: Vec<Deletion>,
     /// Log directories beside the data directory, by number. One that was known once stays known.
     pub(crate) log_dirs: BTreeMap<u16, LogDirEntry>,
 }
@@ -49,7 +49,28 @@ pub(crate) struct LogDirEntry {
     /// Where it was last.
     pub(crate) path: String,
     /// It has been marked: without its mark it is not the one it was.
+    #[serde(default = "yes")]
     pub(crate) marked: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A topic that was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Deletion {
+    pub(crate) name: TopicName,
+    pub(crate) id: TopicId,
+    /// The log directories of its partitions; where none is named, it may have been in any.
+    pub(crate) places: BTreeSet<u16>,
+}
+
+impl Deletion {
+    /// Whether files of it may be in that log directory.
+    pub(crate) fn may_be_in(&self, log_dir: u16) -> bool {
+        self.places.is_empty() || self.places.contains(&log_dir)
+    }
 }
 
 /// The number of the data directory among the log directories.
@@ -62,6 +83,16 @@ impl TopicEntry {
             id: self.id,
             partitions: self.partitions,
             config: self.config.clone(),
+        }
+    }
+
+    /// What is left of it when it is deleted.
+    pub(crate) fn deletion(&self, name: &TopicName, log_dirs: bool) -> Deletion {
+        let places = (0..self.partitions).map(|number| self.place(number));
+        Deletion {
+            name: name.clone(),
+            id: self.id,
+            places: places.filter(|_| log_dirs).collect(),
         }
     }
 
@@ -142,6 +173,9 @@ struct WrittenTopic {
 struct WrittenDeleting {
     name: TopicName,
     id: String,
+    /// Not there where all is in the data directory.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    places: BTreeSet<u16>,
 }
 
 impl Catalog {
@@ -164,9 +198,10 @@ impl Catalog {
             deleting: self
                 .deleting
                 .iter()
-                .map(|(name, id)| WrittenDeleting {
-                    name: name.clone(),
-                    id: id.to_string(),
+                .map(|deletion| WrittenDeleting {
+                    name: deletion.name.clone(),
+                    id: deletion.id.to_string(),
+                    places: deletion.places.clone(),
                 })
                 .collect(),
             log_dirs: self.log_dirs.clone(),
@@ -239,7 +274,11 @@ impl Catalog {
                 topic: topic.name.clone(),
                 reason: format!("bad id {}", topic.id),
             })?;
-            deleting.push((topic.name, id));
+            deleting.push(Deletion {
+                name: topic.name,
+                id,
+                places: topic.places,
+            });
         }
         Ok(Self {
             generation: written.generation,
@@ -309,7 +348,11 @@ mod tests {
                 },
             )]
             .into(),
-            deleting: vec![("old".parse().unwrap(), TopicId::from_random([9; 16]))],
+            deleting: vec![Deletion {
+                name: "old".parse().unwrap(),
+                id: TopicId::from_random([9; 16]),
+                places: BTreeSet::new(),
+            }],
             log_dirs: BTreeMap::new(),
         }
     }

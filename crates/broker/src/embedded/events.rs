@@ -130,6 +130,14 @@ pub(crate) fn journal_broken(metrics: &Metrics, error: &JournalError) {
     error!(%reason, "The journal broke; every partition is flushed by itself until Lantern restarts.");
 }
 
+pub(crate) fn journal_not_begun(log_dir: &Path, error: &JournalError) {
+    let reason = super::errors::chain(error);
+    error!(
+        log_dir = %log_dir.display(), %reason,
+        "The journal of a log directory cannot be begun; each of its partitions is flushed by itself until Lantern restarts."
+    );
+}
+
 pub(crate) fn journal_damaged(path: &Path) {
     error!(path = %path.display(), "A file of the journal lost entries; it is kept aside, named .damaged.");
 }

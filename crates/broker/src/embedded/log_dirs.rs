@@ -113,9 +113,9 @@ impl LogDirs {
         self.0.iter().filter(|dir| dir.missing().is_none())
     }
 
-    /// Whether all of them can be used.
-    pub(crate) fn are_complete(&self) -> bool {
-        self.0.iter().all(|dir| dir.missing().is_none())
+    /// Those that cannot be used.
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Arc<LogDir>> {
+        self.0.iter().filter(|dir| dir.missing().is_some())
     }
 
     /// The one of that number.
@@ -178,7 +178,10 @@ pub(crate) fn open(
         if let Fate::Use { .. } = fate {
             match store::lock(options, Path::new(&next.log_dirs[number].path)) {
                 Ok(lock) => locks.push(lock),
-                Err(error @ OpenError::Unwritable { .. }) if partitions(*number) > 0 => {
+                // It was marked in an earlier run, or has logs in it.
+                Err(error @ OpenError::Unwritable { .. })
+                    if *fate == Fate::Use { mark: false } || partitions(*number) > 0 =>
+                {
                     *fate = Fate::Missing(unreadable(&error));
                 }
                 Err(error) => return Err(error),
@@ -287,7 +290,8 @@ fn find(
         let is_missing = matches!(fate, Fate::Missing(_));
         // One that is empty and not named any more is nobody's business, unless files of deleted topics may be left in it.
         let never_marked = fate == Fate::Use { mark: true };
-        if !is_named && !is_used && (never_marked || stored.deleting.is_empty()) {
+        let is_owed = || stored.deleting.iter().any(|left| left.may_be_in(*number));
+        if !is_named && !is_used && (never_marked || !is_owed()) {
             continue;
         }
         if let Some(found) = found {

@@ -230,9 +230,14 @@ impl Found {
         }
         let dir = self.log_dir.root.join(store::JOURNAL_DIR);
         let kept = (!self.writes.is_empty()).then_some((dir, self.writes.len()));
-        self.journal
-            .begin(&self.writes)
-            .map_err(|source| OpenError::Journal { source })?;
+        if let Err(source) = self.journal.begin(&self.writes) {
+            if self.log_dir.number == DATA_DIR {
+                return Err(OpenError::Journal { source });
+            }
+            // The others do not wait for it. Redoing what stays once more at the next start changes nothing.
+            events::journal_not_begun(&self.log_dir.root, &source);
+            return Ok(kept);
+        }
         *self.log_dir.journal.lock() = (options.journal_bytes.bytes() > 0).then_some(self.journal);
         Ok(kept)
     }
@@ -307,6 +312,7 @@ fn open_topics(
                     config: &entry.config,
                     redo: writes.map_or(&[], Vec::as_slice),
                     journal,
+                    only: catalog.topics.len() == 1,
                 }
             })
         })
@@ -385,7 +391,7 @@ fn unknown_logs(
 ) -> Result<Vec<[u8; 16]>, OpenError> {
     let known = |topic: [u8; 16]| {
         let id = TopicId::from_bytes(topic);
-        let deleting = catalog.deleting.iter().any(|(_, deleted)| *deleted == id);
+        let deleting = catalog.deleting.iter().any(|deleted| deleted.id == id);
         deleting || catalog.topics.values().any(|entry| entry.id == id)
     };
     let mut unknown: Vec<[u8; 16]> = promised.iter().map(|(log, _)| log.topic).collect();
@@ -414,6 +420,8 @@ struct Work<'a> {
     journal: Option<&'a Found>,
     /// What that has of it.
     redo: &'a [Write],
+    /// The catalog names no other topic.
+    only: bool,
 }
 
 impl Work<'_> {
@@ -452,7 +460,7 @@ impl Work<'_> {
     /// A log was durable before the catalog named it, so one that is not there was taken away; a new one in its place would give
     /// its offsets out again. But for the topic of the groups, which a first start names before it is there.
     fn check_there(&self, options: &Options) -> Result<(), Error> {
-        if self.id.topic.as_str() == GROUPS_TOPIC {
+        if self.only && self.id.topic.as_str() == GROUPS_TOPIC {
             return Ok(());
         }
         let there = commitlog::is_there(&*options.disk, &self.dir);
@@ -611,10 +619,11 @@ fn readable_behind(error: &Error, from: Offset) -> Option<Offset> {
 
 fn finish_deletions(shared: &Shared, report: &mut RecoveryReport) {
     let mut catalog = shared.catalog.lock();
-    for (name, id) in catalog.deleting.clone() {
-        finish_deletion(shared, &mut catalog, &name, id);
-        events::deletion_finished(&name, id);
-        report.deletions_finished.push(name);
+    for deletion in catalog.deleting.clone() {
+        if finish_deletion(shared, &mut catalog, &deletion) {
+            events::deletion_finished(&deletion.name, deletion.id);
+            report.deletions_finished.push(deletion.name);
+        }
     }
 }
 
@@ -641,7 +650,7 @@ fn look_at_unknown(shared: &Shared, report: &mut RecoveryReport) -> Result<(), O
                 .topics
                 .iter()
                 .any(|(topic, entry)| topic.as_str() == name && entry.id == id);
-            topic || catalog.deleting.iter().any(|(_, deleted)| *deleted == id)
+            topic || catalog.deleting.iter().any(|deleted| deleted.id == id)
         });
         if known {
             continue;

@@ -7,7 +7,8 @@
 //! look at `readable` alone, so no reader ever sees a record that a crash may take back (unless the
 //! topic asked for exactly that).
 //!
-//! Invariants: the three numbers never go back while the partition is open; `readable` is stored
+//! Invariants: the three numbers never go back while the partition is open, but that `log_start` may where a cut could not be
+//! made durable; `readable` is stored
 //! before anybody is woken, so a woken reader finds what it was woken for; only the writer
 //! appends and flushes, and everybody else who touches the log holds its lock for a moment.
 //!

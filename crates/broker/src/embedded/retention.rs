@@ -15,7 +15,7 @@ use super::catalog::DATA_DIR;
 use super::log_dirs::LogDir;
 use super::{Shared, events};
 
-/// Tells the retention thread to end.
+/// Tells the retention threads to end.
 #[derive(Debug, Default)]
 pub(crate) struct Bell {
     rung: Mutex<bool>,

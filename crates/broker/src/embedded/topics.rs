@@ -13,7 +13,7 @@ use ahash::AHashMap;
 use model::limits::{GROUPS_TOPIC, PARTITIONS_MAX};
 use model::{PartitionId, TopicId, TopicName, TopicPartition};
 
-use super::catalog::{Catalog, DATA_DIR, TopicEntry};
+use super::catalog::{Catalog, DATA_DIR, Deletion, TopicEntry};
 use super::partition::Partition;
 use super::{Shared, events, store};
 use crate::{Error, TopicConfig, TopicInfo, TopicSpec};
@@ -211,8 +211,12 @@ pub(crate) fn delete(shared: &Shared, name: &TopicName) -> Result<(), Error> {
     let topic = shared.live(name)?;
     let id = topic.info.id;
     let mut next = catalog.clone();
-    next.topics.remove(name);
-    next.deleting.push((name.clone(), id));
+    let entry = next.topics.remove(name);
+    let entry = entry.ok_or_else(|| Error::UnknownTopic {
+        topic: name.clone(),
+    })?;
+    let deletion = entry.deletion(name, !catalog.log_dirs.is_empty());
+    next.deleting.push(deletion.clone());
     if let Err(error) = replace(shared, &mut catalog, next) {
         // Which catalog a restart finds is not known now. If it is the new one, records appended
         // from here on would go with the topic, so none are taken unless the old one is back.
@@ -231,26 +235,27 @@ pub(crate) fn delete(shared: &Shared, name: &TopicName) -> Result<(), Error> {
         partition.remove();
     }
     events::topic_deleted(name, id);
-    finish_deletion(shared, &mut catalog, name, id);
+    finish_deletion(shared, &mut catalog, &deletion);
     Ok(())
 }
 
-/// Removes the files of a deleted topic and then its entry; what fails is left to the next start.
-pub(crate) fn finish_deletion(
-    shared: &Shared,
-    catalog: &mut Catalog,
-    name: &TopicName,
-    id: TopicId,
-) {
-    if !remove_files(shared, name, id) {
-        return;
+/// Removes the files of a deleted topic and then its entry; whether that is done. What fails is left to the next start.
+pub(crate) fn finish_deletion(shared: &Shared, catalog: &mut Catalog, deletion: &Deletion) -> bool {
+    let Deletion { name, id, .. } = deletion;
+    // What is on a disk that is not there goes when it is back.
+    let mut missing = shared.log_dirs.missing();
+    let left = missing.any(|log_dir| deletion.may_be_in(log_dir.number));
+    if !remove_files(shared, name, *id) || left {
+        return false;
     }
     let mut next = catalog.clone();
-    next.deleting.retain(|(_, deleted)| *deleted != id);
+    next.deleting.retain(|deleted| deleted.id != *id);
     if let Err(error) = replace(shared, catalog, next) {
-        let dir = store::topic_dir(&shared.options.data_dir, name, id);
+        let dir = store::topic_dir(&shared.options.data_dir, name, *id);
         events::files_left(&dir, "forget", &error);
+        return false;
     }
+    true
 }
 
 /// Places and opens partitions until a topic has `count`; the catalog does not say so yet. Where a disk has no room, or
@@ -284,8 +289,8 @@ fn open_new(
         let Some((number, error)) = failed else {
             return Ok(partitions);
         };
-        // The data directory is where all else would go.
-        if number == DATA_DIR || !without.insert(number) {
+        // Where no other is left, the data directory is asked once more.
+        if !without.insert(number) {
             return Err(error);
         }
         events::not_placed(name, &shared.log_dirs.get(number).root, &error);
@@ -329,9 +334,9 @@ pub(crate) fn replace(shared: &Shared, catalog: &mut Catalog, next: Catalog) -> 
     Ok(())
 }
 
+/// Removes a topic's files from all disks that are there; whether they are gone.
 fn remove_files(shared: &Shared, name: &TopicName, id: TopicId) -> bool {
-    // What is on a disk that is not there goes when it is back.
-    let mut gone = shared.log_dirs.are_complete();
+    let mut gone = true;
     for log_dir in shared.log_dirs.in_use() {
         let dir = store::topic_dir(&log_dir.root, name, id);
         if let Err(error) = store::remove_topic_dir(&shared.options, &dir) {

@@ -612,8 +612,14 @@ async fn what_was_deleted_while_its_disk_was_away_goes_when_it_is_back() {
     let broker = real.open(&[]);
     broker.delete_topic(&name("gone")).await.unwrap();
     broker.shutdown().await.unwrap();
-    // Nobody needs it, and its files are still to go.
-    real.open(&[]).shutdown().await.unwrap();
+    // Nobody needs it, and its files are still to go. Those of others do not wait for it.
+    let broker = real.open(&[]);
+    assert!(broker.recovery().deletions_finished.is_empty());
+    broker.create_topic(spec("brief", 1)).await.unwrap();
+    broker.delete_topic(&name("brief")).await.unwrap();
+    broker.shutdown().await.unwrap();
+    let catalog = std::fs::read_to_string(real.path("data/catalog")).unwrap();
+    assert!(catalog.contains("gone") && !catalog.contains("brief"));
     real.rename("away", "second");
     let broker = real.open(&[]);
     assert_eq!(broker.recovery().deletions_finished, [name("gone")]);
@@ -637,6 +643,92 @@ async fn where_one_disk_takes_no_partition_another_one_does() {
     for number in 0..6 {
         add(&broker, &at("orders", number), "kept").await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn where_the_data_directory_takes_no_partition_another_one_does() {
+    let real = Real {
+        root: tempfile::tempdir().unwrap(),
+    };
+    let broker = real.open(&["second"]);
+    // No directory of that topic can be made in it.
+    std::fs::write(real.path("data/topics/orders"), "").unwrap();
+    broker.create_topic(spec("orders", 4)).await.unwrap();
+    assert_eq!(places(&broker, "orders"), [1; 4]);
+    std::fs::write(real.path("second/topics/nowhere"), "").unwrap();
+    std::fs::write(real.path("data/topics/nowhere"), "").unwrap();
+    broker.create_topic(spec("nowhere", 4)).await.unwrap_err();
+    assert!(broker.topic(&name("nowhere")).is_none());
+}
+
+#[test]
+fn a_disk_that_can_only_be_read_keeps_nobody_from_starting() {
+    let disk = SimDisk::new(1);
+    let broker = open(&disk, 1, &["/b"]);
+    create(&broker, spec("orders", 2));
+    assert_eq!(places(&broker, "orders"), [0, 1]);
+    append_all(&broker, "orders", "first");
+    close(&broker);
+    disk.set_read_only(Some(Path::new("/b")));
+    let broker = open(&disk, 2, &["/b"]);
+    assert!(broker.is_offline(&at("orders", 1)) && !broker.is_offline(&at("orders", 0)));
+    now(&broker, broker.delete_topic(&name("orders"))).unwrap();
+    close(&broker);
+    // Nothing is in it now, but for what is still to go.
+    for dirs in [&["/b"][..], &[]] {
+        let broker = open(&disk, 3, dirs);
+        assert!(broker.recovery().deletions_finished.is_empty());
+        create(&broker, spec("brief", 2));
+        assert_eq!(places(&broker, "brief"), [0, 0]);
+        now(&broker, broker.delete_topic(&name("brief"))).unwrap();
+        close(&broker);
+    }
+    disk.set_read_only(None);
+    let broker = open(&disk, 4, &["/b"]);
+    assert_eq!(broker.recovery().deletions_finished, [name("orders")]);
+    close(&broker);
+    assert!(
+        content(&disk, "/b/topics").is_empty(),
+        "the files are gone, too"
+    );
+}
+
+#[test]
+fn a_journal_that_cannot_be_begun_anew_leaves_its_directory_in_service() {
+    let mut left = 0;
+    for removal in 0..40 {
+        let disk = SimDisk::new(1);
+        let broker = open(&disk, 1, &["/b"]);
+        create(&broker, spec("orders", 4));
+        append_all(&broker, "orders", "first");
+        drop(broker);
+        disk.crash_with(Survival::Nothing);
+        disk.set_faults(Faults {
+            remove: Some(removal),
+            ..Faults::default()
+        });
+        let Ok(broker) = EmbeddedBroker::open(named(&disk, 2, &["/b"])) else {
+            assert!(!content(&disk, "/data/journal").is_empty());
+            continue;
+        };
+        let stayed = !content(&disk, "/b/journal").is_empty();
+        let answers = append(&broker, "orders", "second");
+        // Files of a partition that cannot be removed have tests of their own.
+        if !stayed || answers.iter().any(Result::is_err) {
+            continue;
+        }
+        left += 1;
+        drop(broker);
+        disk.crash_with(Survival::Nothing);
+        let broker = open(&disk, 3, &["/b"]);
+        append_all(&broker, "orders", "third");
+        for number in 0..4 {
+            let all = values(&broker, &at("orders", number));
+            assert_eq!(all, ["first", "second", "third"]);
+        }
+        close(&broker);
+    }
+    assert!(left > 0, "no journal was left as it was");
 }
 
 #[tokio::test]

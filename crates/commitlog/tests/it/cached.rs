@@ -77,6 +77,29 @@ fn what_is_not_flushed_is_not_given_back() {
 }
 
 #[test]
+fn what_two_flushes_saw_is_given_back_once() {
+    let disk = SimDisk::new(1);
+    let lazy = Options {
+        publish: Publish::Written,
+        segment_bytes: ByteSize::from_mib(1),
+        ..options()
+    };
+    let (mut log, _) = open(&disk, lazy);
+    for round in 0..20 {
+        append(&mut log, round * 20..round * 20 + 10);
+        let unsettled = log.unsettled().unwrap().unwrap();
+        append(&mut log, round * 20 + 10..round * 20 + 20);
+        log.flush().unwrap();
+        // The older flush is heard of later.
+        let synced = unsettled.sync();
+        log.settled(&unsettled, synced).unwrap();
+    }
+    let kept = log.reader().size_bytes() - disk.uncached().bytes;
+    // Up to a step less, which is what is between two flushes here.
+    assert!((KEPT / 2..=KEPT).contains(&kept), "{kept}");
+}
+
+#[test]
 fn a_log_that_is_opened_again_gives_back_what_it_writes() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk, options());

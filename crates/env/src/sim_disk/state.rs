@@ -17,6 +17,8 @@ pub(super) struct State {
     pub(super) names: Names,
     pub(super) faults: Faults,
     pub(super) capacity: Option<u64>,
+    /// Nothing below it can be changed.
+    pub(super) read_only: Option<PathBuf>,
     /// Who holds a lock: 0 is one holder alone, other numbers are so many who share it.
     pub(super) locks: BTreeMap<PathBuf, u32>,
     /// Which life of the process this is: handles of earlier ones are dead.
@@ -53,6 +55,7 @@ impl State {
             names: Names::new(),
             faults: Faults::default(),
             capacity: None,
+            read_only: None,
             locks: BTreeMap::new(),
             process: 0,
             changes: 0,
@@ -66,6 +69,15 @@ impl State {
     pub(super) fn power(&self) -> io::Result<()> {
         if self.powerless {
             return Err(io::Error::other("the power is off"));
+        }
+        Ok(())
+    }
+
+    /// Fails where nothing can be changed.
+    pub(super) fn writable(&self, path: &Path) -> io::Result<()> {
+        let within = |dir: &PathBuf| path.starts_with(dir);
+        if self.read_only.as_ref().is_some_and(within) {
+            return Err(io::ErrorKind::ReadOnlyFilesystem.into());
         }
         Ok(())
     }
@@ -87,6 +99,9 @@ impl State {
 
     pub(super) fn open(&mut self, path: &Path, how: Open) -> io::Result<usize> {
         self.power()?;
+        if how != Open::Read {
+            self.writable(path)?;
+        }
         match self.names.find(path) {
             Ok(Node::Directory(_)) => Err(io::ErrorKind::IsADirectory.into()),
             Ok(Node::File(_)) if how == Open::CreateNew => Err(io::ErrorKind::AlreadyExists.into()),
@@ -131,8 +146,18 @@ impl State {
         if matches!(self.names.find(path), Ok(Node::Directory(_))) {
             return self.power();
         }
+        self.writable(path)?;
         self.change()?;
         self.names.create_dir_all(path)
+    }
+
+    pub(super) fn remove_file(&mut self, path: &Path) -> io::Result<()> {
+        self.writable(path)?;
+        self.change()?;
+        if strikes(&mut self.faults.remove) {
+            return Err(input_output_error());
+        }
+        self.names.remove_file(path)
     }
 
     pub(super) fn read_dir(&self, path: &Path) -> io::Result<Vec<Entry>> {

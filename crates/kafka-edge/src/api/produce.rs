@@ -83,7 +83,7 @@ pub(crate) struct Prepared {
 /// How much may still be inflated on the spot, and who hears of the batches (by place) that are left unchecked.
 type Inflating<'a> = (&'a mut usize, &'a mut dyn FnMut(usize));
 
-/// `known` is the topic that was written last: most requests of a client are for the same.
+/// `known` is the topic that was looked up last: most requests of a client are for the same.
 fn prepare(
     call: &Call,
     request: &ProduceRequest,
@@ -127,9 +127,12 @@ fn prepare(
     } else {
         Durability::Written
     };
-    // Batches of idempotent producers may be retries, and a compacted topic asks for keys.
+    // Batches of idempotent producers may be retries, those of transactions may be late, and a compacted topic asks for
+    // keys.
     let joins = !info.config.cleanup.policy.compacts()
-        && batches.iter().all(|batch| batch.producer_id() < 0);
+        && batches
+            .iter()
+            .all(|batch| batch.producer_id() < 0 && !batch.is_transactional());
     Ok(Prepared {
         to,
         batches,

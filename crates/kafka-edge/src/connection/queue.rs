@@ -3,8 +3,8 @@
 //! Both loops run in one task, so nobody has to be woken: who changes the queue while the other waits for that leaves
 //! a call, and the task polls the other once more before it sleeps ([`Queue::writer_called`], [`Queue::reader_called`]).
 //!
-//! Invariants: at most `limit` requests; they leave in the order they came; after [`Queue::close`] what is inside still
-//! comes out.
+//! Invariants: no more is taken in while `limit` requests are not answered, or one piece of work has more than that; works
+//! leave in the order they came; after [`Queue::close`] what is inside still comes out.
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -22,6 +22,8 @@ pub(super) struct Queue<T> {
 #[derive(Debug)]
 struct Inside<T> {
     works: VecDeque<T>,
+    /// Requests that came and are not answered.
+    open: usize,
     closed: bool,
     reader: Side,
     writer: Side,
@@ -44,6 +46,7 @@ impl<T> Queue<T> {
         Self {
             inside: Mutex::new(Inside {
                 works: VecDeque::new(),
+                open: 0,
                 closed: false,
                 reader: Side::Busy,
                 writer: Side::Busy,
@@ -52,12 +55,13 @@ impl<T> Queue<T> {
         }
     }
 
-    /// Puts a request in, when there is room.
-    pub(super) async fn push(&self, work: T) {
+    /// Puts work of so many requests in, when there is room.
+    pub(super) async fn push(&self, work: T, requests: usize) {
         let mut work = Some(work);
+        self.inside.lock().open += requests;
         poll_fn(|_| {
             let mut inside = self.inside.lock();
-            if inside.works.len() >= self.limit {
+            if inside.open > self.limit.max(requests) {
                 inside.reader = Side::Waiting;
                 return Poll::Pending;
             }
@@ -72,7 +76,7 @@ impl<T> Queue<T> {
     pub(super) async fn pop(&self) -> Option<T> {
         poll_fn(|_| {
             let mut inside = self.inside.lock();
-            match inside.pop() {
+            match inside.works.pop_front() {
                 None if !inside.closed => {
                     inside.writer = Side::Waiting;
                     Poll::Pending
@@ -85,7 +89,19 @@ impl<T> Queue<T> {
 
     /// The next request, if there is one.
     pub(super) fn try_pop(&self) -> Option<T> {
-        self.inside.lock().pop()
+        self.inside.lock().works.pop_front()
+    }
+
+    /// So many requests are answered.
+    pub(super) fn answered(&self, requests: usize) {
+        let mut inside = self.inside.lock();
+        inside.open = inside.open.saturating_sub(requests);
+        inside.reader.call();
+    }
+
+    /// Requests that came, also those that wait for room, and are not answered.
+    pub(super) fn open(&self) -> usize {
+        self.inside.lock().open
     }
 
     /// No request will come.
@@ -101,14 +117,6 @@ impl<T> Queue<T> {
     /// Whether the reader waited for room and there is some.
     pub(super) fn reader_called(&self) -> bool {
         self.inside.lock().reader.answer()
-    }
-}
-
-impl<T> Inside<T> {
-    fn pop(&mut self) -> Option<T> {
-        let work = self.works.pop_front()?;
-        self.reader.call();
-        Some(work)
     }
 }
 
@@ -143,13 +151,13 @@ mod tests {
     #[test]
     fn the_writer_is_called_for_what_it_waits_for() {
         let queue = Queue::new(2);
-        assert_eq!(poll(pin!(queue.push(1))), Poll::Ready(()));
+        assert_eq!(poll(pin!(queue.push(1, 1))), Poll::Ready(()));
         assert!(!queue.writer_called(), "it was not waiting");
         assert_eq!(poll(pin!(queue.pop())), Poll::Ready(Some(1)));
         let mut second = pin!(queue.pop());
         assert_eq!(poll(second.as_mut()), Poll::Pending);
         assert!(!queue.writer_called());
-        assert_eq!(poll(pin!(queue.push(2))), Poll::Ready(()));
+        assert_eq!(poll(pin!(queue.push(2, 1))), Poll::Ready(()));
         assert!(queue.writer_called() && !queue.writer_called(), "once");
         assert_eq!(poll(second.as_mut()), Poll::Ready(Some(2)));
         assert!(!queue.reader_called());
@@ -158,20 +166,39 @@ mod tests {
     #[test]
     fn a_full_queue_holds_the_reader_up_until_one_is_taken() {
         let queue = Queue::new(1);
-        assert_eq!(poll(pin!(queue.push(1))), Poll::Ready(()));
-        let mut second = pin!(queue.push(2));
+        assert_eq!(poll(pin!(queue.push(1, 1))), Poll::Ready(()));
+        let mut second = pin!(queue.push(2, 1));
         assert_eq!(poll(second.as_mut()), Poll::Pending);
         assert!(!queue.reader_called());
         assert_eq!(queue.try_pop(), Some(1));
+        assert!(!queue.reader_called(), "it is not answered");
+        queue.answered(1);
         assert!(queue.reader_called() && !queue.reader_called(), "once");
         assert_eq!(poll(second.as_mut()), Poll::Ready(()));
         assert_eq!((queue.try_pop(), queue.try_pop()), (Some(2), None));
     }
 
     #[test]
+    fn requests_that_come_together_count_each() {
+        let queue = Queue::new(8);
+        assert_eq!(poll(pin!(queue.push(1, 6))), Poll::Ready(()));
+        let mut second = pin!(queue.push(2, 3));
+        assert_eq!(poll(second.as_mut()), Poll::Pending);
+        assert_eq!((queue.try_pop(), queue.open()), (Some(1), 9));
+        queue.answered(1);
+        assert_eq!(poll(second.as_mut()), Poll::Ready(()));
+        queue.answered(5);
+        // More than there may ever be comes alone.
+        let mut third = pin!(queue.push(3, 9));
+        assert_eq!(poll(third.as_mut()), Poll::Pending);
+        queue.answered(3);
+        assert_eq!(poll(third.as_mut()), Poll::Ready(()));
+    }
+
+    #[test]
     fn what_is_inside_a_closed_queue_comes_out() {
         let queue = Queue::new(8);
-        assert_eq!(poll(pin!(queue.push(1))), Poll::Ready(()));
+        assert_eq!(poll(pin!(queue.push(1, 1))), Poll::Ready(()));
         queue.close();
         assert_eq!(poll(pin!(queue.pop())), Poll::Ready(Some(1)));
         assert_eq!(poll(pin!(queue.pop())), Poll::Ready(None));

@@ -36,7 +36,7 @@ pub(super) struct Reader<'s, 'a> {
     splitter: Splitter,
     buffer: Arriving,
     /// Taken from the buffer, and not served with those before it.
-    ahead: Option<Taken>,
+    ahead: Option<Ahead>,
     /// The memory of the request that is arriving.
     held: Option<Held>,
     /// When the request that is arriving, or the wait for it, began.
@@ -47,6 +47,14 @@ pub(super) struct Reader<'s, 'a> {
     /// it.
     unheard: Option<bool>,
     alarm: Alarm,
+}
+
+/// A request that did not go along with those before it.
+enum Ahead {
+    /// There was no memory to decode it.
+    Checked(CheckedRequest, usize),
+    /// It takes long; with the memory it holds.
+    Decoded(Box<Taken>, Option<Held>),
 }
 
 /// A request that is decoded.
@@ -93,7 +101,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 return end;
             }
             let step = match self.ahead.take() {
-                Some(taken) => self.begin(taken).await,
+                Some(ahead) => self.catch_up(ahead).await,
                 None => match self.splitter.next(&mut self.buffer.bytes) {
                     Ok(Some(frame)) => self.deliver(frame).await,
                     Ok(None) => self.receive().await,
@@ -189,7 +197,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 bytes: arrived,
             });
         }
-        if self.counts.open.load(Ordering::Relaxed) == 0 {
+        if self.queue.open() == 0 {
             return Err(End::Idle);
         }
         // Someone waits for an answer: that is not idle.
@@ -200,39 +208,48 @@ impl<'s, 'a> Reader<'s, 'a> {
     /// Holds at least `bytes` of the budget for the request that is arriving, which may take until `deadline`, or else as
     /// long as a client that stalls.
     async fn charge(&mut self, bytes: usize, deadline: Option<Instant>) -> Result<(), End> {
+        let Err(more) = self.try_charge(bytes) else {
+            return Ok(());
+        };
+        let stalled = || Instant::now() + self.shared.options.stall_timeout;
+        let taken = tokio::select! {
+            biased;
+            taken = self.shared.requests.take(more) => taken,
+            () = self.stop.cancelled() => return Err(End::Stopped),
+            () = sleep_until(deadline.unwrap_or_else(stalled)) => {
+                return Err(End::Stalled {
+                    what: "waiting for memory for a request",
+                    bytes: self.buffer.len(),
+                });
+            }
+        };
+        self.hold(taken);
+        Ok(())
+    }
+
+    /// As [`Self::charge`], if that needs no waiting; else how much is missing.
+    fn try_charge(&mut self, bytes: usize) -> Result<(), usize> {
         let have = self.held.as_ref().map_or(0, Held::bytes);
         let Some(more) = bytes.checked_sub(have).filter(|more| *more > 0) else {
             return Ok(());
         };
-        let budget = &self.shared.requests;
-        let taken = if let Some(taken) = budget.try_take(more) {
-            taken
-        } else {
-            let stalled = || Instant::now() + self.shared.options.stall_timeout;
-            tokio::select! {
-                biased;
-                taken = budget.take(more) => taken,
-                () = self.stop.cancelled() => return Err(End::Stopped),
-                () = sleep_until(deadline.unwrap_or_else(stalled)) => {
-                    return Err(End::Stalled {
-                        what: "waiting for memory for a request",
-                        bytes: self.buffer.len(),
-                    });
-                }
-            }
-        };
-        match &mut self.held {
-            Some(held) => held.merge(taken),
-            held @ None => *held = Some(taken),
-        }
+        let taken = self.shared.requests.try_take(more).ok_or(more)?;
+        self.hold(taken);
         Ok(())
+    }
+
+    fn hold(&mut self, more: Held) {
+        match &mut self.held {
+            Some(held) => held.merge(more),
+            held @ None => *held = Some(more),
+        }
     }
 
     /// Decodes a whole request and queues it, with those behind it that come along.
     async fn deliver(&mut self, frame: Bytes) -> Result<(), End> {
         let size = frame.len();
-        match self.decode(frame, 0).await {
-            Ok(taken) => self.begin(taken).await,
+        match check(frame) {
+            Ok((request, bytes)) => self.decode(request, bytes).await,
             Err(End::Request(DecodeError::UnsupportedVersion {
                 api: Api::ApiVersions,
                 correlation_id,
@@ -247,14 +264,26 @@ impl<'s, 'a> Reader<'s, 'a> {
         }
     }
 
-    /// Decodes a request, once there is memory for it beside the `others` bytes.
-    async fn decode(&mut self, frame: Bytes, others: usize) -> Result<Taken, End> {
-        let size = frame.len();
-        let checked = CheckedRequest::parse(frame).map_err(End::Request)?;
-        let bytes = size.saturating_add(checked.decoded_bytes());
-        self.charge(others.saturating_add(bytes), None).await?;
-        let decoded = checked.decode().map_err(End::Request)?;
-        Ok(Taken { decoded, bytes })
+    /// Decodes a request that takes so many bytes, once there is memory for it, and queues it.
+    async fn decode(&mut self, request: CheckedRequest, bytes: usize) -> Result<(), End> {
+        self.charge(bytes, None).await?;
+        let decoded = request.decode().map_err(End::Request)?;
+        self.begin(Taken { decoded, bytes }).await
+    }
+
+    /// Goes on with the request that was left behind.
+    async fn catch_up(&mut self, ahead: Ahead) -> Result<(), End> {
+        match ahead {
+            Ahead::Checked(request, bytes) => self.decode(request, bytes).await,
+            Ahead::Decoded(taken, held) => {
+                if let Some(held) = held {
+                    self.hold(held);
+                }
+                // Before anything of it is begun: what is in the log is to be answered.
+                self.charge(taken.bytes, None).await?;
+                self.begin(*taken).await
+            }
+        }
     }
 
     fn arrived(&self, api: Option<Api>) -> Arrived {
@@ -278,7 +307,7 @@ impl<'s, 'a> Reader<'s, 'a> {
                 let stop = self.stop;
                 let run = async {
                     let mut run = Run::of(call, request).await;
-                    let ended = self.extend(&mut run, bytes).await;
+                    let ended = self.extend(&mut run, bytes);
                     (run.len(), ended, run.ready().await)
                 };
                 let (requests, ended, ready) = tokio::select! {
@@ -303,9 +332,9 @@ impl<'s, 'a> Reader<'s, 'a> {
     }
 
     /// Adds to a run of `bytes` bytes what has arrived whole behind it and goes along: small produce requests of the same
-    /// client.
-    async fn extend(&mut self, run: &mut Run, mut bytes: usize) -> Result<(), End> {
-        let open = self.counts.open.load(Ordering::Relaxed);
+    /// client. Waits for nothing: the run is complete as it is.
+    fn extend(&mut self, run: &mut Run, mut bytes: usize) -> Result<(), End> {
+        let open = self.queue.open();
         let limit = self.shared.options.requests_in_flight_max;
         while run.has_room() && open + run.len() < limit {
             let next = self.splitter.peek(&self.buffer.bytes);
@@ -316,8 +345,13 @@ impl<'s, 'a> Reader<'s, 'a> {
             let Some(frame) = frame.map_err(End::Frame)? else {
                 break;
             };
-            let taken = self.decode(frame, bytes).await?;
-            let Decoded { header, request } = taken.decoded;
+            let (request, more) = check(frame)?;
+            let all = bytes.saturating_add(more);
+            if self.try_charge(all).is_err() {
+                self.ahead = Some(Ahead::Checked(request, more));
+                break;
+            }
+            let Decoded { header, request } = request.decode().map_err(End::Request)?;
             let apart = match request {
                 Request::Produce(request) => {
                     let joined = run.join(header.correlation_id, request);
@@ -327,10 +361,15 @@ impl<'s, 'a> Reader<'s, 'a> {
             };
             if let Some(request) = apart {
                 let decoded = Decoded { header, request };
-                self.ahead = Some(Taken { decoded, ..taken });
+                let taken = Taken {
+                    decoded,
+                    bytes: more,
+                };
+                let held = self.held.as_mut().and_then(|held| held.split_beyond(bytes));
+                self.ahead = Some(Ahead::Decoded(Box::new(taken), held));
                 break;
             }
-            bytes = bytes.saturating_add(taken.bytes);
+            bytes = all;
         }
         Ok(())
     }
@@ -347,12 +386,19 @@ impl<'s, 'a> Reader<'s, 'a> {
             held,
         };
         self.buffer.let_go();
-        self.counts.open.fetch_add(requests, Ordering::Relaxed);
-        self.queue.push(work).await;
+        self.queue.push(work, requests).await;
         // The time the writer takes is not the client's.
         self.began = Instant::now();
         self.heard = self.began;
         self.unheard = None;
         Ok(())
     }
+}
+
+/// Checks a frame; with it what it takes, decoded.
+fn check(frame: Bytes) -> Result<(CheckedRequest, usize), End> {
+    let size = frame.len();
+    let request = CheckedRequest::parse(frame).map_err(End::Request)?;
+    let bytes = size.saturating_add(request.decoded_bytes());
+    Ok((request, bytes))
 }

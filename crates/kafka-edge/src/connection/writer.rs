@@ -7,15 +7,17 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
+use kafka_wire::Request;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::WriteHalf;
-use tokio::time::{Duration, Instant, timeout_at};
+use tokio::time::{Duration, Instant, sleep_until, timeout_at};
 
+use super::mute::Mute;
 use super::queue::Queue;
 use super::{Arrived, Counts, Task, Work, allowance};
 use crate::answer::Answer;
 use crate::budget::Held;
-use crate::context::{Fatal, Shared};
+use crate::context::{Call, Fatal, Shared};
 use crate::dispatch::dispatch;
 use crate::events::End;
 use crate::pressure::Meter;
@@ -127,6 +129,9 @@ impl<'s, 'a> Writer<'s, 'a> {
                 out.added(answered)
             }
             Task::Serial(call, request) => {
+                if matches!(*request, Request::Produce(_)) {
+                    pay(&self.counts.mute, &call).await;
+                }
                 let meter = Meter::of(&call);
                 let answer = Box::pin(meter.run(dispatch(*call, *request))).await;
                 self.counts.serial.fetch_sub(1, Ordering::Relaxed);
@@ -187,7 +192,7 @@ impl<'s, 'a> Writer<'s, 'a> {
         self.out.held.clear();
         // Answered first, then paused.
         self.counts.mute.set(pause);
-        self.counts.open.fetch_sub(answers, Ordering::Relaxed);
+        self.queue.answered(answers);
         sent?;
         self.shared
             .metrics
@@ -262,11 +267,11 @@ impl<'s, 'a> Writer<'s, 'a> {
         let now = Instant::now();
         let deadline = (now + stall).min(began + allowance(stall, taken));
         let pressed = now + PRESSED.min(stall);
-        let (shared, counts) = (self.shared, self.counts);
+        let (shared, counts, queue) = (self.shared, self.counts, self.queue);
         let others_wait = || {
             // Appends begun behind this answer keep their places before the log until their turn.
             let served = answers + counts.serial.load(Ordering::Relaxed);
-            let begun = counts.open.load(Ordering::Relaxed) > served;
+            let begun = queue.open() > served;
             shared.answers.is_short() || (begun && shared.admission.is_short())
         };
         let mut writing = pin!(self.write.write_vectored(slices));
@@ -327,6 +332,18 @@ impl Outgoing {
             self.frames = BytesMut::new();
         }
         self.frames.clear();
+    }
+}
+
+/// Waits until the client has paid for what it wrote before. The reader does so before it takes anything, but does not know
+/// what those cost that are served in their turn.
+async fn pay(mute: &Mute, call: &Call) {
+    while let Some(until) = mute.until() {
+        tokio::select! {
+            biased;
+            () = call.peer.gone.cancelled() => return,
+            () = sleep_until(until) => (),
+        }
     }
 }
 

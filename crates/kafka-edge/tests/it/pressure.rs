@@ -118,6 +118,30 @@ async fn the_answer_comes_first_and_then_nothing_is_read_for_the_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_stands_behind_another_request_is_paid_for_one_by_one_too() {
+    let server = server(quota("in")).await;
+    server.topic("orders", 1).await;
+    let mut loader = server.client().await.named("loader");
+    let waiting = Ask {
+        wait: 300,
+        ..fetch::AT_ONCE
+    };
+    let ask = fetch::request("orders", &[(0, 0)], waiting);
+    loader.send(Api::Fetch, 11, &ask).await;
+    for _ in 0..6 {
+        loader.send(Api::Produce, 9, &body("orders")).await;
+    }
+    let _: FetchResponse = loader.receive(Api::Fetch, 11, 1).await;
+    let begun = Instant::now();
+    for id in 2..=7 {
+        let answer: ProduceResponse = loader.receive(Api::Produce, 9, id).await;
+        assert_eq!(error(&answer), 0);
+    }
+    let waited = begun.elapsed();
+    assert!(waited >= MS * 990, "the sixth was taken after {waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_topic_has_a_quota_for_all_who_write_it() {
     let topics = BTreeMap::from([(
         "orders".to_owned(),
@@ -231,7 +255,7 @@ async fn processor_time_is_a_quota_too() {
 }
 
 /// A limit of a mebibyte that does not move.
-async fn narrow() -> Server {
+pub(crate) async fn narrow() -> Server {
     let limit = Limit {
         min: ByteSize::from_mib(1),
         max: ByteSize::from_mib(1),

@@ -1,5 +1,8 @@
 //! Produce requests that arrive in one piece: each is answered as if it had come alone.
 
+use std::time::Duration;
+
+use broker::Broker;
 use bytes::{Bytes, BytesMut};
 use kafka_wire::messages::{MetadataRequest, MetadataResponse, ProduceRequest};
 use kafka_wire::{Api, ErrorCode, encode_request};
@@ -7,8 +10,9 @@ use kafka_wire::{Api, ErrorCode, encode_request};
 use model::Timestamp;
 use record::{BatchBuilder, Compression};
 
+use crate::pressure::narrow;
 use crate::produce::{only, request};
-use crate::support::{Raw, Server, batch, builder};
+use crate::support::{PATIENCE, Raw, Server, at, batch, builder};
 
 /// What a client sends.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +24,10 @@ enum Sends {
     Silent,
     /// More than joins others.
     Large,
+    /// Little that inflates to much.
+    Heavy,
+    /// With another patience.
+    Hasty,
     OlderVersion,
     OtherClient,
     NoSuchTopic,
@@ -30,14 +38,17 @@ enum Sends {
 }
 
 use Sends::{
-    Damaged, Good, Large, Leader, Metadata, NoSuchTopic, OlderVersion, OtherClient, Silent,
+    Damaged, Good, Hasty, Heavy, Large, Leader, Metadata, NoSuchTopic, OlderVersion, OtherClient,
+    Silent,
 };
 
-const ALL: [Sends; 9] = [
+const ALL: [Sends; 11] = [
     Good,
     Leader,
     Silent,
     Large,
+    Heavy,
+    Hasty,
     OlderVersion,
     OtherClient,
     NoSuchTopic,
@@ -75,7 +86,15 @@ impl Sends {
         } else {
             b"small"
         };
-        let mut records = BytesMut::from(&batch(&[value, &id.to_be_bytes()]).into_bytes()[..]);
+        let mut builder = builder(&[value, &id.to_be_bytes()]);
+        if matches!(self, Heavy) {
+            builder = BatchBuilder::new(Compression::Zstd);
+            for _ in 0..2 {
+                let value = vec![b'x'; 200_000];
+                builder.push(Timestamp::from_millis(1), None, Some(&value), &[]);
+            }
+        }
+        let mut records = BytesMut::from(&builder.build().into_bytes()[..]);
         if matches!(self, Damaged) {
             *records.last_mut().unwrap() ^= 1;
         }
@@ -85,7 +104,8 @@ impl Sends {
             Leader => (topic, 1),
             _ => (topic, -1),
         };
-        request(topic, 0, acks, Some(records.freeze()))
+        let timeout = if matches!(self, Hasty) { 500 } else { 30_000 };
+        request(topic, 0, acks, Some(records.freeze())).with_timeout_ms(timeout)
     }
 
     fn code(self) -> i16 {
@@ -244,4 +264,55 @@ async fn one_without_a_key_in_a_compacted_topic_takes_no_other_with_it() {
     let batches = vec![record(Some(b"a")), record(None), record(Some(b"b"))];
     let answers = send_batches(&server, topic.as_str(), batches).await;
     assert_eq!(answers, [Ok(0), Err(ErrorCode::InvalidRecord), Ok(1)]);
+}
+
+/// Has several requests for one partition wait in the line before the log, as one, while `change` happens; answers the
+/// first offset or the code of each.
+async fn changing_in_the_line<F: Future<Output = ()>>(
+    server: &Server,
+    topic: &str,
+    requests: i32,
+    change: impl FnOnce() -> F,
+) -> Vec<Result<i64, ErrorCode>> {
+    let busy = server.admission.admit("test", 1 << 20, PATIENCE).await;
+    let mut client = server.client().await;
+    let frames = (1..=requests).flat_map(|id| Good.frame(topic, id));
+    client.send_bytes(&frames.collect::<Vec<u8>>()).await;
+    let wait = async {
+        while server.metric("lantern_admission_waiting ") < 1.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, wait).await.expect("a line");
+    change().await;
+    busy.unwrap().finish(admission::Outcome::Succeeded);
+    let mut answers = Vec::new();
+    for id in 1..=requests {
+        let answer = only(client.receive(Api::Produce, 9, id).await);
+        answers.push(match answer.error_code {
+            0 => Ok(answer.base_offset),
+            code => Err(ErrorCode::try_from_code(code).unwrap()),
+        });
+    }
+    answers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_change_while_they_wait_refuse_none_for_another() {
+    let server = narrow().await;
+    let topic = server.topic("orders", 1).await;
+    let nothing = || async {};
+    let answers = changing_in_the_line(&server, "orders", 3, nothing).await;
+    assert_eq!(answers, [Ok(0), Ok(2), Ok(4)]);
+    let mut config = server.broker.topic(&topic).unwrap().config.clone();
+    config.set("cleanup.policy", Some("compact")).unwrap();
+    let compact = || async {
+        let configured = server.broker.configure_topic(&topic, config).await;
+        configured.unwrap();
+    };
+    let answers = changing_in_the_line(&server, "orders", 3, compact).await;
+    // To be looked at anew, and then none of them has a key.
+    assert_eq!(answers, [Err(ErrorCode::NotLeaderOrFollower); 3]);
+    let marks = server.broker.marks(&at(&topic, 0)).await.unwrap();
+    assert_eq!(marks.log_end.bits(), 6);
 }

@@ -8,9 +8,12 @@
 //! its appends, and hears of them once; batches of several requests for one partition are one append. A single request is a
 //! run of one.
 //!
-//! Invariants: appends begin in the order of the requests; a request that is refused takes no other with it; an answer for
-//! each, in their order. It is no boxed future, and answers go straight to those that leave with them: of all requests
-//! these are the most, and the smallest.
+//! Invariants: appends begin in the order of the requests; a request that is refused takes no other with it (what befalls
+//! the partition befalls all that are written to it at once); an answer for each, in their order. It is no boxed future, and
+//! answers go straight to those that leave with them: of all requests these are the most, and the smallest.
+//!
+//! Given up: the answers of a run wait for the last of its appends. Where those go to several log directories, the first
+//! request waits for a disk that only a later one writes to; that later one's answer, and all behind it, would have waited anyway.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -21,6 +24,7 @@ use std::time::Duration;
 use admission::Refused;
 use broker::{Append, AppendAnswers, Appended, AppendsFuture, TopicInfo};
 use bytes::BytesMut;
+use kafka_wire::ErrorCode;
 use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_wire::messages::{ProduceRequest, ProduceResponse};
 use record::CheckedBatch;
@@ -55,8 +59,17 @@ struct Place {
 #[derive(Default)]
 struct Gathered {
     appends: Vec<Append>,
-    /// Records of the last append, if others may join it.
-    open: Option<u64>,
+    /// The last append, if others may join it.
+    open: Option<Open>,
+    /// The topics of appends that several requests have part in.
+    joined: Vec<Arc<TopicInfo>>,
+}
+
+struct Open {
+    records: u64,
+    /// By whose settings its batches were checked.
+    topic: Arc<TopicInfo>,
+    joined: bool,
 }
 
 /// Requests of one client that are appended together; none of them has begun.
@@ -138,12 +151,17 @@ impl Run {
     /// Checks another request, every record of it, and adds it.
     ///
     /// # Errors
-    /// The request as it came, if a batch of it inflates to much: nobody is to wait for one that came later.
+    /// The request as it came, if it has another patience than those of the run, or a batch of it inflates to much: nobody is
+    /// to wait, or to be refused, for one that came later.
     pub(crate) fn join(
         &mut self,
         correlation_id: i32,
         request: ProduceRequest,
     ) -> Result<(), ProduceRequest> {
+        let timeout = |asked: &Asked| asked.request.timeout_ms;
+        if self.asked.first().map(timeout) != Some(request.timeout_ms) {
+            return Err(request);
+        }
         let parts = match self.check(&request) {
             Ok(checked) if !checked.heavy.is_empty() => return Err(request),
             checked => checked.map(|checked| checked.parts),
@@ -181,10 +199,11 @@ impl Run {
         request: ProduceRequest,
         parts: Result<Parts<Prepared>, Refused>,
     ) {
-        let gathered = &mut self.gathered;
+        let (gathered, known) = (&mut self.gathered, self.known.as_ref());
         let parts = parts.map(|parts| {
             let parts = parts.into_iter();
-            let parts = parts.map(|(index, part)| (index, part.map(|part| gathered.add(part))));
+            let parts =
+                parts.map(|(index, part)| (index, part.map(|part| gathered.add(part, known))));
             parts.collect()
         });
         self.asked.push(Asked {
@@ -244,13 +263,17 @@ impl Ready {
     /// When this returns the batches are in the broker's queue, or next in the line before it, so that they are before
     /// those of every request that begins later.
     pub(crate) async fn begin(self, shared: &Shared) -> Begun<'_> {
-        let Self { run, turn } = self;
+        let Self { run, mut turn } = self;
         let Run {
             call,
-            asked,
+            mut asked,
             gathered,
             ..
         } = run;
+        if let Some(topic) = gathered.outdated(shared) {
+            refuse(&mut asked, topic);
+            turn = None;
+        }
         let counted = shared.admission.counts_time(call.client());
         let begun = counted.then(|| shared.clock.monotonic());
         let stage = match turn {
@@ -283,8 +306,8 @@ impl Place {
 }
 
 impl Gathered {
-    /// Adds batches to the last append, or as another.
-    fn add(&mut self, prepared: Prepared) -> Place {
+    /// Adds batches to the last append, or as another. `known` is the topic that was looked up last.
+    fn add(&mut self, prepared: Prepared, known: Option<&Arc<TopicInfo>>) -> Place {
         let Prepared {
             to,
             batches,
@@ -293,19 +316,28 @@ impl Gathered {
         } = prepared;
         let deltas = batches.iter().map(CheckedBatch::last_offset_delta);
         let records: u64 = deltas.map(|delta| u64::from(delta) + 1).sum();
-        if joins
-            && let (Some(before), Some(last)) = (&mut self.open, self.appends.last_mut())
+        let topic = known.filter(|known| joins && known.name == to.topic);
+        if let (Some(topic), Some(open), Some(last)) =
+            (topic, &mut self.open, self.appends.last_mut())
             && (&last.to, last.durability) == (&to, durability)
+            && Arc::ptr_eq(topic, &open.topic)
         {
             last.batches.extend(batches);
-            let after = *before;
-            *before += records;
+            let after = open.records;
+            open.records += records;
+            if !std::mem::replace(&mut open.joined, true) {
+                self.joined.push(Arc::clone(topic));
+            }
             return Place {
                 append: self.appends.len() - 1,
                 after,
             };
         }
-        self.open = joins.then_some(records);
+        self.open = topic.map(|topic| Open {
+            records,
+            topic: Arc::clone(topic),
+            joined: false,
+        });
         self.appends.push(Append {
             to,
             batches: batches.into_vec(),
@@ -314,6 +346,28 @@ impl Gathered {
         Place {
             append: self.appends.len() - 1,
             after: 0,
+        }
+    }
+
+    /// A topic whose settings changed while the run waited: what is good by the old ones need not be by the new, and the
+    /// log refuses an append as a whole.
+    fn outdated(&self, shared: &Shared) -> Option<&Arc<TopicInfo>> {
+        let changed = |then: &&Arc<TopicInfo>| {
+            let now = shared.broker.topic_named(then.name.as_str());
+            now.is_none_or(|now| (now.id, &now.config) != (then.id, &then.config))
+        };
+        self.joined.iter().find(changed)
+    }
+}
+
+/// Has all of it tried again, after a new look at the topics.
+fn refuse(asked: &mut [Asked], outdated: &TopicInfo) {
+    let reason = format!("the settings of topic {} have just changed", outdated.name);
+    let refusal = Refusal::new(ErrorCode::NotLeaderOrFollower, reason);
+    let parts = asked.iter_mut().flat_map(|asked| asked.parts.iter_mut());
+    for (_, part) in parts.flatten() {
+        if part.is_ok() {
+            *part = Err(refusal.clone());
         }
     }
 }
