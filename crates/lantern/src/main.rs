@@ -37,6 +37,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command, Group, RulesCommand};
 
+/// What one thread takes here is given back by another all the time (docs/decisions/0031-allocator.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
