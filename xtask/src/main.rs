@@ -33,7 +33,7 @@ usage: cargo xtask COMMAND
                   load for a long time, see that memory stays flat, write docs/benchmarks/soak.md
   nightly [PART …]
                   what takes hours, or parts of it: properties (more cases), simulation (10,000 seeds), kills (1,000 under
-                  load), suites (of librdkafka and franz-go), fuzz (15 minutes a target)
+                  load), suites (of librdkafka, franz-go and kafka-go), fuzz (15 minutes a target)
   setup           install what the tests need (Debian, npm and PyPI packages)
 
 example: cargo xtask test fmt clippy unit

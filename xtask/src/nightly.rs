@@ -83,7 +83,7 @@ fn kill() -> Result<()> {
     )
 }
 
-/// The test suites of librdkafka and franz-go.
+/// The test suites of librdkafka, franz-go and kafka-go.
 fn foreign() -> Result<()> {
     setup::debian()?;
     suites::nightly()?;

@@ -116,7 +116,11 @@ impl Lantern {
         Ok(())
     }
 
-    fn start_at(place: &Place, http: &str, kafka: &str, args: &[&str]) -> Result<Self> {
+    /// As [`Lantern::start`], with its endpoints at these addresses.
+    ///
+    /// # Errors
+    /// As [`Lantern::start`].
+    pub fn start_at(place: &Place, http: &str, kafka: &str, args: &[&str]) -> Result<Self> {
         let started = Instant::now();
         let (mut child, ready) = spawn(place, http, kafka, args)?;
         let addresses = loop {

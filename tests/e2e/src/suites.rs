@@ -150,7 +150,7 @@ pub fn folder(name: &str) -> Result<PathBuf> {
     let folder = root().join("target/suites").join(name);
     ensure!(
         folder.join("made-of.txt").is_file(),
-        "the tests of {name} are missing: run `cargo xtask setup` (for librdkafka and franz-go: `cargo xtask nightly suites`)"
+        "the tests of {name} are missing: run `cargo xtask setup` (for librdkafka, franz-go and kafka-go: `cargo xtask nightly suites`)"
     );
     Ok(fs::canonicalize(folder)?)
 }
@@ -192,11 +192,20 @@ impl Server {
     /// # Errors
     /// Those of the start.
     pub fn start(config: &str) -> Result<Self> {
+        Self::start_at("127.0.0.1:0", config)
+    }
+
+    /// As [`Server::start`], with its Kafka endpoint at an address that the suite takes for granted.
+    ///
+    /// # Errors
+    /// Those of the start: another program may be there.
+    pub fn start_at(kafka: &str, config: &str) -> Result<Self> {
         let place = Place::new()?;
         let file = place.path("lantern.yaml");
         fs::write(&file, config)?;
         let file = file.to_str().context("the place has a name in UTF-8")?;
-        let lantern = Lantern::start(&place, &["--no-agent", "--config", file])?;
+        let args = ["--no-agent", "--config", file];
+        let lantern = Lantern::start_at(&place, "127.0.0.1:0", kafka, &args)?;
         Ok(Self {
             lantern,
             _place: place,

@@ -1,4 +1,4 @@
-//! The longer test suites of foreign clients, librdkafka's and franz-go's: `cargo xtask nightly` runs them.
+//! The longer test suites of foreign clients, librdkafka's, franz-go's and kafka-go's: `cargo xtask nightly` runs them.
 
 use std::fs;
 use std::path::Path;
@@ -54,7 +54,7 @@ fn librdkafka() -> Result<()> {
     judge(
         "librdkafka",
         &outcomes_of_librdkafka(&printed),
-        82,
+        84,
         &printed,
     )
 }
@@ -104,4 +104,30 @@ fn franz_go() -> Result<()> {
         rest.split(' ').next()
     });
     judge("franz-go", &all, 142, &printed)
+}
+
+/// Its tests name `localhost:9092` and node 1.
+#[test]
+fn kafka_go() -> Result<()> {
+    let config = "kafka_advertised: localhost\nnode_id: 1\ntopics: {partitions: 1}\n";
+    let server = Server::start_at("127.0.0.1:9092", config)
+        .context("kafka-go's tests want localhost:9092 for themselves")?;
+    ensure!(server.address().ends_with(":9092"), "{server:?}");
+    let list = List::read("kafka-go")?;
+    let folder = folder("kafka-go")?;
+    // Parts of tests are named behind a slash.
+    let whole = |name: &str| format!("^{}$", name.replace('/', "$/^"));
+    let skipped: Vec<String> = list.skipped().map(whole).collect();
+    let args = [
+        "-test.v".to_owned(),
+        "-test.timeout=9m".to_owned(),
+        format!("-test.skip={}", skipped.join("|")),
+    ];
+    // Newer ones it does not know; without the tests of Go's own net package, as its authors run it.
+    let variables = [("KAFKA_VERSION", "3.7.0"), ("KAFKA_SKIP_NETTEST", "1")];
+    let printed = run(&folder, &variables, &folder.join("kafka.test"), &args)?;
+    let all = outcomes(&printed, ("--- PASS: ", "--- FAIL: "), |rest| {
+        rest.split(' ').next()
+    });
+    judge("kafka-go", &all, 144, &printed)
 }
