@@ -114,6 +114,11 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         kept_entries.extend(found.begin(&options, &mut report)?);
     }
     let groups = groups_partition(&topics)?;
+    if fresh {
+        // Nothing else may come into the catalog before it is there.
+        let made = groups.check_readable();
+        made.map_err(|source| OpenError::Groups { source })?;
+    }
     let mut progress = Progress::default();
     if groups.check_readable().is_ok() {
         replay(&groups, &mut progress, &mut report)
@@ -458,7 +463,8 @@ impl Work<'_> {
 
 impl Work<'_> {
     /// A log was durable before the catalog named it, so one that is not there was taken away; a new one in its place would give
-    /// its offsets out again. But for the topic of the groups, which a first start names before it is there.
+    /// its offsets out again. But for the topic of the groups, which a first start names before it is there, and which nobody can
+    /// delete: where its directory is empty somebody made that, to do without it.
     fn check_there(&self, options: &Options) -> Result<(), Error> {
         if self.only && self.id.topic.as_str() == GROUPS_TOPIC {
             return Ok(());
@@ -467,13 +473,20 @@ impl Work<'_> {
         if there.map_err(|error| errors::of_log(&self.id, error))? {
             return Ok(());
         }
+        let instead = if self.id.topic.as_str() == GROUPS_TOPIC {
+            let listed = options.disk.read_dir(&self.dir);
+            if listed.is_ok_and(|entries| entries.is_empty()) {
+                return Ok(());
+            }
+            "have nothing but that directory, empty: all groups begin anew then"
+        } else {
+            "delete the topic"
+        };
         let dir = self.dir.display();
         Err(Error::Corrupt {
             partition: self.id.clone(),
-            reason: format!(
-                "there is no log in {dir}: put it back and start again, or delete the topic"
-            )
-            .into(),
+            reason: format!("there is no log in {dir}: put it back and start again, or {instead}")
+                .into(),
             until: None,
         })
     }

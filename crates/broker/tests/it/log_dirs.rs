@@ -598,6 +598,33 @@ async fn a_log_that_was_taken_away_is_not_begun_anew() {
 }
 
 #[tokio::test]
+async fn the_progress_of_groups_is_not_begun_anew_unless_somebody_says_so() {
+    let real = real().await;
+    let broker = real.open(&[]);
+    let groups = at("lantern.groups", 0);
+    let id = broker.topic(&groups.topic).unwrap().id;
+    broker.shutdown().await.unwrap();
+    real.rename("data/topics/lantern.groups", "groups");
+    let said = |broker: &Arc<EmbeddedBroker>| {
+        let watch = broker.find(&groups, broker::Place::Latest);
+        now(broker, watch)
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    let broker = real.open(&[]);
+    let refused = said(&broker).unwrap_err();
+    assert!(refused.contains("all groups begin anew then"), "{refused}");
+    add(&broker, &at("orders", 0), "goes on").await.unwrap();
+    broker.shutdown().await.unwrap();
+    // As the error says.
+    let empty = real.path(&format!("data/topics/lantern.groups/{id}/0"));
+    std::fs::create_dir_all(empty).unwrap();
+    let broker = real.open(&[]);
+    assert_eq!(said(&broker), Ok(()));
+    broker.shutdown().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_was_deleted_while_its_disk_was_away_goes_when_it_is_back() {
     let real = Real {
         root: tempfile::tempdir().unwrap(),

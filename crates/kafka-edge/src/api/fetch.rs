@@ -101,6 +101,8 @@ struct Reading<'a> {
     held: Option<Held>,
     /// There is more to read and no memory for it: the answer goes out as it is.
     short: bool,
+    /// The time is over: nothing is waited for.
+    over: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -119,23 +121,23 @@ impl<'a> Reading<'a> {
             bytes: 0,
             held: None,
             short: false,
+            over: false,
         }
     }
 
     /// Reads until there is enough, or something to tell, or no more time; then what is there is read, too.
     async fn run(&mut self, parts: &mut [Part]) -> Option<Held> {
-        let mut last = false;
         loop {
             for part in parts.iter_mut() {
                 self.read(part).await;
             }
-            let settled = last || self.short || parts.iter().any(Part::is_refused);
+            let settled = self.over || self.short || parts.iter().any(Part::is_refused);
             if settled || self.bytes >= self.bytes_min {
                 break;
             }
             match self.wait(parts).await {
                 Waited::Enough => {}
-                Waited::Over => last = true,
+                Waited::Over => self.over = true,
                 Waited::Ended => break,
             }
         }
@@ -166,6 +168,10 @@ impl<'a> Reading<'a> {
             } else {
                 part.drop_last();
                 drop(share);
+                if self.over {
+                    self.short = true;
+                    return;
+                }
                 share = budget.take(read).await;
                 read = part.read(self.call, limit, first).await;
             }
@@ -179,14 +185,14 @@ impl<'a> Reading<'a> {
     }
 
     /// Memory to read `wanted` bytes into, less when there is little; waits only while the answer
-    /// holds nothing.
+    /// holds nothing and there is time.
     async fn share(&self, wanted: usize, first: bool) -> Option<Held> {
         let budget = &self.call.shared.answers;
         let fair = (budget.free() / SHARE_OF_FREE).max(SHARE_BYTES_MIN);
         let wanted = wanted.clamp(1, fair);
         match budget.try_take(wanted) {
             Some(share) => Some(share),
-            None if first => tokio::select! {
+            None if first && !self.over => tokio::select! {
                 share = budget.take(wanted) => Some(share),
                 () = self.call.peer.gone.cancelled() => None,
             },

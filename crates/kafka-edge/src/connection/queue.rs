@@ -34,7 +34,7 @@ struct Inside<T> {
 enum Side {
     /// Nothing.
     Busy,
-    /// It waits: the reader for room, the writer for a request.
+    /// It waits: the reader for answers, the writer for a request.
     Waiting,
     /// What it waited for is there.
     Called,
@@ -97,6 +97,19 @@ impl<T> Queue<T> {
         let mut inside = self.inside.lock();
         inside.open = inside.open.saturating_sub(requests);
         inside.reader.call();
+    }
+
+    /// Waits until all that came is answered.
+    pub(super) async fn drained(&self) {
+        poll_fn(|_| {
+            let mut inside = self.inside.lock();
+            if inside.open == 0 {
+                return Poll::Ready(());
+            }
+            inside.reader = Side::Waiting;
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Requests that came, also those that wait for room, and are not answered.
@@ -188,11 +201,18 @@ mod tests {
         queue.answered(1);
         assert_eq!(poll(second.as_mut()), Poll::Ready(()));
         queue.answered(5);
+        let mut drained = pin!(queue.drained());
+        assert_eq!(poll(drained.as_mut()), Poll::Pending);
+        assert!(!queue.reader_called());
         // More than there may ever be comes alone.
         let mut third = pin!(queue.push(3, 9));
         assert_eq!(poll(third.as_mut()), Poll::Pending);
         queue.answered(3);
         assert_eq!(poll(third.as_mut()), Poll::Ready(()));
+        assert_eq!(poll(drained.as_mut()), Poll::Pending);
+        queue.answered(9);
+        assert!(queue.reader_called());
+        assert_eq!(poll(drained.as_mut()), Poll::Ready(()));
     }
 
     #[test]

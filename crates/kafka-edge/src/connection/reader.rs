@@ -296,6 +296,12 @@ impl<'s, 'a> Reader<'s, 'a> {
 
     async fn begin(&mut self, taken: Taken) -> Result<(), End> {
         let Taken { decoded, bytes } = taken;
+        let produces = matches!(decoded.request, Request::Produce(_));
+        if produces && self.is_behind_others() && self.shared.admission.has_quotas() {
+            // Taken when all before it is paid for, and what those cost is not known before they are served.
+            self.queue.drained().await;
+            self.pause().await?;
+        }
         let mut arrived = self.arrived(Some(decoded.header.api));
         let call = Call {
             shared: Arc::clone(self.shared),
@@ -303,7 +309,7 @@ impl<'s, 'a> Reader<'s, 'a> {
             header: decoded.header,
         };
         match decoded.request {
-            Request::Produce(request) if self.counts.serial.load(Ordering::Relaxed) == 0 => {
+            Request::Produce(request) if !self.is_behind_others() => {
                 let stop = self.stop;
                 let run = async {
                     let mut run = Run::of(call, request).await;
@@ -329,6 +335,11 @@ impl<'s, 'a> Reader<'s, 'a> {
                 self.queue(task, arrived, bytes).await
             }
         }
+    }
+
+    /// Whether requests that are served in their turn stand before the next one.
+    fn is_behind_others(&self) -> bool {
+        self.counts.serial.load(Ordering::Relaxed) > 0
     }
 
     /// Adds to a run of `bytes` bytes what has arrived whole behind it and goes along: small produce requests of the same

@@ -7,17 +7,15 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 
 use bytes::{Buf, Bytes, BytesMut};
-use kafka_wire::Request;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::net::tcp::WriteHalf;
-use tokio::time::{Duration, Instant, sleep_until, timeout_at};
+use tokio::time::{Duration, Instant, timeout_at};
 
-use super::mute::Mute;
 use super::queue::Queue;
 use super::{Arrived, Counts, Task, Work, allowance};
 use crate::answer::Answer;
 use crate::budget::Held;
-use crate::context::{Call, Fatal, Shared};
+use crate::context::{Fatal, Shared};
 use crate::dispatch::dispatch;
 use crate::events::End;
 use crate::pressure::Meter;
@@ -129,9 +127,6 @@ impl<'s, 'a> Writer<'s, 'a> {
                 out.added(answered)
             }
             Task::Serial(call, request) => {
-                if matches!(*request, Request::Produce(_)) {
-                    pay(&self.counts.mute, &call).await;
-                }
                 let meter = Meter::of(&call);
                 let answer = Box::pin(meter.run(dispatch(*call, *request))).await;
                 self.counts.serial.fetch_sub(1, Ordering::Relaxed);
@@ -332,18 +327,6 @@ impl Outgoing {
             self.frames = BytesMut::new();
         }
         self.frames.clear();
-    }
-}
-
-/// Waits until the client has paid for what it wrote before. The reader does so before it takes anything, but does not know
-/// what those cost that are served in their turn.
-async fn pay(mute: &Mute, call: &Call) {
-    while let Some(until) = mute.until() {
-        tokio::select! {
-            biased;
-            () = call.peer.gone.cancelled() => return,
-            () = sleep_until(until) => (),
-        }
     }
 }
 

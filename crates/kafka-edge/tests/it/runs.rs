@@ -305,6 +305,14 @@ async fn settings_that_change_while_they_wait_refuse_none_for_another() {
     let answers = changing_in_the_line(&server, "orders", 3, nothing).await;
     assert_eq!(answers, [Ok(0), Ok(2), Ok(4)]);
     let mut config = server.broker.topic(&topic).unwrap().config.clone();
+    config.set("retention.ms", Some("86400000")).unwrap();
+    let longer = config.clone();
+    let keep = || async {
+        let configured = server.broker.configure_topic(&topic, longer).await;
+        configured.unwrap();
+    };
+    let answers = changing_in_the_line(&server, "orders", 3, keep).await;
+    assert_eq!(answers, [Ok(6), Ok(8), Ok(10)]);
     config.set("cleanup.policy", Some("compact")).unwrap();
     let compact = || async {
         let configured = server.broker.configure_topic(&topic, config).await;
@@ -314,5 +322,5 @@ async fn settings_that_change_while_they_wait_refuse_none_for_another() {
     // To be looked at anew, and then none of them has a key.
     assert_eq!(answers, [Err(ErrorCode::NotLeaderOrFollower); 3]);
     let marks = server.broker.marks(&at(&topic, 0)).await.unwrap();
-    assert_eq!(marks.log_end.bits(), 6);
+    assert_eq!(marks.log_end.bits(), 12);
 }

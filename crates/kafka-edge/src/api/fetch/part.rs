@@ -7,7 +7,6 @@ use bytes::Bytes;
 use kafka_wire::messages::fetch_request::FetchPartition;
 use kafka_wire::{ErrorCode, FetchedPartition};
 use model::{Position, TopicPartition};
-use record::CheckedBatch;
 use tokio::sync::watch;
 
 use crate::codes::Coded;
@@ -182,8 +181,8 @@ impl Part {
 
 impl Source {
     /// Reads, without the batches that compaction left without records: Kafka's cleaner leaves a gap in place of most of them,
-    /// and there are clients that do not get past one (segmentio/kafka-go, issue 874). Where nothing else comes until the end,
-    /// the last of them goes out, so that a client learns where to go on.
+    /// and there are clients that do not get past one (segmentio/kafka-go, issue 874). Where nothing else is read, until the end
+    /// or in [`HOLLOW_READS_MAX`] reads, the last of them goes out, so that a client learns where to go on.
     async fn read_records(
         &self,
         call: &Call,
@@ -192,19 +191,24 @@ impl Source {
     ) -> Result<(Fetched, Vec<Aborted>), broker::Error> {
         let (mut fetched, mut aborted) = self.read(call, self.next, limit, committed).await?;
         let mut last = Bytes::new();
+        let mut reads = 1;
         while fetched.hollow {
             let with_records = broker::without(&fetched.batches, |header| header.record_count == 0);
             if !with_records.is_empty() {
                 fetched.batches = with_records;
                 return Ok((fetched, aborted));
             }
-            last = fetched.batches;
-            let (more, also) = self.read(call, fetched.next, limit, committed).await?;
-            fetched = more;
-            aborted.extend(also);
+            last = last_of(&fetched.batches);
+            if reads == HOLLOW_READS_MAX {
+                fetched.batches = Bytes::new();
+                break;
+            }
+            reads += 1;
+            // What was aborted counts for the batches that go out.
+            (fetched, aborted) = self.read(call, fetched.next, limit, committed).await?;
         }
-        if fetched.batches.is_empty() && !last.is_empty() {
-            fetched.batches = last_of(&last);
+        if fetched.batches.is_empty() {
+            fetched.batches = last;
         }
         Ok((fetched, aborted))
     }
@@ -244,9 +248,13 @@ impl Source {
     }
 }
 
-/// The last batch of several.
+/// Reads in search of a batch with records, at most: a client that takes few bytes a time could keep one here for long.
+const HOLLOW_READS_MAX: usize = 64;
+
+/// The last batch of several, in memory of its own.
 fn last_of(batches: &Bytes) -> Bytes {
-    let each = record::Batches::new(batches.clone()).map_while(Result::ok);
-    each.last()
-        .map_or_else(Bytes::new, CheckedBatch::into_bytes)
+    let last = record::Batches::new(batches.clone())
+        .map_while(Result::ok)
+        .last();
+    last.map_or_else(Bytes::new, |last| Bytes::copy_from_slice(last.as_bytes()))
 }

@@ -27,6 +27,7 @@ use bytes::BytesMut;
 use kafka_wire::ErrorCode;
 use kafka_wire::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
 use kafka_wire::messages::{ProduceRequest, ProduceResponse};
+use model::TopicName;
 use record::CheckedBatch;
 use smallvec::SmallVec;
 use tokio::task::unconstrained;
@@ -263,16 +264,16 @@ impl Ready {
     /// When this returns the batches are in the broker's queue, or next in the line before it, so that they are before
     /// those of every request that begins later.
     pub(crate) async fn begin(self, shared: &Shared) -> Begun<'_> {
-        let Self { run, mut turn } = self;
+        let Self { run, turn } = self;
         let Run {
             call,
             mut asked,
-            gathered,
+            mut gathered,
             ..
         } = run;
-        if let Some(topic) = gathered.outdated(shared) {
-            refuse(&mut asked, topic);
-            turn = None;
+        let outdated = gathered.take_outdated(shared);
+        if !outdated.is_empty() {
+            refuse(&mut asked, &outdated);
         }
         let counted = shared.admission.counts_time(call.client());
         let begun = counted.then(|| shared.clock.monotonic());
@@ -349,25 +350,45 @@ impl Gathered {
         }
     }
 
-    /// A topic whose settings changed while the run waited: what is good by the old ones need not be by the new, and the
-    /// log refuses an append as a whole.
-    fn outdated(&self, shared: &Shared) -> Option<&Arc<TopicInfo>> {
-        let changed = |then: &&Arc<TopicInfo>| {
-            let now = shared.broker.topic_named(then.name.as_str());
-            now.is_none_or(|now| (now.id, &now.config) != (then.id, &then.config))
+    /// Takes appends out that several have part in and whose topic changed while they waited: what is good by its old settings
+    /// need not be by the new, and the log refuses an append as a whole. Whether an append, by its place, was taken out.
+    fn take_outdated(&mut self, shared: &Shared) -> Vec<bool> {
+        let rules = |topic: &TopicInfo| {
+            let config = &topic.config;
+            (
+                topic.id,
+                config.batch_bytes,
+                config.cleanup.policy.compacts(),
+            )
         };
-        self.joined.iter().find(changed)
+        let mut outdated = self.joined.iter().filter(|then| {
+            let now = shared.broker.topic_named(then.name.as_str());
+            now.is_none_or(|now| rules(&now) != rules(then))
+        });
+        let Some(first) = outdated.next() else {
+            return Vec::new();
+        };
+        let names: Vec<&TopicName> = outdated.chain([first]).map(|topic| &topic.name).collect();
+        let appends = self.appends.iter_mut().map(|append| {
+            let is_outdated = names.contains(&&append.to.topic);
+            if is_outdated {
+                // Nothing is written of it, and the others keep their places.
+                append.batches.clear();
+            }
+            is_outdated
+        });
+        appends.collect()
     }
 }
 
-/// Has all of it tried again, after a new look at the topics.
-fn refuse(asked: &mut [Asked], outdated: &TopicInfo) {
-    let reason = format!("the settings of topic {} have just changed", outdated.name);
-    let refusal = Refusal::new(ErrorCode::NotLeaderOrFollower, reason);
+/// Has what was taken out tried again, after a new look at the topics.
+fn refuse(asked: &mut [Asked], outdated: &[bool]) {
+    let is_outdated = |place: &Place| outdated.get(place.append).copied().unwrap_or(false);
     let parts = asked.iter_mut().flat_map(|asked| asked.parts.iter_mut());
     for (_, part) in parts.flatten() {
-        if part.is_ok() {
-            *part = Err(refusal.clone());
+        if part.as_ref().is_ok_and(is_outdated) {
+            let reason = "the settings of the topic have just changed";
+            *part = Err(Refusal::new(ErrorCode::NotLeaderOrFollower, reason));
         }
     }
 }
