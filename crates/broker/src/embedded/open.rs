@@ -73,19 +73,19 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
     let metrics = Metrics::new();
     let memory = Arc::new(Memory::new(&options, &metrics));
     let first = LogDir::at(&options, &options.data_dir);
-    let (mut catalog, fresh) = load_catalog(&options, &first.reserve)?;
-    let (log_dirs, mut locks) = log_dirs::open(&options, &mut catalog, first)?;
+    let mut loaded = load_catalog(&options, &first.reserve)?;
+    let (log_dirs, mut locks) = log_dirs::open(&options, &mut loaded.catalog, first)?;
     locks.push(lock);
     // Not before: a start that is refused changes nothing.
-    let clean = store::take_clean_mark(&options)? || fresh;
+    let clean = store::take_clean_mark(&options)? || loaded.fresh;
     let mut report = RecoveryReport {
         clean,
         ..RecoveryReport::default()
     };
-    let partitions = catalog.partitions_by_place();
+    let partitions = loaded.catalog.partitions_by_place();
     let mut found = Vec::new();
     for log_dir in log_dirs.iter().filter(|dir| dir.missing().is_none()) {
-        let read = Found::read(&options, log_dir, &catalog, &mut report);
+        let read = Found::read(&options, log_dir, &loaded.catalog, &mut report);
         match read {
             Ok(journal) => found.push(journal),
             // The others do not wait for it.
@@ -104,7 +104,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         &options,
         &memory,
         &log_dirs,
-        &catalog,
+        &loaded,
         &mut found,
         &mut report,
         note,
@@ -114,7 +114,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         kept_entries.extend(found.begin(&options, &mut report)?);
     }
     let groups = groups_partition(&topics)?;
-    if fresh {
+    if loaded.fresh {
         // Nothing else may come into the catalog before it is there.
         let made = groups.check_readable();
         made.map_err(|source| OpenError::Groups { source })?;
@@ -124,6 +124,7 @@ pub(crate) fn open(options: Options, note: &mut dyn FnMut(OpenedLog)) -> Result<
         replay(&groups, &mut progress, &mut report)
             .map_err(|source| OpenError::Groups { source })?;
     }
+    let catalog = loaded.catalog;
     let shared = Shared {
         log_dirs,
         bell: Arc::default(),
@@ -259,14 +260,29 @@ fn keep_journal(journal: &mut Journal, passed_over: usize, report: &mut Recovery
     }
 }
 
-/// The catalog, made new in a fresh directory, always with the topic of the groups; and whether the directory is fresh.
-fn load_catalog(options: &Options, reserve: &Reserve) -> Result<(Catalog, bool), OpenError> {
+/// A catalog that was read or begun.
+struct Loaded {
+    catalog: Catalog,
+    /// The directory is.
+    fresh: bool,
+    /// The topic of the groups is: its log need not be there yet.
+    new_groups: bool,
+}
+
+/// The catalog, made new in a fresh directory, always with the topic of the groups.
+fn load_catalog(options: &Options, reserve: &Reserve) -> Result<Loaded, OpenError> {
     let groups = TopicName::new(GROUPS_TOPIC).expect("the name is one of ours");
     let loaded = store::load(options)?;
     let fresh = loaded.is_none();
     let mut catalog = loaded.unwrap_or_default();
     if catalog.topics.contains_key(&groups) {
-        return Ok((catalog, fresh));
+        // Where it is all there is, the run that named it may have ended before it was made.
+        let new_groups = catalog.topics.len() == 1;
+        return Ok(Loaded {
+            catalog,
+            fresh,
+            new_groups,
+        });
     }
     let mut random = [0; 16];
     options.entropy.fill(&mut random);
@@ -285,18 +301,27 @@ fn load_catalog(options: &Options, reserve: &Reserve) -> Result<(Catalog, bool),
     catalog.topics.insert(groups, entry);
     catalog.generation += 1;
     store::save(options, reserve, &catalog).map_err(|source| OpenError::Groups { source })?;
-    Ok((catalog, fresh))
+    Ok(Loaded {
+        catalog,
+        fresh,
+        new_groups: true,
+    })
 }
 
 fn open_topics(
     options: &Options,
     memory: &Arc<Memory>,
     log_dirs: &LogDirs,
-    catalog: &Catalog,
+    loaded: &Loaded,
     found: &mut [Found],
     report: &mut RecoveryReport,
     note: &mut dyn FnMut(OpenedLog),
 ) -> Result<Topics, OpenError> {
+    let Loaded {
+        catalog,
+        new_groups,
+        ..
+    } = loaded;
     let journals = &*found;
     let work: Vec<Work<'_>> = catalog
         .topics
@@ -317,7 +342,7 @@ fn open_topics(
                     config: &entry.config,
                     redo: writes.map_or(&[], Vec::as_slice),
                     journal,
-                    only: catalog.topics.len() == 1,
+                    new_groups: *new_groups,
                 }
             })
         })
@@ -425,8 +450,8 @@ struct Work<'a> {
     journal: Option<&'a Found>,
     /// What that has of it.
     redo: &'a [Write],
-    /// The catalog names no other topic.
-    only: bool,
+    /// As [`Loaded::new_groups`].
+    new_groups: bool,
 }
 
 impl Work<'_> {
@@ -466,7 +491,7 @@ impl Work<'_> {
     /// its offsets out again. But for the topic of the groups, which a first start names before it is there, and which nobody can
     /// delete: where its directory is empty somebody made that, to do without it.
     fn check_there(&self, options: &Options) -> Result<(), Error> {
-        if self.only && self.id.topic.as_str() == GROUPS_TOPIC {
+        if self.new_groups && self.id.topic.as_str() == GROUPS_TOPIC {
             return Ok(());
         }
         let there = commitlog::is_there(&*options.disk, &self.dir);

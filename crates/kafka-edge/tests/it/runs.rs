@@ -214,8 +214,13 @@ async fn send_batches(
         stream.extend_from_slice(&frame);
     }
     client.send_bytes(&stream).await;
+    answers(&mut client, batches.len()).await
+}
+
+/// The first offset or the code of each of so many produce requests.
+async fn answers(client: &mut Raw, requests: usize) -> Vec<Result<i64, ErrorCode>> {
     let mut answers = Vec::new();
-    for (id, _) in (1..).zip(&batches) {
+    for id in (1..).take(requests) {
         let answer = only(client.receive(Api::Produce, 9, id).await);
         answers.push(match answer.error_code {
             0 => Ok(answer.base_offset),
@@ -271,12 +276,12 @@ async fn one_without_a_key_in_a_compacted_topic_takes_no_other_with_it() {
 async fn changing_in_the_line<F: Future<Output = ()>>(
     server: &Server,
     topic: &str,
-    requests: i32,
+    requests: usize,
     change: impl FnOnce() -> F,
 ) -> Vec<Result<i64, ErrorCode>> {
     let busy = server.admission.admit("test", 1 << 20, PATIENCE).await;
     let mut client = server.client().await;
-    let frames = (1..=requests).flat_map(|id| Good.frame(topic, id));
+    let frames = (1..).take(requests).flat_map(|id| Good.frame(topic, id));
     client.send_bytes(&frames.collect::<Vec<u8>>()).await;
     let wait = async {
         while server.metric("lantern_admission_waiting ") < 1.0 {
@@ -286,15 +291,7 @@ async fn changing_in_the_line<F: Future<Output = ()>>(
     tokio::time::timeout(PATIENCE, wait).await.expect("a line");
     change().await;
     busy.unwrap().finish(admission::Outcome::Succeeded);
-    let mut answers = Vec::new();
-    for id in 1..=requests {
-        let answer = only(client.receive(Api::Produce, 9, id).await);
-        answers.push(match answer.error_code {
-            0 => Ok(answer.base_offset),
-            code => Err(ErrorCode::try_from_code(code).unwrap()),
-        });
-    }
-    answers
+    answers(&mut client, requests).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
