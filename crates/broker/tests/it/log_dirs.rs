@@ -624,6 +624,27 @@ async fn the_progress_of_groups_is_not_begun_anew_unless_somebody_says_so() {
     broker.shutdown().await.unwrap();
 }
 
+#[test]
+fn a_first_start_that_finds_no_room_is_refused_and_the_next_one_begins() {
+    let mut refused = 0;
+    for capacity in (0..4_096).step_by(128) {
+        let disk = SimDisk::new(1);
+        disk.set_capacity(Some(capacity));
+        let Err(error) = EmbeddedBroker::open(named(&disk, 1, &[])) else {
+            continue;
+        };
+        refused += 1;
+        assert!(!error.to_string().is_empty());
+        disk.set_capacity(None);
+        disk.restart();
+        let broker = open(&disk, 2, &[]);
+        let groups = at("lantern.groups", 0);
+        now(&broker, broker.find(&groups, broker::Place::Latest)).unwrap();
+        close(&broker);
+    }
+    assert!(refused > 0);
+}
+
 #[tokio::test]
 async fn what_was_deleted_while_its_disk_was_away_goes_when_it_is_back() {
     let real = Real {
