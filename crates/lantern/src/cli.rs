@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use stdx::HumanDuration;
 
@@ -19,6 +20,21 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) up: UpFlags,
+}
+
+/// A flag before its command is refused; the error says where it goes.
+pub(crate) fn explained(mut error: clap::Error) -> clap::Error {
+    let flags = match error.get(ContextKind::PriorArg) {
+        Some(ContextValue::String(flag)) => flag.clone(),
+        Some(ContextValue::Strings(flags)) => flags.join(" "),
+        _ => return error,
+    };
+    if let Some(ContextValue::String(command)) = error.get(ContextKind::InvalidSubcommand) {
+        let tip = format!("flags go behind the command: lantern {command} {flags}");
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        error.insert(ContextKind::Suggested, tips);
+    }
+    error
 }
 
 #[derive(Debug, Subcommand)]
@@ -290,4 +306,24 @@ pub(crate) enum Output {
     Text,
     /// For programs.
     Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_before_its_command_is_told_where_it_goes() {
+        for (line, tip) in [
+            (vec!["lantern", "--config", "a.yaml", "up"], "lantern up --config <FILE>"),
+            (
+                vec!["lantern", "--config", "a.yaml", "--data-dir", "d", "verify", "d"],
+                "lantern verify --config <FILE> --data-dir <DIR>",
+            ),
+        ] {
+            let error = Cli::try_parse_from(line).map(|_| ()).map_err(explained);
+            let told = error.map_err(|error| error.to_string()).unwrap_err();
+            assert!(told.contains(tip), "{told}");
+        }
+    }
 }

@@ -42,7 +42,7 @@ use crate::cli::{Cli, Command, Group, RulesCommand};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| cli::explained(error).exit());
     let result = match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(flags) => up::run(&flags),
         Command::Demo(flags) => demo::run(flags),

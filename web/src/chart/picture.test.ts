@@ -46,12 +46,19 @@ it("of a stack has a floor at every corner", () => {
 it("is stale when the window has moved by a pixel, and not before", () => {
   const chart = model();
   expect(chart.stale(10_000)).toBe(true);
-  // The first picture learns how wide the values' gutter is.
-  chart.picture([series], 10_000, palette, undefined);
   chart.picture([series], 10_000, palette, undefined);
   const [from, to] = chart.span ?? [0, 0];
   expect(chart.stale(10_000)).toBe(false);
   expect(chart.stale(10_000 + (2 * (to - from)) / 600)).toBe(true);
+});
+
+it("has room for the values it names, also when they grow", () => {
+  const chart = model();
+  for (const top of [1, 1_234_567_890, 5]) {
+    const picture = chart.picture([points([1_000, top], [10_000, top])], 10_000, palette, undefined);
+    const widest = Math.max(...(picture?.rows ?? []).map(({ text }) => 6 * text.length));
+    expect(picture?.plot.left).toBeGreaterThan(widest);
+  }
 });
 
 it("is none while there is no room", () => {
@@ -62,7 +69,6 @@ it("is none while there is no room", () => {
 
 it("names the time under the pointer", () => {
   const chart = model();
-  chart.picture([series], 10_000, palette, undefined);
   const plot = chart.picture([series], 10_000, palette, undefined)?.plot;
   expect(chart.timeAt(2)).toBeUndefined();
   const middle = ((plot?.left ?? 0) + (plot?.width ?? 0) / 2) / 2;

@@ -98,14 +98,21 @@ export class ChartModel {
 
   /** The window that ends at `end`; undefined while there is no room for it. */
   picture(series: readonly Points[], end: number, palette: Palette, cursor: number | undefined): Picture | undefined {
+    if (this.width < 40 || this.height < 30) return undefined;
+    const gutter = this.plot?.left;
+    const picture = this.compose(series, end, palette, cursor);
+    // A text that the gutter has no room for would be cut off until the next picture.
+    return (this.plot?.left ?? 0) > (gutter ?? 0) && this.grid === undefined ? this.compose(series, end, palette, cursor) : picture;
+  }
+
+  private compose(series: readonly Points[], end: number, palette: Palette, cursor: number | undefined): Picture {
     const { options, scale, width, height } = this;
-    if (width < 40 || height < 30) return undefined;
     const fontPx = palette.fontSize * scale;
     const stroke = strokeFor(palette, scale);
     const top = Math.ceil(fontPx * 0.7);
     const plotHeight = height - top - Math.ceil(fontPx + 8 * scale);
     const count = Math.max(2, Math.min(5, Math.floor(plotHeight / (fontPx * 2.6))));
-    // The gutter needs the range, the range the grid, the grid the gutter: last picture's gutter breaks the circle.
+    // The gutter needs the range, the range the grid, the grid the gutter: what it was last breaks the circle.
     const left = this.plot?.left ?? Math.ceil(44 * scale);
     const plot: Plot = { left, top, width: width - left - Math.ceil(6 * scale), height: plotHeight };
     const grid = makeGrid(unixMs(end), options.windowMs, devicePixels(plot.width));
