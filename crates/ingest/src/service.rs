@@ -27,10 +27,13 @@ const GC_EVERY: Duration = Duration::from_mins(1);
 const READ_BYTES: usize = 1 << 20;
 /// Samples after which a snapshot is worth its writing: they are replayed in a third of a second.
 const SNAPSHOT_SAMPLES: u64 = 1_000_000;
-/// How often that is looked at.
-const SNAPSHOT_LOOK: Duration = Duration::from_secs(10);
-/// Looks that pass without a snapshot for each that met one still being written.
-const SNAPSHOT_PAUSE: u32 = 50;
+/// How often that is looked at: what comes in between is replayed, too.
+const SNAPSHOT_LOOK: Duration = Duration::from_secs(1);
+/// After a snapshot there is none for so many times what it took, so that samples which come fast do not keep
+/// the disk busy with them.
+const SNAPSHOT_REST: u32 = 10;
+/// After one that could not be written, at least.
+const SNAPSHOT_RETRY: Duration = Duration::from_secs(10);
 /// Pause after a failed read.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -164,7 +167,7 @@ impl Service {
                     continue;
                 }
                 _ = look.tick() => {
-                    if saver.is_due(&self.store, &self.metrics).await {
+                    if saver.is_due(&self.store, &self.metrics, self.clock.monotonic()).await {
                         self.save(saver);
                     }
                     continue;
@@ -209,14 +212,28 @@ impl Service {
         let samples = taken(&store);
         let (metrics, clock) = (self.metrics.clone(), self.clock.clone());
         saver.writing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = file.save(&store, topic.id, position) {
-                let path = file.path().display().to_string();
-                metrics.snapshot_failed();
-                warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
-                return None;
+            let begun = clock.monotonic();
+            let saved = file.save(&store, topic.id, position);
+            let ended = clock.monotonic();
+            let rest = SNAPSHOT_REST * ended.saturating_sub(begun);
+            match saved {
+                Ok(()) => {
+                    metrics.snapshot(clock.now());
+                    Written {
+                        samples: Some(samples),
+                        rest_until: ended + rest,
+                    }
+                }
+                Err(error) => {
+                    let path = file.path().display().to_string();
+                    metrics.snapshot_failed();
+                    warn!(path, %error, "The snapshot of the samples cannot be written; the next start replays more.");
+                    Written {
+                        samples: None,
+                        rest_until: ended + rest.max(SNAPSHOT_RETRY),
+                    }
+                }
             }
-            metrics.snapshot(clock.now());
-            Some(samples)
         }));
     }
 
@@ -327,39 +344,46 @@ fn taken(store: &Store) -> u64 {
     counters.stored + counters.stored_late
 }
 
+/// What became of writing a snapshot.
+#[derive(Debug)]
+struct Written {
+    /// Samples the store had taken when it began; `None` if it failed.
+    samples: Option<u64>,
+    /// Monotonic time before which there is no other.
+    rest_until: Duration,
+}
+
 /// When a snapshot is to be written, and the one that is being written.
 #[derive(Debug, Default)]
 struct Saver {
     /// Samples the store had taken at the last one.
     samples: u64,
-    writing: Option<JoinHandle<Option<u64>>>,
-    /// Looks that pass before the next one.
-    pause: u32,
+    rest_until: Duration,
+    writing: Option<JoinHandle<Written>>,
 }
 
 impl Saver {
     /// Asked at every look.
-    async fn is_due(&mut self, store: &Store, metrics: &Metrics) -> bool {
+    async fn is_due(&mut self, store: &Store, metrics: &Metrics, now: Duration) -> bool {
         if self
             .writing
             .as_ref()
             .is_some_and(|task| !task.is_finished())
         {
-            self.pause += SNAPSHOT_PAUSE;
             return false;
         }
         self.finish(metrics).await;
-        self.pause = self.pause.saturating_sub(1);
-        self.pause == 0 && taken(store) - self.samples >= SNAPSHOT_SAMPLES
+        now >= self.rest_until && taken(store) - self.samples >= SNAPSHOT_SAMPLES
     }
 
     /// Waits for the one that is being written.
     async fn finish(&mut self, metrics: &Metrics) {
         if let Some(writing) = self.writing.take() {
             match writing.await {
-                Ok(Some(samples)) => self.samples = samples,
-                // An error that was told; it is due again.
-                Ok(None) => {}
+                Ok(written) => {
+                    self.samples = written.samples.unwrap_or(self.samples);
+                    self.rest_until = written.rest_until;
+                }
                 // A panic, which its hook told, or a runtime that ends.
                 Err(_) => metrics.snapshot_failed(),
             }

@@ -155,6 +155,44 @@ async fn a_start_reads_only_what_came_after_the_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_samples_are_in_a_snapshot_seconds_later() {
+    const RECORDS: u64 = 51;
+    const SERIES: u64 = 100;
+    const TIMES: u64 = 200;
+    let disk = SimDisk::new(7);
+    let house = House::open(&disk, START).await;
+    let names: Vec<Labels> = (0..SERIES)
+        .map(|n| Labels::of(&[("__name__", "x"), ("n", &n.to_string())]))
+        .collect();
+    for _ in 0..RECORDS {
+        tokio::time::sleep(Duration::from_millis(TIMES)).await;
+        let now = house.clock.now().millis();
+        let times: Vec<_> = (0..i64::try_from(TIMES).unwrap())
+            .map(|back| (Timestamp::from_millis(now - back), 1.0))
+            .rev()
+            .collect();
+        let samples: Vec<_> = names
+            .iter()
+            .map(|labels| (labels.clone(), times.clone()))
+            .collect();
+        ingest::write(&house.broker, &samples, Origin::Samples)
+            .await
+            .unwrap();
+    }
+    house.holds(RECORDS * SERIES * TIMES).await;
+    while disk.open(Path::new(FILE), env::Open::Read).is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let waited = house.clock.now();
+    let now = house.kill(&disk).await;
+    assert!(waited.millis() - START.millis() < 20_000, "{waited:?}");
+
+    let house = House::open(&disk, now).await;
+    house.holds(RECORDS * SERIES * TIMES).await;
+    assert!(house.records() <= 1, "{} were replayed", house.records());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_snapshot_of_a_topic_that_was_made_anew_is_not_taken() {
     let disk = SimDisk::new(6);
     let mut house = House::open(&disk, START).await;

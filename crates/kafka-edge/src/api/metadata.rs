@@ -236,7 +236,10 @@ fn described(
         let partition = DescribeTopicPartitionsResponsePartition::default()
             .with_partition_index(i32::try_from(index).unwrap_or(i32::MAX))
             .with_leader_epoch(0)
-            .with_replica_nodes(vec![node]);
+            .with_replica_nodes(vec![node])
+            // They may be null, but Kafka's own client takes only lists.
+            .with_eligible_leader_replicas(Some(Vec::new()))
+            .with_last_known_elr(Some(Vec::new()));
         if is_offline(call, &info.name, index) {
             return partition
                 .with_error_code(ErrorCode::LeaderNotAvailable.code())
