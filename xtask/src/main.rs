@@ -8,6 +8,7 @@
 
 mod bench;
 mod fuzz;
+mod maven;
 mod nightly;
 mod peers;
 mod run;

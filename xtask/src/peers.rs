@@ -5,17 +5,15 @@
 //! A peer that cannot be had is no error here: the benchmark goes on without it and says so.
 
 use std::fs;
-use std::path::Path;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::run;
+use crate::{maven, run};
 
 /// Peers that are programs.
 pub(crate) const ALL: [&str; 3] = ["redis", "nats", "kafka"];
 
 const NATS: &str = "github.com/nats-io/nats-server/v2@v2.15.2";
-const MAVEN_COPY: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";
 
 /// Installs those of `wanted` that are not there.
 pub(crate) fn install(wanted: &[&str]) {
@@ -78,49 +76,9 @@ fn nats() -> Result<()> {
     )
 }
 
-/// A Java runtime, and Kafka's jars into `target/tools/kafka`, each held against its checksum.
+/// A Java runtime, and Kafka's jars into `target/tools/kafka`.
 fn kafka() -> Result<()> {
     debian("java", "openjdk-17-jre-headless")?;
-    let sums = run::root().join("crates/bench/peers/kafka/SHA256SUMS");
-    let folder = run::root().join("target/tools/kafka");
-    if intact(&folder, &sums).is_ok() {
-        return Ok(());
-    }
     debian("mvn", "maven")?;
-    println!("installing Kafka into target/tools (once)");
-    if folder.exists() {
-        fs::remove_dir_all(&folder)?;
-    }
-    fs::create_dir_all(&folder)?;
-    run::check(
-        run::command("mvn")
-            .args([
-                "-q",
-                "-B",
-                "-f",
-                "crates/bench/peers/kafka/pom.xml",
-                MAVEN_COPY,
-            ])
-            .arg("-DincludeScope=runtime")
-            .arg(format!("-DoutputDirectory={}", folder.display())),
-    )?;
-    intact(&folder, &sums)
-}
-
-/// Whether the folder holds just the files of the list, with their checksums.
-fn intact(folder: &Path, sums: &Path) -> Result<()> {
-    let list = fs::read_to_string(sums).with_context(|| sums.display().to_string())?;
-    let wanted = list.lines().count();
-    let found = fs::read_dir(folder)
-        .with_context(|| folder.display().to_string())?
-        .count();
-    if wanted != found {
-        bail!("{} holds {found} files, not {wanted}", folder.display());
-    }
-    run::check(
-        run::command("sha256sum")
-            .current_dir(folder)
-            .args(["--check", "--quiet", "--strict"])
-            .arg(sums),
-    )
+    maven::fetch("crates/bench/peers/kafka", "kafka")
 }

@@ -1,21 +1,24 @@
 //! Installs what the tests need and is not there yet: Debian packages, the Python environment and
-//! the Node packages of `tests/e2e`, foreign test suites, cargo-deny.
+//! the Node packages and Java libraries of `tests/e2e`, foreign test suites, cargo-deny.
 
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{run, suites};
+use crate::{maven, run, suites};
 
 /// Programs the tests start, with the Debian package each comes from.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("kcat", "kcat"),
     ("chromium", "chromium"),
     ("cc", "gcc"),
     ("c++", "g++"),
     ("make", "make"),
     ("python3", "python3"),
+    // Its compiler runs the programs of tests/e2e/java.
+    ("javac", "default-jdk-headless"),
+    ("mvn", "maven"),
 ];
 
 /// Fonts for the screenshots: without them Chinese text shows as boxes.
@@ -30,6 +33,7 @@ pub(crate) fn all() -> Result<()> {
     python()?;
     node("tests/e2e")?;
     node("web")?;
+    maven::fetch("tests/e2e/java", "java")?;
     suites::usual()
 }
 

@@ -315,9 +315,20 @@ mod tests {
     #[test]
     fn a_flag_before_its_command_is_told_where_it_goes() {
         for (line, tip) in [
-            (vec!["lantern", "--config", "a.yaml", "up"], "lantern up --config <FILE>"),
             (
-                vec!["lantern", "--config", "a.yaml", "--data-dir", "d", "verify", "d"],
+                vec!["lantern", "--config", "a.yaml", "up"],
+                "lantern up --config <FILE>",
+            ),
+            (
+                vec![
+                    "lantern",
+                    "--config",
+                    "a.yaml",
+                    "--data-dir",
+                    "d",
+                    "verify",
+                    "d",
+                ],
                 "lantern verify --config <FILE> --data-dir <DIR>",
             ),
         ] {
