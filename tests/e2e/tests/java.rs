@@ -146,11 +146,13 @@ fn worker(lantern: &Lantern, place: &Place, name: &str) -> Result<(Program, Stri
 #[tokio::test(flavor = "multi_thread")]
 async fn kafka_connect_moves_lines_exactly_once_through_kills() -> Result<()> {
     const LINES: u32 = 12_000;
+    /// The file's last lines stay with the source task until others come.
+    const MORE: u32 = 2_000;
     let place = Place::new()?;
     let mut lantern = Lantern::start(&place, &["--no-agent"])?;
     let client = reqwest::Client::new();
     let [source, sink] = ["source.txt", "sink.txt"].map(|name| place.path(name));
-    append(&source, 0, LINES / 3)?;
+    append(&source, 0, LINES / 3 + MORE)?;
     let (first, at) = worker(&lantern, &place, "first.properties")?;
     let connectors = [
         json!({"name": "source", "config": {
@@ -160,6 +162,8 @@ async fn kafka_connect_moves_lines_exactly_once_through_kills() -> Result<()> {
         json!({"name": "sink", "config": {
             "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
             "file": sink, "topics": "lines", "consumer.override.auto.offset.reset": "earliest",
+            // A worker that is killed is missed sooner than after 45 s.
+            "consumer.override.session.timeout.ms": "6000",
         }}),
     ];
     for connector in &connectors {
@@ -178,16 +182,16 @@ async fn kafka_connect_moves_lines_exactly_once_through_kills() -> Result<()> {
         eventually("lines in the sink's file", SAYS, async || {
             let text = fs::read_to_string(&sink).unwrap_or_default();
             let seen: BTreeSet<u32> = numbers(&text).into_iter().collect();
-            Ok(seen.into_iter().eq(0..lines).then_some(()))
+            Ok(seen.range(..lines).copied().eq(0..lines).then_some(()))
         })
         .await
     };
     arrived(LINES / 3).await?;
-    append(&source, LINES / 3, 2 * LINES / 3)?;
+    append(&source, LINES / 3 + MORE, 2 * LINES / 3 + MORE)?;
     drop(first);
     let (second, _) = worker(&lantern, &place, "second.properties")?;
     arrived(2 * LINES / 3).await?;
-    append(&source, 2 * LINES / 3, LINES)?;
+    append(&source, 2 * LINES / 3 + MORE, LINES + MORE)?;
     lantern = lantern.kill9_and_start_again(&place, &["--no-agent"])?;
     arrived(LINES).await?;
     let committed = ours(
@@ -203,7 +207,9 @@ async fn kafka_connect_moves_lines_exactly_once_through_kills() -> Result<()> {
     )?;
     let mut committed = numbers(&committed);
     committed.sort_unstable();
-    assert!(committed.into_iter().eq(0..LINES), "each line once");
+    let lines = u32::try_from(committed.len())?;
+    assert!(lines >= LINES, "{lines} lines");
+    assert!(committed.into_iter().eq(0..lines), "each line once");
     drop(second);
     Ok(())
 }
