@@ -34,6 +34,7 @@ pub(crate) fn all() -> Result<()> {
     node("tests/e2e")?;
     node("web")?;
     maven::fetch("tests/e2e/java", "java")?;
+    maven::fetch("tests/e2e/java/oldest", "java-oldest")?;
     suites::usual()
 }
 

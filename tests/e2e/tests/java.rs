@@ -1,4 +1,4 @@
-//! What Java's users of Kafka bring along, unmodified: Kafka's own commands, Kafka Streams, Kafka Connect and MirrorMaker.
+//! What Java's users of Kafka bring along, unmodified: its client, new and old, Kafka's own commands, Kafka Streams, Kafka Connect and MirrorMaker.
 //!
 //! The programs are in `tests/e2e/java`; `cargo xtask setup` fetches the libraries they run with.
 
@@ -26,7 +26,12 @@ const SAYS: Duration = Duration::from_secs(90);
 
 /// Starts a class of the libraries, or a source file, with `args`.
 fn java(class: &str, args: &[&str]) -> Result<Program> {
-    let libraries = root().join("target/tools/java");
+    java_with("java", class, args)
+}
+
+/// The same with the libraries of this name.
+fn java_with(libraries: &str, class: &str, args: &[&str]) -> Result<Program> {
+    let libraries = root().join("target/tools").join(libraries);
     ensure!(
         libraries.is_dir(),
         "the Java libraries are missing: run `cargo xtask setup`"
@@ -49,6 +54,21 @@ fn passes(program: Program) -> Result<()> {
     let printed = program.finish(LIMIT)?;
     assert!(printed.contains("VERDICT PASS"), "{printed}");
     println!("{printed}");
+    Ok(())
+}
+
+#[test]
+fn the_newest_and_the_oldest_client() -> Result<()> {
+    let place = Place::new()?;
+    let lantern = Lantern::start(&place, &["--no-agent"])?;
+    for (libraries, rest) in [
+        ("java", &["classic"][..]),
+        ("java", &["consumer"]),
+        ("java-oldest", &[]),
+    ] {
+        let args = [&[lantern.kafka.as_str()], rest].concat();
+        passes(java_with(libraries, "java/Clients.java", &args)?)?;
+    }
     Ok(())
 }
 
@@ -158,6 +178,8 @@ async fn kafka_connect_moves_lines_exactly_once_through_kills() -> Result<()> {
         json!({"name": "source", "config": {
             "connector.class": "org.apache.kafka.connect.file.FileStreamSourceConnector",
             "file": source, "topic": "lines", "batch.size": "100", "exactly.once.support": "required",
+            // The next worker starts when the transaction of one that is killed has ended, if it had one open.
+            "producer.override.transaction.timeout.ms": "5000",
         }}),
         json!({"name": "sink", "config": {
             "connector.class": "org.apache.kafka.connect.file.FileStreamSinkConnector",
@@ -251,6 +273,7 @@ async fn mirrormaker_copies_topics_and_the_offsets_of_groups() -> Result<()> {
          refresh.topics.interval.seconds=1\n\
          refresh.groups.interval.seconds=1\n\
          sync.topic.acls.enabled=false\n\
+         near->far.offset.lag.max=0\n\
          exactly.once.source.support=enabled\n",
         near.kafka, far.kafka
     );
