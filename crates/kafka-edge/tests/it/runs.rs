@@ -4,11 +4,13 @@ use std::time::Duration;
 
 use broker::Broker;
 use bytes::{Bytes, BytesMut};
+use kafka_edge::Options;
 use kafka_wire::messages::{MetadataRequest, MetadataResponse, ProduceRequest};
 use kafka_wire::{Api, ErrorCode, encode_request};
 
 use model::Timestamp;
 use record::{BatchBuilder, Compression};
+use stdx::ByteSize;
 
 use crate::pressure::narrow;
 use crate::produce::{only, request};
@@ -198,6 +200,68 @@ async fn a_failure_without_acks_closes_after_the_answers_before_it() {
     let answer = only(client.receive(Api::Produce, 9, 1).await);
     assert_eq!((answer.error_code, answer.base_offset), (0, 0));
     assert!(client.is_closed().await);
+}
+
+/// What does not fit beside those before it waits for its memory and goes on from where it was: nothing is dropped,
+/// nobody is overtaken, and all of it is given back.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_memory_for_a_few_at_a_time_all_are_answered_in_order() {
+    const MEMORY: u64 = 33 << 20;
+    const LEFT: u64 = 100 << 10;
+    let server = Server::with(Options {
+        request_bytes_max: ByteSize::from_mib(1),
+        request_memory: ByteSize::from_bytes(MEMORY),
+        ..Options::default()
+    })
+    .await;
+    let held = || server.metric("lantern_kafka_edge_request_memory_bytes");
+    // Requests that never end hold nearly all of it.
+    let mut endless = Vec::new();
+    for bytes in [1_i32 << 20, 60 << 10] {
+        while held() + f64::from(bytes) <= (MEMORY - LEFT) as f64 {
+            let before = held();
+            let mut client = server.client().await;
+            client.send_bytes(&(bytes - 4).to_be_bytes()).await;
+            client.send_bytes(&vec![0; bytes as usize - 100]).await;
+            endless.push(client);
+            let arrived = async {
+                while held() < before + f64::from(bytes - 200) {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            };
+            tokio::time::timeout(PATIENCE, arrived)
+                .await
+                .expect("it is held");
+        }
+    }
+    let mut sends = Vec::new();
+    for _ in 0..30 {
+        sends.extend([Good; 9]);
+        sends.extend([Metadata, Good, OlderVersion, Hasty, NoSuchTopic]);
+    }
+    let mut clients = Vec::new();
+    for n in 0..8 {
+        let topic = server.topic(&format!("orders-{n}"), 1).await;
+        let (mut client, sends) = (server.client().await, sends.clone());
+        clients.push(tokio::spawn(async move {
+            send(&mut client, topic.as_str(), &sends, usize::MAX).await;
+        }));
+    }
+    for client in clients {
+        tokio::time::timeout(PATIENCE, client)
+            .await
+            .expect("it does not stall")
+            .unwrap();
+    }
+    drop(endless);
+    let given_back = async {
+        while held() > 0.0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, given_back)
+        .await
+        .expect("all of it is given back");
 }
 
 /// Sends batches in one piece, each in a request of its own; answers the offset or the code of each.
