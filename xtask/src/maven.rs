@@ -24,7 +24,7 @@ pub(crate) fn fetch(project: &str, name: &str) -> Result<()> {
     fs::create_dir_all(&folder)?;
     run::check(
         run::command("mvn")
-            .args(["-q", "-B", "-f"])
+            .args(["-q", "-B", "-Dstyle.color=never", "-f"])
             .arg(run::root().join(project).join("pom.xml"))
             .args([COPY, "-DincludeScope=runtime"])
             .arg(format!("-DoutputDirectory={}", folder.display())),
