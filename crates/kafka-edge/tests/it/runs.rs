@@ -217,12 +217,14 @@ async fn with_memory_for_a_few_at_a_time_all_are_answered_in_order() {
     let held = || server.metric("lantern_kafka_edge_request_memory_bytes");
     // Requests that never end hold nearly all of it.
     let mut endless = Vec::new();
-    for bytes in [1_i32 << 20, 60 << 10] {
+    for bytes in [1_u32 << 20, 60 << 10] {
         while held() + f64::from(bytes) <= (MEMORY - LEFT) as f64 {
             let before = held();
             let mut client = server.client().await;
             client.send_bytes(&(bytes - 4).to_be_bytes()).await;
-            client.send_bytes(&vec![0; bytes as usize - 100]).await;
+            client
+                .send_bytes(&vec![0; usize::try_from(bytes - 100).unwrap()])
+                .await;
             endless.push(client);
             let arrived = async {
                 while held() < before + f64::from(bytes - 200) {
