@@ -5,7 +5,7 @@
 //! computes: on few cores it shows who spins. To add a peer: a function as below and a line in [`PEERS`].
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,8 @@ use tokio::sync::{broadcast, mpsc};
 
 /// Items a ring or channel holds.
 const CAPACITY: usize = 8_192;
+/// How often a reader that yields looks again before it sleeps: crossbeam's receivers do much the same.
+const YIELDS: u32 = 20;
 /// Sends between two looks at the clock.
 const STRIDE: u64 = 1_024;
 
@@ -63,12 +65,18 @@ pub(super) struct InProcess {
     large: Hand,
 }
 
-pub(super) const PEERS: [InProcess; 5] = [
+pub(super) const PEERS: [InProcess; 6] = [
     InProcess {
         flag: "lantern",
         name: "Lantern's ring",
-        small: with_ring::<u64>,
-        large: with_ring::<Large>,
+        small: with_ring::<u64, 0>,
+        large: with_ring::<Large, 0>,
+    },
+    InProcess {
+        flag: "lantern",
+        name: "Lantern's ring (yields, then sleeps)",
+        small: with_ring::<u64, YIELDS>,
+        large: with_ring::<Large, YIELDS>,
     },
     InProcess {
         flag: "disruptor",
@@ -224,12 +232,56 @@ fn with_disruptor<T: Item>(readers: usize, span: Duration) -> Result<u64> {
     Ok(sent)
 }
 
+/// Wakes a sender that waits for room. A ring without a log behind it needs one here: what is lapped is lost.
+#[derive(Debug)]
+struct Gate {
+    closed: AtomicBool,
+    sender: thread::Thread,
+}
+
+impl Gate {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            closed: AtomicBool::new(false),
+            sender: thread::current(),
+        })
+    }
+
+    /// There may be room: a reader says so after each helping.
+    fn open(&self) {
+        fence(Ordering::SeqCst);
+        if self.closed.load(Ordering::Relaxed) && self.closed.swap(false, Ordering::Relaxed) {
+            self.sender.unpark();
+        }
+    }
+
+    /// Sleeps until there is room; answers how much.
+    fn wait(&self, mut room: impl FnMut() -> usize) -> usize {
+        loop {
+            let now = room();
+            if now > 0 {
+                return now;
+            }
+            self.closed.store(true, Ordering::Relaxed);
+            // Against `open`: either this sees the room, or that sees that it is waited for.
+            fence(Ordering::SeqCst);
+            let now = room();
+            if now > 0 {
+                return now;
+            }
+            thread::park();
+        }
+    }
+}
+
 /// As Lantern uses it, but that the sender waits for the slowest reader: here nobody has a log to fetch from what was lapped.
-fn with_ring<T: Item>(readers: usize, span: Duration) -> Result<u64> {
+fn with_ring<T: Item, const YIELDS: u32>(readers: usize, span: Duration) -> Result<u64> {
     let mut publisher = Publisher::new(CAPACITY);
+    let gate = Gate::new();
     let mut threads = Vec::new();
     for _ in 0..readers {
         let mut reader = publisher.subscribe();
+        let gate = Arc::clone(&gate);
         let waiting = Builder::new_current_thread().build()?;
         threads.push(thread::spawn(move || {
             let mut check = Check::default();
@@ -240,8 +292,16 @@ fn with_ring<T: Item>(readers: usize, span: Duration) -> Result<u64> {
                     true
                 });
                 match polled {
-                    Polled::Items(_) => (),
-                    Polled::Empty => waiting.block_on(reader.past(seen)),
+                    Polled::Items(_) => gate.open(),
+                    Polled::Empty => {
+                        let there = (0..YIELDS).any(|_| {
+                            thread::yield_now();
+                            reader.head() > seen
+                        });
+                        if !there {
+                            waiting.block_on(reader.past(seen));
+                        }
+                    }
                     Polled::Lapped { .. } | Polled::Closed => return check,
                 }
             }
@@ -249,11 +309,8 @@ fn with_ring<T: Item>(readers: usize, span: Duration) -> Result<u64> {
     }
     let mut room = 0;
     let sent = drive(span, |item: T| {
-        while room == 0 {
-            room = CAPACITY - publisher.unread();
-            if room == 0 {
-                thread::yield_now();
-            }
+        if room == 0 {
+            room = gate.wait(|| CAPACITY - publisher.unread());
         }
         room -= 1;
         publisher.publish(item);

@@ -3,7 +3,7 @@
 use std::task::Waker;
 
 use super::seats::Seats;
-use super::slots::Slots;
+use super::slots::{Place, Slots};
 use super::{Reader, Shared};
 use crate::sync::{Arc, AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering, fence};
 
@@ -13,6 +13,8 @@ pub struct Publisher<T: Clone> {
     shared: Arc<Shared<T>>,
     slots: Arc<Slots<T>>,
     head: u64,
+    /// The place of the item of number `head`.
+    next: Place,
     oldest: u64,
     /// Reused from burst to burst.
     wakers: Vec<Waker>,
@@ -31,6 +33,7 @@ impl<T: Clone> Publisher<T> {
                 seats: Mutex::new(Seats::default()),
                 waiting: AtomicUsize::new(0),
             }),
+            next: slots.place(0),
             slots,
             head: 0,
             oldest: 0,
@@ -103,13 +106,14 @@ impl<T: Clone> Publisher<T> {
     }
 
     fn put(&mut self, item: T) -> Option<T> {
-        let evicted = if self.len() == self.capacity() {
-            self.evict()
-        } else {
-            None
-        };
-        self.slots.put(self.head, item);
+        if self.len() == self.capacity() {
+            // Before the slot is taken: a reader that finds another item there must find that it was lapped.
+            self.oldest += 1;
+            self.shared.oldest.store(self.oldest, Ordering::Release);
+        }
+        let evicted = self.slots.put(self.next, item);
         self.head += 1;
+        self.next = self.slots.after(self.next);
         evicted
     }
 
@@ -190,10 +194,11 @@ impl<T: Clone> Publisher<T> {
         }
         let next = Arc::new(Slots::new(capacity));
         for number in self.oldest..self.head {
-            if let Some(item) = self.slots.get(number) {
-                next.put(number, item);
+            if let Some(item) = self.slots.get(self.slots.place(number)) {
+                next.put(next.place(number), item);
             }
         }
+        self.next = next.place(self.head);
         let old = std::mem::replace(&mut self.slots, Arc::clone(&next));
         *self.shared.slots.lock() = next;
         old.retire();

@@ -137,15 +137,18 @@ impl<T: Clone> Reader<T> {
         }
         let until = head.min(self.cursor.saturating_add(max as u64));
         let first = self.cursor;
+        let mut place = self.slots.place(first);
         while self.cursor < until {
-            let Some(item) = self.slots.get(self.cursor) else {
+            let Some(item) = self.slots.get(place) else {
                 if self.slots.is_moved() {
                     self.slots = Arc::clone(&self.shared.slots.lock());
+                    place = self.slots.place(self.cursor);
                     continue;
                 }
                 break;
             };
             self.cursor += 1;
+            place = self.slots.after(place);
             if !take(item) {
                 break;
             }

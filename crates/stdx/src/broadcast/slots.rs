@@ -5,6 +5,13 @@ use crate::sync::{AtomicBool, Mutex, Ordering};
 /// An item under its number, or nothing.
 type Slot<T> = Mutex<Option<(u64, T)>>;
 
+/// An item's number and the slot it belongs in: who goes from one to the next need not divide each time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    number: u64,
+    index: usize,
+}
+
 #[derive(Debug)]
 pub(super) struct Slots<T> {
     slots: Box<[Slot<T>]>,
@@ -24,20 +31,36 @@ impl<T> Slots<T> {
         self.slots.len()
     }
 
-    fn slot(&self, number: u64) -> &Slot<T> {
+    /// Where the item of that number belongs.
+    pub(super) fn place(&self, number: u64) -> Place {
         let index = number % self.slots.len() as u64;
         let index = usize::try_from(index).expect("less than the number of slots");
-        self.slots
-            .get(index)
-            .expect("less than the number of slots")
+        Place { number, index }
     }
 
-    pub(super) fn put(&self, number: u64, item: T) {
-        *self.slot(number).lock() = Some((number, item));
+    /// Where the next one belongs.
+    pub(super) fn after(&self, place: Place) -> Place {
+        let index = place.index + 1;
+        Place {
+            number: place.number + 1,
+            index: if index == self.slots.len() { 0 } else { index },
+        }
+    }
+
+    fn slot(&self, place: Place) -> &Slot<T> {
+        self.slots
+            .get(place.index)
+            .expect("a place in these very slots")
+    }
+
+    /// Puts an item where it belongs, and answers the one that was there.
+    pub(super) fn put(&self, place: Place, item: T) -> Option<T> {
+        let old = self.slot(place).lock().replace((place.number, item));
+        old.map(|(_, item)| item)
     }
 
     pub(super) fn take(&self, number: u64) -> Option<T> {
-        let taken = self.slot(number).lock().take();
+        let taken = self.slot(self.place(number)).lock().take();
         taken.map(|(_, item)| item)
     }
 
@@ -57,16 +80,16 @@ impl<T> Slots<T> {
 
 impl<T: Clone> Slots<T> {
     /// The item of that number, if it is here.
-    pub(super) fn get(&self, number: u64) -> Option<T> {
-        match &*self.slot(number).lock() {
-            Some((held, item)) if *held == number => Some(item.clone()),
+    pub(super) fn get(&self, place: Place) -> Option<T> {
+        match &*self.slot(place).lock() {
+            Some((held, item)) if *held == place.number => Some(item.clone()),
             _ => None,
         }
     }
 
     /// What `look` says of that item, if it is here.
     pub(super) fn look<R>(&self, number: u64, look: impl FnOnce(&T) -> R) -> Option<R> {
-        match &*self.slot(number).lock() {
+        match &*self.slot(self.place(number)).lock() {
             Some((held, item)) if *held == number => Some(look(item)),
             _ => None,
         }
