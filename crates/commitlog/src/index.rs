@@ -1,4 +1,4 @@
-//! The sparse index of one segment: about one entry per 4 KiB, for offsets and times alike.
+//! The sparse index of one segment: an entry per 4 to 64 KiB, for offsets and times alike.
 //!
 //! A cache, never evidence: whoever follows an entry checks the batch found there. It may be kept in
 //! a file beside the segment, never synced; one that is doubtful is rebuilt from the log.
@@ -12,8 +12,12 @@ use model::{Offset, Timestamp};
 
 use crate::wire::{self, Fields};
 
-/// Bytes of log between two entries, at least.
-pub(crate) const INTERVAL: u64 = 4 << 10;
+/// Bytes of log between two entries, at least, in a segment's first 8 MiB. From there on it is a part of what is before them, and
+/// [`INTERVAL_MAX`] from 128 MiB on: a full segment of 256 MiB has 10,000 entries. A read begins at an entry, so half an interval is read
+/// in vain.
+const INTERVAL_MIN: u64 = 4 << 10;
+const INTERVAL_MAX: u64 = 64 << 10;
+const INTERVAL_PART: u64 = 2_048;
 
 const MAGIC: [u8; 4] = *b"LNIX";
 const VERSION: u32 = 1;
@@ -44,10 +48,11 @@ impl Index {
         max_timestamp: Timestamp,
     ) {
         let max = self.max.unwrap_or(i64::MIN);
+        let interval = (position / INTERVAL_PART).clamp(INTERVAL_MIN, INTERVAL_MAX);
         let due = self
             .entries
             .last()
-            .is_none_or(|last| position.saturating_sub(u64::from(last.position)) >= INTERVAL);
+            .is_none_or(|last| position.saturating_sub(u64::from(last.position)) >= interval);
         let narrow = (u32::try_from(base.since(segment)), u32::try_from(position));
         if let (true, (Ok(offset), Ok(position))) = (due, narrow) {
             self.entries.push(Entry {
@@ -213,6 +218,32 @@ mod tests {
             [by_time(0), by_time(1_001), by_time(1_002), by_time(9_999)],
             [0, 0, 6_000, 24_000]
         );
+    }
+
+    #[test]
+    fn the_index_of_a_full_segment_is_small_and_leads_near() {
+        let mut index = Index::default();
+        let (size, full) = (1_000, 256_u64 << 20);
+        for batch in 0..full / size {
+            index.push(
+                Offset::ZERO,
+                Offset::new(batch),
+                batch * size,
+                Timestamp::from_millis(0),
+            );
+        }
+        assert!(index.entries.len() < 10_500, "{}", index.entries.len());
+        for batch in (0..full / size).step_by(97) {
+            let (base, position) = index.by_offset(Offset::ZERO, Offset::new(batch));
+            assert_eq!(base.get() * size, position);
+            let before = batch * size - position;
+            let near = (batch * size / 1_024).clamp(2 * INTERVAL_MIN, INTERVAL_MAX + size);
+            assert!(
+                before <= near,
+                "{before} bytes before that of {}",
+                batch * size
+            );
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::wire::{to_u64, to_usize};
 use crate::{Damage, Error, Marks};
 
 /// Bytes read beyond what was asked for, because a read begins at an index entry.
-const SLACK_BYTES: u64 = 8 << 10;
+const SLACK_BYTES: u64 = 16 << 10;
 
 /// Reads a log. Clones are cheap, and may be used from any thread.
 #[derive(Debug, Clone)]

@@ -19,9 +19,9 @@ use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::{Damage, Marks};
 
-/// Indexes of closed segments kept in memory per log: each has up to 1 MiB, and a reader that catches
+/// Indexes of closed segments kept in memory per log: each has up to 160 KiB at the default segment size, and a reader that catches
 /// up needs one at a time.
-const CLOSED_INDEXES_MAX: usize = 4;
+const CLOSED_INDEXES_MAX: usize = 2;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
