@@ -12,7 +12,8 @@
 //! (Many files with little to flush share one flush of the journal instead.)
 //!
 //! Natural batching: while one round flushes, the next one gathers by itself, so load makes rounds
-//! larger and idleness makes them immediate; no timer holds an append back.
+//! larger and idleness makes them immediate; no timer holds an append back. Where nothing is flushed rounds would be too
+//! small for what waking costs, so under load the writer lets others run before each.
 //!
 //! Invariants: appends to one partition happen in the order they were queued; nothing is answered
 //! or published before it is as safe as it was asked to be; a failed flush freezes its partition
@@ -25,6 +26,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::Waker;
+use std::thread;
 use std::time::Duration;
 
 use model::Position;
@@ -68,6 +70,13 @@ const LAZY_MAX: usize = 1_024;
 
 /// Bytes of appends that are joined into one write at most: a larger one gains nothing.
 const RUN_BYTES_MAX: usize = 1 << 20;
+
+/// A round of so many appends means that more are about to come, from threads that may wait for this one's processor. It lets
+/// them run so many times before the next round, and before it sleeps: what comes together shares a write, a flush and a wake-up. One
+/// append by itself waits for nobody.
+const BUSY_APPENDS: usize = 2;
+const GATHER_YIELDS: u32 = 2;
+const IDLE_YIELDS: u32 = 5;
 
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -121,14 +130,31 @@ impl Writer {
 
     /// Writes until the queue is closed and empty, then flushes what is left.
     pub(crate) fn run(mut self) {
+        let mut busy = false;
         loop {
+            if busy {
+                self.look_again();
+            }
             let woken = self.log_dir.queue.wait(self.next_lazy());
             if woken == Woken::Closed {
                 break;
             }
-            self.round();
+            if busy {
+                (0..GATHER_YIELDS).for_each(|_| thread::yield_now());
+            }
+            busy = self.round() >= BUSY_APPENDS;
         }
         self.flush_all();
+    }
+
+    /// Lets others run instead of sleeping, as long as that brings nothing: to be woken is dear for both.
+    fn look_again(&self) {
+        for _ in 0..IDLE_YIELDS {
+            if self.log_dir.queue.len() > 0 {
+                return;
+            }
+            thread::yield_now();
+        }
     }
 
     /// Gathers, writes, flushes and answers once; answers how many appends there were.
