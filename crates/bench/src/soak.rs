@@ -45,7 +45,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// Part of the most that is the load, in percent.
 const LOAD_PERCENT: f64 = 80.0;
 /// Growth over the time watched, as a share of the mean, that counts as flat.
-const GROWTH_MAX: f64 = 0.05;
+pub(crate) const GROWTH_MAX: f64 = 0.05;
 /// The warm-up is this part of the time.
 const WARM_UP: f64 = 5.0;
 /// Samples of the agent are kept for this part of the time: they and the chunks that hold them are full in the warm-up of an hour.
@@ -227,7 +227,7 @@ async fn sample(process: u32, span: Duration) -> Result<Samples> {
 }
 
 /// Slope, in MiB a second, and mean of the line through samples (least squares).
-fn line(samples: &[(f64, f64)]) -> (f64, f64) {
+pub(crate) fn line(samples: &[(f64, f64)]) -> (f64, f64) {
     let count = samples.len().max(1) as f64;
     let mean = |of: fn(&(f64, f64)) -> f64| samples.iter().map(of).sum::<f64>() / count;
     let (time, memory) = (mean(|sample| sample.0), mean(|sample| sample.1));

@@ -24,6 +24,7 @@ use super::produce::batch_of;
 use super::runtime;
 use crate::Smoke;
 use crate::page::Row;
+use crate::soak::{GROWTH_MAX, line};
 use crate::spread::{Spread, short};
 
 const CONNECTIONS: u32 = 400;
@@ -35,9 +36,19 @@ const OVERLOAD: f64 = 3.0;
 const HOLD: Duration = Duration::from_millis(100);
 const WARM: Duration = Duration::from_secs(5);
 const CAPACITY_SPAN: Duration = Duration::from_secs(10);
-const SPAN: Duration = Duration::from_secs(30);
+const SPAN: Duration = Duration::from_mins(1);
+/// Memory is watched from here on, when all connections have had all their requests in flight.
+const SETTLED: Duration = Duration::from_secs(20);
+/// Seconds for which it is.
+const WATCHED: f64 = SPAN.as_secs_f64() - SETTLED.as_secs_f64();
+/// What a partition keeps: else a minute fills the disk.
+const RETENTION: [(&str, &str); 1] = [("retention.bytes", "268435456")];
 /// The goodput and the p99 that are wanted.
 const GOODPUT: f64 = 0.9;
+/// And it goes as soon as it may.
+const CONFIG: &str = "retention_interval: 2s\n";
+/// Between two looks at the memory.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What senders do.
 #[derive(Debug, Clone, Copy)]
@@ -85,13 +96,16 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
             ("with it, senders that do not listen", "append_limit: {enabled: true}\n", false),
             ("without the limit", "append_limit: {enabled: false}\n", true),
         ] {
-            let way = Way::start(config).await?;
+            let way = Way::start(&format!("{config}{CONFIG}")).await?;
             let before = resident_mib(way.lantern.id())?;
             let full = way.run(None, listens, CAPACITY_SPAN).await?;
             let capacity = full.good as f64 / CAPACITY_SPAN.as_secs_f64();
             let rss_full = resident_mib(way.lantern.id())?;
-            let over = way.run(Some(capacity * OVERLOAD), listens, SPAN).await?;
-            let rss_over = resident_mib(way.lantern.id())?;
+            let watching = watch(way.lantern.id(), WARM + SETTLED, WARM + SPAN);
+            let (over, memory) =
+                tokio::join!(way.run(Some(capacity * OVERLOAD), listens, SPAN), watching);
+            let (over, (slope, rss_over)) = (over?, memory?);
+            let grown = slope * WATCHED;
             // The machine is not ours alone: what it can do is asked again.
             let again = way.run(None, listens, CAPACITY_SPAN).await?;
             let capacity_after = again.good as f64 / CAPACITY_SPAN.as_secs_f64();
@@ -99,7 +113,12 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
             let share = goodput / capacity.midpoint(capacity_after);
             let percent = |part: u64| short(100.0 * part as f64 / over.offered.max(1) as f64);
             let listened = name == "with the limit";
-            let rss = format!("{} / {} / {} MiB", short(before), short(rss_full), short(rss_over));
+            let rss = format!(
+                "{} / {} / {} MiB, {grown:+.1} MiB in its last {WATCHED} s",
+                short(before),
+                short(rss_full),
+                short(rss_over),
+            );
             let mut goodput_row = Row::new(
                 format!("{name}: goodput at three times the capacity"),
                 format!(
@@ -132,10 +151,14 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
                     over.offered,
                 ),
             ));
-            rows.push(Row::new(
-                format!("{name}: memory (RSS) before / at capacity / after the overload"),
+            let mut memory_row = Row::new(
+                format!("{name}: memory (RSS) before / after capacity / in the overload (mean)"),
                 rss,
-            ));
+            );
+            if listened {
+                memory_row = memory_row.target("flat", grown <= rss_over * GROWTH_MAX);
+            }
+            rows.push(memory_row);
         }
         Ok(rows)
     })
@@ -150,7 +173,9 @@ impl Way {
         let lantern = Lantern::start(&place, &["--no-agent", "--config", &file])?;
         let topic: TopicName = "bench".parse()?;
         let admin = Admin::connect(&lantern.kafka).await?;
-        admin.create_topic(&topic, PARTITIONS).await?;
+        admin
+            .create_topic_with(&topic, PARTITIONS, &RETENTION)
+            .await?;
         let mut producers = Vec::new();
         for number in 0..CONNECTIONS {
             let options = Options {
@@ -200,6 +225,19 @@ impl Way {
         let tally = Arc::into_inner(tally).context("all senders have ended")?;
         tally.into_inner().ok().context("nobody panicked")
     }
+}
+
+/// Looks at a process's memory from so long from now until then: the slope of the line through it, in MiB a second, and its mean.
+async fn watch(process: u32, from: Duration, until: Duration) -> Result<(f64, f64)> {
+    let begin = Instant::now();
+    let mut seen = Vec::new();
+    let mut due = from;
+    while due < until {
+        sleep_until(begin + due).await;
+        seen.push((due.as_secs_f64(), resident_mib(process)?));
+        due += LOOK;
+    }
+    Ok(line(&seen))
 }
 
 /// A request on its way.
