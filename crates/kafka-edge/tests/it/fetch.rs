@@ -329,6 +329,36 @@ async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
 }
 
 #[tokio::test]
+async fn a_long_way_without_records_is_told_of_in_steps() {
+    let server = Server::start().await;
+    let settings = [
+        ("cleanup.policy", "compact"),
+        ("segment.bytes", "1024"),
+        ("min.cleanable.dirty.ratio", "0.0"),
+    ];
+    let topic = server.topic_with("prices", 1, &settings).await;
+    let to = at(&topic, 0);
+    for _ in 0..1_000 {
+        let mut builder = BatchBuilder::new(Compression::None);
+        let time = Timestamp::from_millis(1_000);
+        builder.push(time, Some(b"one"), Some(&[b'x'; 100]), &[]);
+        let appended = server
+            .broker
+            .append(&to, vec![builder.build()], Durability::Flushed);
+        appended.await.unwrap();
+    }
+    assert!(server.broker.clean_now() > 0);
+    let mut client = server.client().await;
+    // One batch at a time: else one read finds the record behind them all.
+    let (steps, end) = walk(&mut client, topic.as_str(), 1).await;
+    assert_eq!(end, 1_000);
+    assert!(
+        (2..20).contains(&steps.len()),
+        "answers at {steps:?}: a read for each, or one that takes as long as it takes"
+    );
+}
+
+#[tokio::test]
 async fn when_the_time_is_over_what_is_there_goes_out_however_little() {
     let server = Server::start().await;
     let topic = server.topic("orders", 2).await;
