@@ -19,8 +19,8 @@ use crate::segment::Segment;
 use crate::tail::Tail;
 use crate::{Damage, Marks};
 
-/// Indexes of closed segments kept in memory per log: each has up to 160 KiB at the default segment size, and a reader that catches
-/// up needs one at a time.
+/// Indexes of closed segments kept in memory per log: each takes up to 256 KiB at the default segment size, 160 of
+/// them used, and a reader that catches up needs one at a time.
 const CLOSED_INDEXES_MAX: usize = 2;
 
 #[derive(Debug)]

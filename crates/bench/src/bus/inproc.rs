@@ -275,7 +275,7 @@ impl Gate {
 }
 
 /// As Lantern uses it, but that the sender waits for the slowest reader: here nobody has a log to fetch from what was lapped.
-fn with_ring<T: Item, const YIELDS: u32>(readers: usize, span: Duration) -> Result<u64> {
+fn with_ring<T: Item, const LOOKS: u32>(readers: usize, span: Duration) -> Result<u64> {
     let mut publisher = Publisher::new(CAPACITY);
     let gate = Gate::new();
     let mut threads = Vec::new();
@@ -294,7 +294,7 @@ fn with_ring<T: Item, const YIELDS: u32>(readers: usize, span: Duration) -> Resu
                 match polled {
                     Polled::Items(_) => gate.open(),
                     Polled::Empty => {
-                        let there = (0..YIELDS).any(|_| {
+                        let there = (0..LOOKS).any(|_| {
                             thread::yield_now();
                             reader.head() > seen
                         });
