@@ -13,7 +13,7 @@
 //!
 //! Natural batching: while one round flushes, the next one gathers by itself, so load makes rounds
 //! larger and idleness makes them immediate; no timer holds an append back. Where nothing is flushed rounds would be too
-//! small for what waking costs, so under load the writer lets others run before each.
+//! small for what waking costs, so under a load of small appends the writer lets others run before each.
 //!
 //! Invariants: appends to one partition happen in the order they were queued; nothing is answered
 //! or published before it is as safe as it was asked to be; a failed flush freezes its partition
@@ -71,11 +71,16 @@ const LAZY_MAX: usize = 1_024;
 /// Bytes of appends that are joined into one write at most: a larger one gains nothing.
 const RUN_BYTES_MAX: usize = 1 << 20;
 
-/// A round of so many appends means that more are about to come, from threads that may wait for this one's processor. It lets
-/// them run so many times before the next round, and before it sleeps: what comes together shares a write, a flush and a wake-up. One
-/// append by itself waits for nobody.
+/// A round of so many appends means that more are about to come, from threads that may wait for this one's processor: it lets
+/// them run, for what comes together shares a write, a flush and a wake-up. One append by itself waits for nobody.
 const BUSY_APPENDS: usize = 2;
+/// So many rounds are still counted as busy after that one: a single append between others is no sign of rest.
+const BUSY_ROUNDS: u32 = 8;
+/// Bytes of an append from which on sharing saves too little to wait for.
+const SMALL_BYTES: usize = 4 << 10;
+/// How often it lets others run before a busy round.
 const GATHER_YIELDS: u32 = 2;
+/// And before it sleeps after one.
 const IDLE_YIELDS: u32 = 5;
 
 #[derive(Debug)]
@@ -84,6 +89,8 @@ pub(crate) struct Writer {
     /// Whose logs it writes.
     log_dir: Arc<LogDir>,
     flusher: Flusher,
+    /// Rounds still to come that count as busy.
+    busy: u32,
     /// Reused from round to round, as are the next three.
     jobs: Vec<Job>,
     /// What is written in one append.
@@ -119,6 +126,7 @@ impl Writer {
             ),
             shared,
             log_dir,
+            busy: 0,
             jobs: Vec::new(),
             batches: Vec::new(),
             waiters: Vec::new(),
@@ -130,19 +138,18 @@ impl Writer {
 
     /// Writes until the queue is closed and empty, then flushes what is left.
     pub(crate) fn run(mut self) {
-        let mut busy = false;
         loop {
-            if busy {
+            if self.busy > 0 {
                 self.look_again();
             }
             let woken = self.log_dir.queue.wait(self.next_lazy());
             if woken == Woken::Closed {
                 break;
             }
-            if busy {
+            if self.busy > 0 {
                 (0..GATHER_YIELDS).for_each(|_| thread::yield_now());
             }
-            busy = self.round() >= BUSY_APPENDS;
+            self.round();
         }
         self.flush_all();
     }
@@ -182,6 +189,11 @@ impl Writer {
                 super::groups::compact_if_due(&shared);
             }
         }
+        self.busy = match count {
+            _ if bytes > count * SMALL_BYTES => 0,
+            BUSY_APPENDS.. => BUSY_ROUNDS,
+            _ => self.busy.saturating_sub(1),
+        };
         count
     }
 
