@@ -36,12 +36,12 @@ const OVERLOAD: f64 = 3.0;
 const HOLD: Duration = Duration::from_millis(100);
 const WARM: Duration = Duration::from_secs(5);
 const CAPACITY_SPAN: Duration = Duration::from_secs(10);
-const SPAN: Duration = Duration::from_mins(1);
-/// Memory is watched from here on, when all connections have had all their requests in flight.
-const SETTLED: Duration = Duration::from_secs(20);
+const SPAN: Duration = Duration::from_mins(3);
+/// Memory is watched from here on: it takes most of a minute until every connection and thread has had its most.
+const SETTLED: Duration = Duration::from_mins(1);
 /// Seconds for which it is.
 const WATCHED: f64 = SPAN.as_secs_f64() - SETTLED.as_secs_f64();
-/// What a partition keeps: else a minute fills the disk.
+/// What a partition keeps: else minutes fill the disk.
 const RETENTION: [(&str, &str); 1] = [("retention.bytes", "268435456")];
 /// The goodput and the p99 that are wanted.
 const GOODPUT: f64 = 0.9;
