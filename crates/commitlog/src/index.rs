@@ -12,11 +12,12 @@ use model::{Offset, Timestamp};
 
 use crate::wire::{self, Fields};
 
-/// Bytes of log between two entries, at least, in a segment's first 8 MiB. From there on it is a part of what is before them, and
-/// [`INTERVAL_MAX`] from 128 MiB on: a full segment of 256 MiB has 10,000 entries. A read begins at an entry, so half an interval is read
-/// in vain.
+/// Bytes of log between two entries, at least, in a segment's first 8 MiB. A read begins at an entry, so half an interval is read in
+/// vain.
 const INTERVAL_MIN: u64 = 4 << 10;
+/// The same from 128 MiB on: a full segment of 256 MiB has 10,000 entries.
 const INTERVAL_MAX: u64 = 64 << 10;
+/// Between those, the interval is such a part of what is before it.
 const INTERVAL_PART: u64 = 2_048;
 
 const MAGIC: [u8; 4] = *b"LNIX";
