@@ -38,7 +38,7 @@ impl BatchBuilder {
         }
     }
 
-    /// Adds a record.
+    /// Adds a record. A time before 1970 counts as none (-1): readers refuse a batch that has one.
     ///
     /// # Panics
     /// If a key, value or header is longer than 2 GiB, or the batch has `i32::MAX` records.
@@ -53,7 +53,7 @@ impl BatchBuilder {
             self.count < i32::MAX.cast_unsigned(),
             "a batch counts its records in 31 bits"
         );
-        let millis = timestamp.millis();
+        let millis = timestamp.millis().max(-1);
         if self.count == 0 {
             self.base_timestamp = millis;
         }

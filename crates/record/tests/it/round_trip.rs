@@ -208,3 +208,22 @@ fn snappy_is_read_raw_too_as_some_clients_write_it() {
     let (parsed, _) = CheckedBatch::parse(Bytes::from(bytes)).unwrap();
     assert_eq!(unbuild(&parsed), [(0, Plain::value(1, "raw"))]);
 }
+
+#[test]
+fn a_time_before_1970_counts_as_none() {
+    let mut builder = BatchBuilder::new(Compression::None);
+    let times = [i64::MIN, 5, -2, -1, i64::MAX];
+    for time in times {
+        builder.push(Timestamp::from_millis(time), None, None, &[]);
+    }
+    let batch = parse_all(builder.build().as_bytes().clone(), 1 << 20)
+        .unwrap()
+        .remove(0);
+    let records = batch.records().unwrap();
+    let read = records
+        .iter()
+        .map(|record| record.unwrap().timestamp.millis());
+    // Of the last the time from the first is told, and is 63 bits at most.
+    assert_eq!(read.collect::<Vec<_>>(), [-1, 5, -1, -1, i64::MAX - 1]);
+    assert_eq!(batch.first_timestamp().millis(), -1);
+}
