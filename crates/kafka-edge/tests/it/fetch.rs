@@ -1,5 +1,6 @@
 //! Fetch: whole batches, bounds, waiting, and offsets that are not there.
 
+use std::iter;
 use std::time::{Duration, Instant};
 
 use broker::{Broker, Durability};
@@ -294,9 +295,8 @@ async fn walk(client: &mut Raw, topic: &str, partition_max: i32) -> (Vec<u64>, u
     }
 }
 
-#[tokio::test]
-async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
-    let server = Server::start().await;
+/// A topic of small segments that are compacted when asked, with a batch of one record for each key.
+async fn compactable(server: &Server, keys: impl Iterator<Item = u32>) -> TopicName {
     let settings = [
         ("cleanup.policy", "compact"),
         ("segment.bytes", "1024"),
@@ -304,9 +304,7 @@ async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
     ];
     let topic = server.topic_with("prices", 1, &settings).await;
     let to = at(&topic, 0);
-    for n in 0..200_u32 {
-        // Every tenth has a key that comes once.
-        let key = if n % 10 == 0 { n } else { 1 };
+    for key in keys {
         let mut builder = BatchBuilder::new(Compression::None);
         let time = Timestamp::from_millis(1_000);
         builder.push(time, Some(&key.to_be_bytes()), Some(&[b'x'; 100]), &[]);
@@ -314,6 +312,15 @@ async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
         let appended = server.broker.append(&to, batches, Durability::Flushed);
         appended.await.unwrap();
     }
+    topic
+}
+
+#[tokio::test]
+async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
+    let server = Server::start().await;
+    // Every tenth has a key that comes once.
+    let keys = (0..200_u32).map(|n| if n % 10 == 0 { n } else { 1 });
+    let topic = compactable(&server, keys).await;
     let mut client = server.client().await;
     let (all, end) = walk(&mut client, topic.as_str(), 1 << 20).await;
     assert_eq!((all.len(), end), (200, 200));
@@ -331,29 +338,15 @@ async fn what_compaction_took_is_a_gap_and_not_a_batch_without_records() {
 #[tokio::test]
 async fn a_long_way_without_records_is_told_of_in_steps() {
     let server = Server::start().await;
-    let settings = [
-        ("cleanup.policy", "compact"),
-        ("segment.bytes", "1024"),
-        ("min.cleanable.dirty.ratio", "0.0"),
-    ];
-    let topic = server.topic_with("prices", 1, &settings).await;
-    let to = at(&topic, 0);
-    for _ in 0..1_000 {
-        let mut builder = BatchBuilder::new(Compression::None);
-        let time = Timestamp::from_millis(1_000);
-        builder.push(time, Some(b"one"), Some(&[b'x'; 100]), &[]);
-        let appended = server
-            .broker
-            .append(&to, vec![builder.build()], Durability::Flushed);
-        appended.await.unwrap();
-    }
+    let topic = compactable(&server, iter::repeat_n(1, 1_000)).await;
     assert!(server.broker.clean_now() > 0);
     let mut client = server.client().await;
     // One batch at a time: else one read finds the record behind them all.
     let (steps, end) = walk(&mut client, topic.as_str(), 1).await;
     assert_eq!(end, 1_000);
+    // The last segment is not compacted, and has a few batches with records.
     assert!(
-        (2..20).contains(&steps.len()),
+        steps.len() < 20 && steps[0] < 500,
         "answers at {steps:?}: a read for each, or one that takes as long as it takes"
     );
 }
