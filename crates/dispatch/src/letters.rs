@@ -174,6 +174,18 @@ pub enum LetterError {
         /// The topic that is gone.
         origin: String,
     },
+    /// Where a letter says that it came from is not written by replays.
+    #[error(
+        "letter {offset} of {partition} says that it came from '{origin}', one of Lantern's own topics, which no replay writes to; choose others by --filter topic=NAME"
+    )]
+    OriginInternal {
+        /// Where the letter is.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: u64,
+        /// The topic it names.
+        origin: TopicName,
+    },
     /// Another replay of the same letters goes on.
     #[error(
         "a replay of '{topic}' goes on since {since} and has sent {sent} letters so far: wait for its end, or stop it, and try again"

@@ -234,6 +234,14 @@ impl Run<'_> {
             origin: origin.topic.clone(),
         };
         let name: TopicName = origin.topic.parse().map_err(|_| gone())?;
+        if name.is_internal() {
+            // Any client may write letters, and only Lantern its own state.
+            return Err(LetterError::OriginInternal {
+                partition: at.clone(),
+                offset: record.offset.get(),
+                origin: name,
+            });
+        }
         let info = self.broker.topic(&name).ok_or_else(gone)?;
         if !may_send() {
             return Err(LetterError::TooScattered {

@@ -237,7 +237,7 @@ impl Handle {
     ///
     /// # Errors
     /// [`LetterError::NoLetters`], [`LetterError::ReplayRunning`], [`LetterError::OriginGone`],
-    /// [`LetterError::TooScattered`], and those of the log.
+    /// [`LetterError::OriginInternal`], [`LetterError::TooScattered`], and those of the log.
     pub async fn replay(
         &self,
         topic: &TopicName,

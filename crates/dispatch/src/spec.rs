@@ -334,15 +334,17 @@ fn check(document: Document, wrong: &mut Vec<String>) -> Option<Spec> {
             _ => Policy::default().lease,
         },
     };
-    if let Some(topic) = spec
-        .dead_letters
-        .topic
-        .as_ref()
-        .filter(|topic| topics.contains(*topic))
-    {
-        wrong.push(format!(
-            "spec.deadLetters.topic: '{topic}' is one of its own topics: it would never end"
-        ));
+    if let Some(topic) = &spec.dead_letters.topic {
+        if topics.contains(topic) {
+            wrong.push(format!(
+                "spec.deadLetters.topic: '{topic}' is one of its own topics: it would never end"
+            ));
+        }
+        if topic.is_internal() {
+            wrong.push(format!(
+                "spec.deadLetters.topic: '{topic}' is Lantern's own, whose records are its state; name another"
+            ));
+        }
     }
     let output = spec.output.map(|output| output.topic);
     if let Some(output) = &output {

@@ -179,15 +179,14 @@ fn filter(params: &Params) -> Result<Filter, ApiError> {
 #[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn refused(error: LetterError) -> ApiError {
     match error {
-        LetterError::NoLetters { .. } | LetterError::TooScattered { .. } => {
-            ApiError::bad_data(error.to_string())
-        }
+        LetterError::NoLetters { .. }
+        | LetterError::OriginGone { .. }
+        | LetterError::OriginInternal { .. }
+        | LetterError::TooScattered { .. } => ApiError::bad_data(error.to_string()),
         LetterError::ReplayRunning { .. } => ApiError::busy(error.to_string()),
         LetterError::Broker(broker::Error::UnknownTopic { .. }) => {
             ApiError::not_found(error.to_string())
         }
-        LetterError::OriginGone { .. } | LetterError::Broker(_) => {
-            ApiError::internal(error.to_string())
-        }
+        LetterError::Broker(_) => ApiError::internal(error.to_string()),
     }
 }

@@ -77,6 +77,10 @@ fn what_cannot_be_read_is_said_with_its_place() {
             &["would never end"],
         ),
         (
+            "  topics: a\n  native: x\n  deadLetters: {topic: lantern.groups}\n",
+            &["spec.deadLetters.topic: 'lantern.groups' is Lantern's own"],
+        ),
+        (
             "  topics: [a, b]\n  native: x\n  output: {topic: b}\n",
             &["spec.output.topic: 'b' is one of its own topics"],
         ),

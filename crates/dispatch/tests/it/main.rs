@@ -9,6 +9,7 @@ mod delays;
 mod examples;
 mod faults;
 mod faulty;
+mod hostile;
 mod letters;
 mod lifecycle;
 mod output;
