@@ -15,6 +15,7 @@ mod files;
 mod health;
 mod listeners;
 mod missing;
+mod origin;
 mod otlp;
 mod params;
 mod pressure;
@@ -204,6 +205,7 @@ fn router(parts: Arc<Parts>) -> Router {
         .route("/-/reload", post(health::reload).put(health::reload))
         .fallback(missing::address)
         .method_not_allowed_fallback(missing::method)
+        .layer(from_fn(origin::guard))
         .layer(from_fn(files::guard))
         .with_state(parts)
 }
