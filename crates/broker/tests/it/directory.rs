@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use broker::{Broker, Durability, EmbeddedBroker, OpenError};
 use env::{Disk, Faults, Open, RealClock, RealDisk, RealEntropy, SimDisk};
+use model::limits::GROUPS_TOPIC;
 use test_kit::batches::batch;
 
 use crate::support::{at, clock, create, manual, name, now, options, spec};
@@ -71,6 +72,51 @@ fn a_damaged_or_missing_catalog_stops_everything_and_changes_nothing() {
         matches!(refused, OpenError::CatalogMissing { .. }),
         "{refused}"
     );
+}
+
+/// Rewrites the catalog without the topic of the groups, as a Lantern before groups left it.
+fn forget_groups(disk: &SimDisk) {
+    let file = disk.open(Path::new("/data/catalog"), Open::Write).unwrap();
+    let mut text = vec![0; usize::try_from(file.length().unwrap()).unwrap()];
+    file.read_exact_at(&mut text, 0).unwrap();
+    let text = String::from_utf8(text).unwrap();
+    let (_, body) = text.split_once('\n').unwrap();
+    let mut catalog: serde_json::Value = serde_json::from_str(body).unwrap();
+    let topics = catalog["topics"].as_array_mut().unwrap();
+    topics.retain(|topic| topic["name"] != GROUPS_TOPIC);
+    let body = serde_json::to_string(&catalog).unwrap();
+    let text = format!(
+        "lantern catalog 1 {:08x}\n{body}",
+        crc32c::crc32c(body.as_bytes())
+    );
+    file.write_all_at(text.as_bytes(), 0).unwrap();
+    file.set_len(u64::try_from(text.len()).unwrap()).unwrap();
+    file.sync_data().unwrap();
+}
+
+#[test]
+fn a_catalog_without_the_topic_of_the_groups_is_given_it_and_one_that_has_it_needs_its_log() {
+    let disk = SimDisk::new(1);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 1)).unwrap();
+    create(&broker, spec("orders", 1));
+    let append = broker.append(&at("orders", 0), vec![batch(["x"])], Durability::Flushed);
+    now(&broker, append).unwrap();
+    drop(broker);
+    let groups = Path::new("/data/topics").join(GROUPS_TOPIC);
+    disk.remove_dir_all(&groups).unwrap();
+    let refused = EmbeddedBroker::open(manual(disk.shared(), clock(), 2)).unwrap_err();
+    assert!(matches!(refused, OpenError::Groups { .. }), "{refused}");
+    assert!(!disk.exists(&groups).unwrap(), "begun anew");
+
+    forget_groups(&disk);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 3)).unwrap();
+    let marks = now(&broker, broker.marks(&at("orders", 0))).unwrap();
+    assert_eq!(marks.high_watermark.get(), 1);
+    assert!(broker.topic(&name(GROUPS_TOPIC)).is_some());
+    drop(broker);
+    let broker = EmbeddedBroker::open(manual(disk.shared(), clock(), 4)).unwrap();
+    let marks = now(&broker, broker.marks(&at(GROUPS_TOPIC, 0))).unwrap();
+    assert_eq!(marks.log_start.get(), 0);
 }
 
 /// Cuts the power at every change of the disk that a deletion makes.
