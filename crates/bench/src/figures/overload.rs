@@ -108,7 +108,7 @@ pub(super) fn measure(_: &Smoke) -> Result<Vec<Row>> {
             let (over, memory) =
                 tokio::join!(way.run(Some(capacity * OVERLOAD), listens, span), watching);
             let (over, (slope, rss_over)) = (over?, memory?);
-            let watched = (span - settled).as_secs_f64();
+            let watched = span.as_secs_f64() - settled.as_secs_f64();
             let grown = slope * watched;
             // The machine is not ours alone: what it can do is asked again.
             let again = way.run(None, listens, CAPACITY_SPAN).await?;
