@@ -27,7 +27,7 @@ use kafka_wire::{ErrorCode, StrBytes};
 use model::{GroupId, PartitionId, TopicId, TopicName};
 use uuid::Uuid;
 
-use super::membership::{group_id, unless_gone};
+use super::membership::{group_id, group_to_change, unless_gone};
 use super::operations;
 use crate::codes::Coded;
 use crate::context::{Call, Fatal, text};
@@ -43,7 +43,7 @@ pub(crate) async fn heartbeat(
     call: &Call,
     request: ConsumerGroupHeartbeatRequest,
 ) -> Result<ConsumerGroupHeartbeatResponse, Fatal> {
-    let asked = group_id(&request.group_id).and_then(|group| asked(call, group, request));
+    let asked = group_to_change(&request.group_id).and_then(|group| asked(call, group, request));
     let asked = match asked {
         Ok(asked) => asked,
         Err(code) => return Ok(refused(call, code, code.to_string())),
@@ -170,7 +170,7 @@ fn described_group(
         .with_assignment_epoch(description.target_epoch)
         .with_assignor_name(text(description.assignor))
         .with_members(members.collect())
-        .with_authorized_operations(operations::on_group(asked))
+        .with_authorized_operations(operations::on_group(asked, false))
 }
 
 fn described_member(

@@ -24,22 +24,22 @@ pub(crate) async fn describe_groups(
     let asked = request.include_authorized_operations;
     let mut groups = Vec::with_capacity(request.groups.len());
     for id in request.groups {
-        let described = match group_id(&id) {
-            Ok(group) => call.shared.groups.describe(&group).await,
+        let asked_for = match group_id(&id) {
+            Ok(group) => group,
             Err(code) => {
                 groups.push(refused(call, id, code));
                 continue;
             }
         };
+        let described = call.shared.groups.describe(&asked_for).await;
+        let operations = operations::on_group(asked, asked_for.is_internal());
         groups.push(match described {
-            Ok(description) => {
-                group(id, description).with_authorized_operations(operations::on_group(asked))
-            }
+            Ok(description) => group(id, description).with_authorized_operations(operations),
             Err(GroupError::Refused(groups::Error::UnknownGroup { .. })) => {
                 DescribedGroup::default()
                     .with_group_id(id)
                     .with_group_state(text(GroupState::Dead.as_str()))
-                    .with_authorized_operations(operations::on_group(asked))
+                    .with_authorized_operations(operations)
             }
             Err(error) => refused(call, id, error.kafka_code()),
         });

@@ -24,7 +24,7 @@ use kafka_wire::messages::{
 use kafka_wire::{ErrorCode, StrBytes};
 use model::{GroupId, TopicPartition};
 
-use super::membership::group_id;
+use super::membership::{group_id, group_to_change};
 use crate::codes::Coded;
 use crate::context::{Call, offset, partition, position, text};
 
@@ -102,7 +102,7 @@ async fn commit_all(
     commits: Vec<(TopicPartition, Commit)>,
 ) -> Result<Vec<TopicPartition>, ErrorCode> {
     let by = MemberRef {
-        group: group_id(&request.group_id)?,
+        group: group_to_change(&request.group_id)?,
         member: MemberId::new(&request.member_id),
         instance: request
             .group_instance_id
@@ -324,7 +324,7 @@ pub(crate) async fn offset_delete(
         }
     }
     let asked: Vec<_> = known.keys().cloned().collect();
-    let group = group_id(&request.group_id);
+    let group = group_to_change(&request.group_id);
     let deleted = match group {
         Ok(group) => {
             let deleted = call

@@ -40,6 +40,19 @@ pub(super) fn group_id(id: &str) -> Result<GroupId, ErrorCode> {
     GroupId::new(id).map_err(|_| ErrorCode::InvalidGroupId)
 }
 
+/// A group whose members or offsets a request changes. Lantern's own are not for clients: what they commit says what
+/// was delivered, and what may go.
+///
+/// # Errors
+/// INVALID_GROUP_ID, GROUP_AUTHORIZATION_FAILED.
+pub(super) fn group_to_change(id: &str) -> Result<GroupId, ErrorCode> {
+    let group = group_id(id)?;
+    if group.is_internal() {
+        return Err(ErrorCode::GroupAuthorizationFailed);
+    }
+    Ok(group)
+}
+
 fn instance(id: Option<&StrBytes>) -> Option<InstanceId> {
     id.map(|id| InstanceId::new(id))
 }
@@ -63,7 +76,7 @@ pub(crate) async fn join_group(
     request: JoinGroupRequest,
 ) -> Result<JoinGroupResponse, Fatal> {
     let member = request.member_id.clone();
-    let group = match group_id(&request.group_id) {
+    let group = match group_to_change(&request.group_id) {
         Ok(group) => group,
         Err(code) => return Ok(join_refused(call, code, member)),
     };

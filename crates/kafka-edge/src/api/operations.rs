@@ -30,6 +30,7 @@ const TOPIC: i32 = set(&[
 ]);
 const OWN_TOPIC: i32 = set(&[READ, DESCRIBE, DESCRIBE_CONFIGS]);
 const GROUP: i32 = set(&[READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS]);
+const OWN_GROUP: i32 = set(&[DELETE, DESCRIBE, DESCRIBE_CONFIGS]);
 const CLUSTER: i32 = set(&[
     CREATE,
     ALTER,
@@ -59,9 +60,13 @@ pub(super) const fn on_topic(asked: bool, is_internal: bool) -> i32 {
     }
 }
 
-/// On a group.
-pub(super) const fn on_group(asked: bool) -> i32 {
-    if asked { GROUP } else { UNKNOWN }
+/// On a group; on one of Lantern's own if it `is_internal`.
+pub(super) const fn on_group(asked: bool, is_internal: bool) -> i32 {
+    match (asked, is_internal) {
+        (false, _) => UNKNOWN,
+        (true, true) => OWN_GROUP,
+        (true, false) => GROUP,
+    }
 }
 
 /// On the cluster.

@@ -15,7 +15,7 @@ use kafka_wire::messages::{
 use model::{Outcome, Producer, TopicPartition};
 use transactions::TransactionalId;
 
-use super::membership::group_id;
+use super::membership::group_to_change;
 use crate::codes::Coded;
 use crate::context::{Call, partition};
 
@@ -103,7 +103,7 @@ pub(crate) async fn add_offsets(
     let added = async {
         let id = transactional_id(&request.transactional_id)?;
         let by = Producer::new(request.producer_id.0, request.producer_epoch);
-        let group = group_id(&request.group_id)?;
+        let group = group_to_change(&request.group_id)?;
         let added = call.transactions()?.add_group(&id, by, group);
         added
             .await
@@ -132,8 +132,17 @@ pub(crate) async fn end(call: &Call, request: EndTxnRequest) -> EndTxnResponse {
     EndTxnResponse::default().with_error_code(code)
 }
 
-/// The id a request names.
+/// What the ids of Lantern's own transactions begin with: those of listeners with an output.
+const OWN_ID: &str = "lantern-";
+
+/// The id that a request acts for. Lantern's own are not for clients: who began one again would fence the listener.
+///
+/// # Errors
+/// INVALID_REQUEST, TRANSACTIONAL_ID_AUTHORIZATION_FAILED.
 pub(super) fn transactional_id(id: &str) -> Result<TransactionalId, ErrorCode> {
+    if id.starts_with(OWN_ID) {
+        return Err(ErrorCode::TransactionalIdAuthorizationFailed);
+    }
     TransactionalId::new(id).map_err(|_| ErrorCode::InvalidRequest)
 }
 

@@ -13,7 +13,7 @@ use kafka_wire::messages::txn_offset_commit_response::{
 use kafka_wire::messages::{TxnOffsetCommitRequest, TxnOffsetCommitResponse};
 use model::{Producer, TopicPartition};
 
-use super::membership::group_id;
+use super::membership::group_to_change;
 use super::transactions::{fenced_since, transactional_id};
 use crate::codes::Coded;
 use crate::context::{Call, partition, position};
@@ -82,7 +82,7 @@ async fn stage(
     commits: Vec<(TopicPartition, Commit)>,
 ) -> Result<(), ErrorCode> {
     let id = transactional_id(&request.transactional_id)?;
-    let group = group_id(&request.group_id)?;
+    let group = group_to_change(&request.group_id)?;
     let member = MemberRef {
         group: group.clone(),
         member: MemberId::new(&request.member_id),

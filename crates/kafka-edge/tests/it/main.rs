@@ -14,6 +14,7 @@ mod hostile;
 mod inflating;
 mod limits;
 mod matrix;
+mod own;
 mod pressure;
 mod produce;
 mod runs;

@@ -12,6 +12,7 @@ use kafka_wire::messages::{
 };
 use kafka_wire::{ErrorCode, StrBytes};
 use model::TopicName;
+use model::limits::METRICS_TOPIC;
 
 use super::resource;
 use crate::api::topics::Refusal;
@@ -95,6 +96,11 @@ async fn alter(
     }
     let topic = TopicName::new(name)
         .map_err(|error| Refusal::new(ErrorCode::InvalidTopicException, error.to_string()))?;
+    // As with records, that of metrics is for clients, too.
+    if topic.is_internal() && topic.as_str() != METRICS_TOPIC {
+        let reason = format!("topic '{topic}' is Lantern's own, which keeps it as it needs it");
+        return Err(Refusal::new(ErrorCode::TopicAuthorizationFailed, reason));
+    }
     let _one_at_a_time = call.shared.configuring.lock().await;
     let Some(info) = call.broker().topic(&topic) else {
         let reason = format!("topic '{topic}' does not exist");
