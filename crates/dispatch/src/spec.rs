@@ -27,11 +27,12 @@ use delivery::{Policy, Priority, Retry};
 use flow::Rate;
 use model::TopicName;
 use reqwest::Url;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{HOST, HeaderMap, HeaderName, HeaderValue};
 use serde::Deserialize;
 use stdx::HumanDuration;
 
 use crate::problems::{Problem, Problems};
+use crate::webhook::KEPT_BACK;
 
 /// A file of one Listener resource.
 #[derive(Debug, Clone)]
@@ -436,6 +437,12 @@ fn check_webhook(written: WrittenWebhook, wrong: &mut Vec<String>) -> Webhook {
     let mut headers = HeaderMap::new();
     for (name, value) in written.headers {
         match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+            // A name that the endpoint goes by is the operator's affair.
+            (Ok(name), _) if name != HOST && KEPT_BACK.contains(&name.as_str()) => {
+                wrong.push(format!(
+                    "spec.webhook.headers: '{name}' is of the connection, not of the request"
+                ));
+            }
             (Ok(name), Ok(mut value)) => {
                 value.set_sensitive(true);
                 headers.insert(name, value);

@@ -33,7 +33,7 @@ const OUTPUT_BYTES_MAX: usize = 8 << 20;
 /// As much of an answer goes into a dead letter.
 const ANSWER_BYTES_MAX: usize = 512;
 /// Headers of a record that are not the endpoint's business, or that belong to the connection.
-const KEPT_BACK: [&str; 9] = [
+pub(crate) const KEPT_BACK: [&str; 9] = [
     "connection",
     "content-length",
     "host",

@@ -69,6 +69,10 @@ fn what_cannot_be_read_is_said_with_its_place() {
             &["no URL", "line 6"],
         ),
         (
+            "  topics: a\n  webhook: {url: 'http://x', headers: {Content-Length: '0'}}\n",
+            &["'content-length' is of the connection"],
+        ),
+        (
             "  topics: orders\n  native: x\n  ordering: sometimes\n",
             &["sometimes", "partition"],
         ),
