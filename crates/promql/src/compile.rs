@@ -1,5 +1,6 @@
 //! From promql-parser's syntax tree to ours; whatever is not covered is refused here, by name.
 
+use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use promql_parser::label as syntax_label;
@@ -15,8 +16,35 @@ use crate::tree::{
     LabelReplace, Matching, Node, Operator, Plan, Selector, Subquery, When,
 };
 
+/// The stack that a text may need which the scan took for flat and the parser does not: each byte a level, in all of
+/// [`scan::TEXT_BYTES_MAX`]. Memory is taken as it is used.
+const STACK_BYTES: usize = 256 << 20;
+
 pub(crate) fn compile(text: &str) -> Result<Plan, Error> {
     scan::check(text)?;
+    compile_checked(text)
+}
+
+/// The parser's tree is walked and dropped by recursion, and an exhausted stack ends the process. The scan bounds the tree, but is a second reading
+/// of what the parser reads: long texts, which alone could go so deep, are not staked on their agreement.
+fn compile_checked(text: &str) -> Result<Plan, Error> {
+    if text.len() <= scan::STRUCTURE_MAX {
+        return compile_here(text);
+    }
+    let failed = || Error::Syntax {
+        message: "there is no memory to read so long an expression".to_owned(),
+    };
+    thread::scope(|scope| {
+        let reader = thread::Builder::new()
+            .name("promql".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn_scoped(scope, || compile_here(text))
+            .map_err(|_| failed())?;
+        reader.join().unwrap_or_else(|_| Err(failed()))
+    })
+}
+
+fn compile_here(text: &str) -> Result<Plan, Error> {
     // The parser is a library, and anybody's text reaches it: should it panic, the text is refused.
     let parsed = std::panic::catch_unwind(|| syntax::parse(text))
         .unwrap_or_else(|_| Err("the parser failed on it".to_owned()))
@@ -517,6 +545,18 @@ mod tests {
             "(".repeat(999) + "x" + &")".repeat(999),
         ] {
             assert!(compile(&chain).is_err(), "{chain:.20}");
+        }
+    }
+
+    #[test]
+    fn what_the_scan_would_overlook_ends_no_process() {
+        for deep in [
+            "-".repeat(10_000) + "x",
+            "1+".repeat(10_000) + "1",
+            "(".repeat(10_000) + "x" + &")".repeat(10_000),
+            "x or ".repeat(5_000) + "x",
+        ] {
+            assert!(compile_checked(&deep).is_err(), "{deep:.20}");
         }
     }
 

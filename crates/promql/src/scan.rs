@@ -11,10 +11,10 @@ use crate::Error;
 pub(crate) const DEPTH_MAX: usize = 200;
 
 /// Most operators and brackets of an expression, each of which may be a level to the parser.
-const STRUCTURE_MAX: usize = 1_000;
+pub(crate) const STRUCTURE_MAX: usize = 1_000;
 
 /// Longest expression in bytes.
-const TEXT_BYTES_MAX: usize = 64 << 10;
+pub(crate) const TEXT_BYTES_MAX: usize = 64 << 10;
 
 /// Longest duration in seconds: what Prometheus holds, nanoseconds in 63 bits.
 const DURATION_SECONDS_MAX: f64 = 9_223_372_036.0;
@@ -41,7 +41,7 @@ pub(crate) fn check(text: &str) -> Result<(), Error> {
         match c {
             '"' | '\'' | '`' => taken = text_len(rest, c),
             '#' => {
-                taken = rest.find('\n').unwrap_or(rest.len());
+                taken = comment_len(rest);
                 duration_next = is_duration;
             }
             '{' => braces += 1,
@@ -107,7 +107,7 @@ pub(crate) fn mistake(text: &str) -> Option<String> {
                     return Some(format!("the {c} at column {} is not closed", column(rest)));
                 }
             }
-            '#' => taken = rest.find('\n').unwrap_or(rest.len()),
+            '#' => taken = comment_len(rest),
             '(' | '[' | '{' => open.push((c, column(rest))),
             ')' | ']' | '}' => {
                 let partner = match c {
@@ -158,35 +158,41 @@ pub(crate) fn mistake(text: &str) -> Option<String> {
     }
 }
 
-/// Bytes of the text between quotes that `rest` starts with.
+/// Bytes of the comment that `rest` starts with: to the end of the line, which for the parser is `\r`, too.
+fn comment_len(rest: &str) -> usize {
+    rest.find(['\r', '\n']).unwrap_or(rest.len())
+}
+
+/// Bytes of the text between quotes that `rest` starts with. The parser knows escapes between backticks, too.
 fn text_len(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in rest.char_indices().skip(1) {
         if c == quote && !escaped {
             return at + 1;
         }
-        escaped = c == '\\' && !escaped && quote != '`';
+        escaped = c == '\\' && !escaped;
     }
     rest.len()
 }
 
-/// Bytes of the number or duration that `rest` starts with: `12`, `.5`, `0x1f`, `1e+3`, `1h30m`.
+/// Bytes of the number or duration that `rest` starts with: `12`, `.5`, `0x1f`, `1e+3`, `1h30m`. Only the first `e` of a decimal
+/// number has a sign: those of `0x1e+0x1e` and of `1e+1e+1` are operators.
 fn number_len(rest: &str) -> usize {
     let mut before = ' ';
+    let mut may_have_sign = !(rest.starts_with("0x") || rest.starts_with("0X"));
     let end = rest.find(|c: char| {
-        let is_sign_of_exponent = matches!(c, '+' | '-') && matches!(before, 'e' | 'E');
+        let is_sign = matches!(c, '+' | '-') && matches!(before, 'e' | 'E') && may_have_sign;
+        may_have_sign &= !matches!(before, 'e' | 'E');
         before = c;
-        !(c.is_ascii_alphanumeric() || c == '.' || is_sign_of_exponent)
+        !(c.is_ascii_alphanumeric() || c == '.' || is_sign)
     });
     end.unwrap_or(rest.len())
 }
 
 /// Refuses a number that as a duration is out of range, and a duration that is.
 fn check_number(text: &str, is_duration: bool) -> Result<(), Error> {
-    // In `0x1e+5` the sign is an operator.
     let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
     let seconds = if let Some(digits) = hexadecimal {
-        let digits = digits.split(['+', '-']).next().unwrap_or_default();
         is_duration.then(|| u64::from_str_radix(digits, 16).map_or(f64::INFINITY, |n| n as f64))
     } else if let Ok(number) = text.parse::<f64>() {
         is_duration.then_some(number)
@@ -254,6 +260,21 @@ mod tests {
         ] {
             let told = parse(text).expect_err(text).to_string();
             assert_eq!(told, format!("duration out of range: {duration}"), "{text}");
+        }
+    }
+
+    #[test]
+    fn nothing_hides_operators_from_the_scan() {
+        let minuses = "-".repeat(60_000);
+        let hexadecimal = "0x1e+".repeat(10_000);
+        for text in [
+            format!("#\r{minuses}x"),
+            format!("#\n{minuses}x"),
+            format!("count_values(`\\`\"`, {minuses}x)"),
+            format!("{hexadecimal}1"),
+        ] {
+            let told = parse(&text).expect_err("too deep").to_string();
+            assert_eq!(told, super::too_deep().to_string(), "{}", &text[..20]);
         }
     }
 
