@@ -68,7 +68,7 @@ pub(crate) async fn drain(mut tasks: JoinSet<()>) {
 
 struct Webhook {
     url: Url,
-    /// The address without what may be secret.
+    /// The address without what may be secret: chat services have a token in the path.
     shown: String,
     group: GroupId,
     client: reqwest::Client,
@@ -86,15 +86,17 @@ impl Webhook {
     ) -> Result<Self, String> {
         let parsed: Url = url
             .parse()
-            .map_err(|error| format!("'{url}' is no URL: {error}"))?;
+            .map_err(|error| format!("the address of a webhook is no URL: {error}"))?;
         let hash = fingerprint([("url", url)].into_iter());
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
+            // Alerts go where they were meant to go.
+            .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("Lantern/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| error.to_string())?;
         Ok(Self {
-            shown: format!("{}{}", parsed.origin().ascii_serialization(), parsed.path()),
+            shown: parsed.origin().ascii_serialization(),
             url: parsed,
             group: format!("lantern-webhook-{hash}")
                 .parse()

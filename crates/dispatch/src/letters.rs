@@ -293,7 +293,23 @@ pub(crate) fn records(batches: &bytes::Bytes) -> Vec<SharedRecord> {
         .collect()
 }
 
-/// Letters of a topic, oldest first, from `from` of its first partition on.
+/// Dead letters that were asked for.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Letters {
+    /// Oldest first.
+    #[serde(rename = "items")]
+    pub letters: Vec<Letter>,
+    /// There may be more behind the last one: as many as were asked for are here, or 8 MiB of them.
+    pub more: bool,
+}
+
+/// Bytes of letters in one answer. As JSON, and where they are no text, they take some times as much.
+const ANSWER_BYTES_MAX: usize = 8 << 20;
+
+/// Bytes of the attempts that are read; Lantern writes a few hundred.
+const ATTEMPTS_BYTES_MAX: usize = 64 << 10;
+
+/// Letters of a topic, oldest first, from `from` of its first partition on. At least one, however large it is.
 pub(crate) async fn read(
     broker: &dyn Broker,
     topic: &TopicName,
@@ -301,13 +317,14 @@ pub(crate) async fn read(
     from: Option<u64>,
     limit: usize,
     filter: &Filter,
-) -> Result<Vec<Letter>, BrokerError> {
+) -> Result<Letters, BrokerError> {
     let info = broker
         .topic(topic)
         .ok_or_else(|| BrokerError::UnknownTopic {
             topic: topic.clone(),
         })?;
-    let mut letters = Vec::new();
+    let mut found = Letters::default();
+    let mut bytes = 0;
     let partitions = (0..info.partitions).map(PartitionId::new);
     for number in partitions.filter(|number| partition.is_none_or(|only| only == *number)) {
         let at = TopicPartition::new(topic.clone(), number);
@@ -323,14 +340,27 @@ pub(crate) async fn read(
                 .filter_map(SharedRecord::get)
                 .filter(|one| filter.meets(one))
             {
-                letters.extend(letter(&at, &record));
-                if letters.len() >= limit {
-                    return Ok(letters);
+                bytes += bytes_of(&record);
+                if bytes > ANSWER_BYTES_MAX && !found.letters.is_empty() {
+                    found.more = true;
+                    return Ok(found);
+                }
+                found.letters.extend(letter(&at, &record));
+                if found.letters.len() >= limit {
+                    found.more = true;
+                    return Ok(found);
                 }
             }
         }
     }
-    Ok(letters)
+    Ok(found)
+}
+
+fn bytes_of(record: &Record<'_>) -> usize {
+    let of = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len);
+    let headers = record.headers.iter();
+    let headers: usize = headers.map(|(name, value)| name.len() + of(value)).sum();
+    of(record.key) + of(record.value) + headers
 }
 
 /// `None` for a record that is no letter.
@@ -351,8 +381,14 @@ fn letter(at: &TopicPartition, record: &Record<'_>) -> Option<Letter> {
         headers: kept
             .map(|(name, value)| (name.to_owned(), value.map(Content::from)))
             .collect(),
-        attempts: serde_json::from_str(&header(headers::DLQ_ATTEMPTS)?).unwrap_or_default(),
+        attempts: attempts(&header(headers::DLQ_ATTEMPTS)?),
     })
+}
+
+/// None of them if somebody else wrote so many, or no such thing.
+fn attempts(text: &str) -> Value {
+    let read = (text.len() <= ATTEMPTS_BYTES_MAX).then(|| serde_json::from_str(text).ok());
+    read.flatten().unwrap_or_default()
 }
 
 pub(crate) fn origin(record: &Record<'_>) -> Option<Origin> {

@@ -64,7 +64,9 @@ pub use self::delivery::{Delivery, Listener, typed};
 pub use ::delivery::{HealingOptions, Outcome, Policy, Priority, Reason, Retry};
 pub use answer::{Answer, Answering, Output, Outputs};
 pub use cloud_event::{EventError, read_events};
-pub use letters::{Content, Filter, FilterError, Letter, LetterError, LetterTopic, Origin};
+pub use letters::{
+    Content, Filter, FilterError, Letter, LetterError, LetterTopic, Letters, Origin,
+};
 pub use memory::MemoryOptions;
 pub use problems::{Problem, Problems};
 pub use replay::{Replay, Replayed};

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 use crate::context::{BURIAL_BYTES, Context};
 use crate::dead_letter;
 use crate::delivery::Listener;
-use crate::letters::{self, Filter, LETTERS_MAX, Letter, LetterError, LetterTopic, Walk};
+use crate::letters::{self, Filter, LETTERS_MAX, LetterError, LetterTopic, Letters, Walk};
 use crate::memory::{Memory, MemoryOptions};
 use crate::metrics::Metrics;
 use crate::problems::{Problem, Problems};
@@ -215,7 +215,7 @@ impl Handle {
     }
 
     /// Up to `limit` (at most 1,000) dead letters of a topic that meet `filter`, oldest first; of one
-    /// partition and from an offset on, if that is said.
+    /// partition and from an offset on, if that is said. Not more than 8 MiB of them.
     ///
     /// # Errors
     /// [`LetterError::NoLetters`], and those of the log.
@@ -226,7 +226,7 @@ impl Handle {
         from: Option<u64>,
         limit: usize,
         filter: &Filter,
-    ) -> Result<Vec<Letter>, LetterError> {
+    ) -> Result<Letters, LetterError> {
         self.check_letters(topic)?;
         let limit = limit.min(LETTERS_MAX);
         Ok(letters::read(&*self.context.broker, topic, partition, from, limit, filter).await?)

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use dispatch::{Filter, Letter, LetterError, LetterTopic, Replay, Replayed, Shown};
+use dispatch::{Filter, LetterError, LetterTopic, Letters, Replay, Replayed, Shown};
 use flow::Rate;
 use model::{PartitionId, TopicName};
 use serde::Serialize;
@@ -49,10 +49,11 @@ pub(crate) async fn letters(
     State(parts): State<Arc<Parts>>,
     Path(topic): Path<String>,
     params: Params,
-) -> Result<Json<List<Letter>>, ApiError> {
+) -> Result<Json<Letters>, ApiError> {
     let topic = name(&topic)?;
-    let partition = number(&params, "partition")?;
-    let partition = partition.and_then(|number| u32::try_from(number).ok());
+    let partition = number(&params, "partition")?.map(u32::try_from).transpose();
+    let partition = partition
+        .map_err(|_| ApiError::bad_data("parameter \"partition\" is beyond 4294967295"))?;
     let from = number(&params, "from")?;
     let limit = params.limit()?.unwrap_or(LETTERS);
     let partition = partition.map(PartitionId::new);
@@ -60,8 +61,7 @@ pub(crate) async fn letters(
     let found = parts
         .listeners
         .letters(&topic, partition, from, limit, &filter);
-    let items = found.await.map_err(refused)?;
-    Ok(Json(List { items }))
+    Ok(Json(found.await.map_err(refused)?))
 }
 
 /// One line of a replay: how far it is, and in the last one, how it ended.

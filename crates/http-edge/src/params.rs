@@ -13,6 +13,9 @@ use stdx::HumanDuration;
 
 use crate::error::ApiError;
 
+/// Most selectors of one request: each is a search through all series.
+const SELECTORS_MAX: usize = 100;
+
 /// All parameters of one request in the order they came, the query string first.
 #[derive(Debug, Default)]
 pub(crate) struct Params(Vec<(String, String)>);
@@ -87,6 +90,12 @@ impl Params {
 
     /// The selectors of `match[]`, each as its matchers.
     pub(crate) fn selectors(&self) -> Result<Vec<Vec<Matcher>>, ApiError> {
+        let asked = self.all("match[]").count();
+        if asked > SELECTORS_MAX {
+            return Err(ApiError::bad_data(format!(
+                "{asked} parameters \"match[]\", at most {SELECTORS_MAX} are taken: join some with =~"
+            )));
+        }
         let mut selectors = Vec::new();
         for text in self.all("match[]") {
             let expr = promql::parse(text).map_err(|error| ApiError::parse(&error))?;
@@ -161,5 +170,15 @@ mod tests {
         for wrong in ["", "-1", "NaN", "1e300", "soon"] {
             assert!(span("s", wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn selectors_are_not_without_number() {
+        let of = |count: usize| {
+            let one = ("match[]".to_owned(), "up".to_owned());
+            Params(vec![one; count]).selectors()
+        };
+        assert_eq!(of(SELECTORS_MAX).unwrap().len(), SELECTORS_MAX);
+        assert!(of(SELECTORS_MAX + 1).is_err());
     }
 }

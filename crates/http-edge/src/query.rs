@@ -250,6 +250,20 @@ fn listed<T>(mut found: Vec<T>, limit: Option<usize>) -> Success<Vec<T>> {
     Success::new(found).warn(cut.then(|| "results truncated due to limit".to_owned()))
 }
 
+/// What the selectors find, in order, nothing twice: also while it is collected, as they may all find the same.
+fn each_once<T: Ord, F: IntoIterator<Item = T>>(
+    selectors: &[Vec<Matcher>],
+    find: impl Fn(&[Matcher]) -> F,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    for matchers in selectors {
+        found.extend(find(matchers));
+        found.sort_unstable();
+        found.dedup();
+    }
+    found
+}
+
 /// `/api/v1/series`.
 pub(crate) async fn series(
     State(parts): State<Arc<Parts>>,
@@ -260,12 +274,9 @@ pub(crate) async fn series(
         return Err(ApiError::bad_data("no match[] parameter provided"));
     }
     let (start, end) = span(&parts, &params)?;
-    let mut found: Vec<Labels> = selectors
-        .iter()
-        .flat_map(|matchers| parts.store.series(matchers, start, end))
-        .collect();
-    found.sort_unstable();
-    found.dedup();
+    let found = each_once(&selectors, |matchers| {
+        parts.store.series(matchers, start, end)
+    });
     Ok(listed(
         found.into_iter().map(Metric).collect(),
         params.limit()?,
@@ -278,12 +289,9 @@ pub(crate) async fn labels(
     params: Params,
 ) -> ApiResult<Vec<String>> {
     let (start, end) = span(&parts, &params)?;
-    let mut names = Vec::new();
-    for matchers in selectors(&params)? {
-        names.extend(parts.store.label_names(&matchers, start, end));
-    }
-    names.sort_unstable();
-    names.dedup();
+    let names = each_once(&selectors(&params)?, |matchers| {
+        parts.store.label_names(matchers, start, end)
+    });
     Ok(listed(names, params.limit()?))
 }
 
@@ -297,12 +305,9 @@ pub(crate) async fn label_values(
         return Err(ApiError::bad_data("invalid label name: \"\""));
     }
     let (start, end) = span(&parts, &params)?;
-    let mut values = Vec::new();
-    for matchers in selectors(&params)? {
-        values.extend(parts.store.label_values(&name, &matchers, start, end));
-    }
-    values.sort_unstable();
-    values.dedup();
+    let values = each_once(&selectors(&params)?, |matchers| {
+        parts.store.label_values(&name, matchers, start, end)
+    });
     Ok(listed(values, params.limit()?))
 }
 

@@ -11,6 +11,7 @@ use figment::Figment;
 use figment::providers::{Env, Serialized};
 use kafka_edge::Advertised;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use stdx::{ByteSize, HumanDuration};
 
 use crate::cli::{LogFormat, UpFlags};
@@ -264,9 +265,12 @@ impl Config {
         problems.extend(self.tracing.validate());
         problems.extend(self.listener_memory.validate());
         problems.extend(self.ring_memory.validate());
-        for url in &self.alerting.webhooks {
+        for (number, url) in (1..).zip(&self.alerting.webhooks) {
+            // The address may be secret.
             if !(url.starts_with("http://") || url.starts_with("https://")) {
-                problems.push(format!("webhook '{url}' is not an http:// or https:// URL"));
+                problems.push(format!(
+                    "webhook number {number} is not an http:// or https:// URL"
+                ));
             }
         }
         if !problems.is_empty() {
@@ -277,7 +281,7 @@ impl Config {
 }
 
 /// The values of the flags that were given, under the names of the fields.
-fn of(flags: &UpFlags) -> serde_json::Map<String, serde_json::Value> {
+fn of(flags: &UpFlags) -> serde_json::Map<String, Value> {
     use serde_json::{Value, json};
     let mut given = serde_json::Map::new();
     let mut put = |name: &str, value: Option<Value>| {
@@ -325,7 +329,7 @@ pub(crate) fn absolute(paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
     absolute.collect()
 }
 
-fn read_file(path: &Path) -> Result<serde_json::Map<String, serde_json::Value>> {
+fn read_file(path: &Path) -> Result<serde_json::Map<String, Value>> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {shown}"))?;
     if text.trim().is_empty() {
@@ -391,7 +395,15 @@ impl<P: figment::Provider> figment::Provider for Named<P> {
 /// Each key with its value and where that came from, as text.
 fn origins(layers: &Figment, config: &Config) -> Result<BTreeMap<String, String>> {
     let mut origins = BTreeMap::new();
-    let values = serde_json::to_value(config)?;
+    let mut values = serde_json::to_value(config)?;
+    for url in values
+        .pointer_mut("/alerting/webhooks")
+        .into_iter()
+        .flat_map(each)
+    {
+        hide_secrets(url);
+    }
+    values.pointer_mut("/tracing/endpoint").map(hide_secrets);
     for (key, value) in values.as_object().into_iter().flatten() {
         let origin =
             layers
@@ -406,6 +418,21 @@ fn origins(layers: &Figment, config: &Config) -> Result<BTreeMap<String, String>
         origins.insert(key.clone(), format!("{value} ({origin})"));
     }
     Ok(origins)
+}
+
+fn each(list: &mut Value) -> impl Iterator<Item = &mut Value> {
+    list.as_array_mut().into_iter().flatten()
+}
+
+/// Leaves the origin of a URL: its path may have a token, and what is before the host a password.
+fn hide_secrets(url: &mut Value) {
+    let parsed = url.as_str().map(str::parse::<reqwest::Url>);
+    if let Some(parsed) = parsed {
+        *url = parsed.map_or_else(
+            |_| "***".into(),
+            |url| url.origin().ascii_serialization().into(),
+        );
+    }
 }
 
 #[cfg(test)]

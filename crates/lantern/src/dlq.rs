@@ -173,8 +173,8 @@ async fn letters(
         ]);
     }
     print_table(&table)?;
-    if items.len() == limit {
-        println!("… there may be more: --limit");
+    if answer["more"] == true {
+        println!("… there may be more: --limit, or a narrower --filter");
     }
     Ok(ExitCode::SUCCESS)
 }

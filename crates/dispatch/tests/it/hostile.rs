@@ -76,6 +76,7 @@ async fn letters(rig: &Rig) -> Vec<Letter> {
         .letters(&topic, None, None, 1_000, &all)
         .await
         .unwrap()
+        .letters
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,4 +188,53 @@ async fn letters_that_somebody_forged_are_not_sent_into_lanterns_own_topics() {
         kept.all(|(key, _, _)| key != "state"),
         "groups have a record of it"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn letters_of_any_size_are_given_in_bounded_answers_and_each_once() {
+    const SIZE: usize = 1 << 20;
+    let rig = Rig::new();
+    rig.topic("orders.dlq", 1).await;
+    let value = "x".repeat(SIZE - 4_096);
+    for number in 0..20 {
+        let offset = number.to_string();
+        let attempts = "[".repeat(2_000);
+        let given = vec![
+            (headers::DLQ_TOPIC, Some(&b"orders"[..])),
+            (headers::DLQ_PARTITION, Some(b"0")),
+            (headers::DLQ_OFFSET, Some(offset.as_bytes())),
+            (headers::DLQ_TIMESTAMP, Some(b"0")),
+            (headers::DLQ_LISTENER, Some(b"l")),
+            (headers::DLQ_REASON, Some(b"refused")),
+            (headers::DLQ_ATTEMPTS, Some(attempts.as_bytes())),
+        ];
+        let mut builder = BatchBuilder::new(Compression::None);
+        builder.push(START, None, Some(value.as_bytes()), &given);
+        let to = TopicPartition::new("orders.dlq".parse().unwrap(), PartitionId::new(0));
+        let appended = rig
+            .broker
+            .append(&to, vec![builder.build()], Durability::Flushed);
+        appended.await.unwrap();
+    }
+    let topic = "orders.dlq".parse().unwrap();
+    let (mut from, mut seen) = (0, Vec::new());
+    loop {
+        let all = Filter::default();
+        let answer = rig
+            .handle
+            .letters(&topic, None, Some(from), 1_000, &all)
+            .await
+            .unwrap();
+        assert!(
+            (1..=8).contains(&answer.letters.len()),
+            "{} at once",
+            answer.letters.len()
+        );
+        seen.extend(answer.letters.iter().map(|letter| letter.origin.offset));
+        from = answer.letters.last().unwrap().offset + 1;
+        if !answer.more {
+            break;
+        }
+    }
+    assert_eq!(seen, (0..20).collect::<Vec<_>>());
 }

@@ -44,6 +44,7 @@ async fn letters(rig: &Rig, filter: &[&str]) -> Vec<Letter> {
         .letters(&topic, None, None, 100, &filter)
         .await
         .unwrap()
+        .letters
 }
 
 async fn replay(rig: &Rig, replay: Replay) -> Result<Replayed, LetterError> {

@@ -105,7 +105,7 @@ async fn shown(rig: &Rig) -> Vec<String> {
     }
     let all = Filter::default();
     let letters = rig.handle.letters(&topic, None, None, 1_000, &all).await;
-    let letters = letters.unwrap().into_iter();
+    let letters = letters.unwrap().letters.into_iter();
     let mut values: Vec<String> = letters
         .map(|letter| match letter.value {
             Some(Content::Text(value)) => value,

@@ -115,6 +115,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
         origins["kafka"]
     );
     assert_eq!(origins["agent"], "true (default)");
+    assert!(origins["alerting"].contains("http://a"));
 }
 
 #[test]
@@ -172,7 +173,10 @@ fn a_wrong_file_is_refused_by_name() {
             "listener_memory: {listener: 4KiB}",
             "listener_memory.listener is 4KiB: it needs at least 1MiB",
         ),
-        ("alerting:\n  webhooks: ['ftp://x']", "ftp://x"),
+        (
+            "alerting:\n  webhooks: ['ftp://x']",
+            "webhook number 1 is not",
+        ),
         (
             "ring_memory: {partition: 65MiB}",
             "ring_memory.partition is 65MiB: it cannot be more than ring_memory.process",
@@ -194,4 +198,16 @@ fn a_wrong_file_is_refused_by_name() {
         let error = format!("{:#}", load(yaml, UpFlags::default()).unwrap_err());
         assert!(error.contains(part), "{yaml}: {error}");
     }
+}
+
+#[test]
+fn what_is_in_force_is_shown_without_secrets() {
+    let yaml = "alerting:\n  webhooks: ['https://me:word@chat.example/hooks/token']\ntracing: {endpoint: 'http://me:word@spans.example:4318/token'}\n";
+    let (config, origins) = load(yaml, UpFlags::default()).unwrap();
+    let shown = format!("{origins:?}");
+    for secret in ["token", "word", "me:"] {
+        assert!(!shown.contains(secret), "{secret} in {shown}");
+    }
+    assert!(shown.contains("https://chat.example") && shown.contains("http://spans.example:4318"));
+    assert!(config.alerting.webhooks[0].ends_with("/hooks/token"));
 }
